@@ -1,0 +1,78 @@
+"""A model's card: its manifest as a page for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from captcha_rt.manifest import Manifest
+
+
+def model_card(manifest: Manifest, size: int) -> str:
+    """Writes a model's card.
+
+    Args:
+        manifest: What the model is.
+        size: Its file's bytes.
+
+    Returns:
+        Markdown.
+    """
+    width = manifest.training.get("parameters")
+    steps = " → ".join(_step(step) for step in manifest.recipe.to_json())
+    lines = [
+        f"# {manifest.name}",
+        "",
+        "Written by `captcha-rt info --card` from the description inside the model file.",
+        "",
+        f"- Reads: `{manifest.charset.characters}`",
+        f"- Recipe: {steps}",
+        f"- Decoder: {manifest.decoder} on {manifest.scores}, blank {manifest.charset.blank}",
+        f"- Input: `{manifest.input.name}` {_shape(manifest.input.shape)}; "
+        f"output: `{manifest.output.name}` {_shape(manifest.output.shape)}",
+        f"- Size: {size:,} bytes" + (f", {width:,} parameters" if width else ""),
+        f"- Licence: {manifest.licence}",
+        "",
+        "## Accuracy",
+        "",
+        "Measured on pictures that the network was not trained on. Those of the part `validation` "
+        "chose the best epoch; those of a part `test` were looked at once, at the end.",
+        "",
+        "| part | pictures | exact match | 95 % interval | character error rate |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [_accuracy(part, figures) for part, figures in manifest.accuracy.items()]
+    lines += ["", "## Training", "", "| what | value |", "|---|---|"]
+    lines += [
+        f"| {name.replace('_', ' ')} | {_value(v)} |" for name, v in manifest.training.items()
+    ]
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "It reads pictures of the kind that it was trained on, and answers with some text for any "
+        "other picture too: look at the confidence.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{k} {v}" for k, v in step.items() if k != "step")
+    return f"{step['step']} ({settings})" if settings else str(step["step"])
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join("N" if axis is None else str(axis) for axis in shape) + ")"
+
+
+def _accuracy(part: str, figures: Mapping[str, Any]) -> str:
+    low, high = figures["interval"]
+    return (
+        f"| {part} | {figures['pictures']} | {figures['exact_match']:.4f} | "
+        f"{low:.4f} to {high:.4f} | {figures['character_error_rate']:.4f} |"
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    return str(value)

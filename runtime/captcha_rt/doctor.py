@@ -1,0 +1,69 @@
+"""What is installed, and what really works here."""
+
+import platform
+from dataclasses import dataclass
+from typing import get_args
+
+from captcha_rt.errors import CaptchaRTError, InstallationError, ProviderError
+from captcha_rt.model import EMBEDDED
+from captcha_rt.session import Device, import_onnxruntime, installed
+from captcha_rt.solver import Solver
+
+_DISTRIBUTIONS = (
+    "captcha-rt",
+    "captcha-rt-train",
+    "captcha-rt-export",
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "onnxruntime",
+    "onnxruntime-gpu",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `captcha-rt doctor` found.
+
+    Attributes:
+        python: Python's version and the machine's kind.
+        distributions: The installed distributions that matter, with their versions.
+        compiled_in: The providers that onnxruntime was built with; says nothing of this machine.
+        active: By device that works, the providers of a real session on the embedded model.
+        absent: By device that is not here, why; a missing GPU is no problem.
+        problems: What should work and doesn't, each with what to do.
+    """
+
+    python: str
+    distributions: dict[str, str]
+    compiled_in: tuple[str, ...]
+    active: dict[str, tuple[str, ...]]
+    absent: dict[str, str]
+    problems: tuple[str, ...]
+
+
+def examine() -> Report:
+    """Tries everything that an answer needs."""
+    compiled_in: tuple[str, ...] = ()
+    active: dict[str, tuple[str, ...]] = {}
+    absent: dict[str, str] = {}
+    problems: list[str] = []
+    try:
+        compiled_in = tuple(import_onnxruntime().get_available_providers())
+    except InstallationError as error:
+        problems.append(str(error))
+    for device in get_args(Device) if compiled_in else ():
+        try:
+            active[device] = Solver(EMBEDDED, device=device).providers
+        except ProviderError as error:
+            absent[device] = str(error)
+        except CaptchaRTError as error:
+            problems.append(f"--device {device}: {error}")
+    return Report(
+        python=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        distributions=installed(*_DISTRIBUTIONS),
+        compiled_in=compiled_in,
+        active=active,
+        absent=absent,
+        problems=tuple(problems),
+    )

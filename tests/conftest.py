@@ -1,0 +1,97 @@
+"""What tests share: the tiny models, pictures that they read, and the real pictures."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+MODELS = Path(__file__).parent / "models"
+LEVELS = {"-": 255, "a": 0, "b": 85, "c": 170}
+
+
+@pytest.fixture
+def stripes() -> Path:
+    """A tiny model that reads `-` (blank), `a`, `b` and `c` from grey columns."""
+    return MODELS / "stripes.onnx"
+
+
+@pytest.fixture
+def stripes_nan() -> Path:
+    """The same, but NaN on a black picture."""
+    return MODELS / "stripes-nan.onnx"
+
+
+@pytest.fixture
+def stripes_array() -> Callable[[str], NDArray[np.uint8]]:
+    """Draws a picture `(4, 16, 1)` whose columns show the 16 characters of `-abc`."""
+
+    def draw(columns: str) -> NDArray[np.uint8]:
+        assert len(columns) == 16
+        row = np.asarray([LEVELS[c] for c in columns], np.uint8)
+        return np.tile(row, (4, 1))[:, :, None]
+
+    return draw
+
+
+@pytest.fixture
+def stripes_png(stripes_array) -> Callable[[str], bytes]:
+    """The same as the bytes of a PNG file."""
+    return lambda columns: cv2.imencode(".png", stripes_array(columns))[1].tobytes()
+
+
+@pytest.fixture
+def run_python():
+    """Runs a piece of Python in a process of its own."""
+
+    def run(code: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", code], check=True, text=True, capture_output=True, timeout=60
+        )
+
+    return run
+
+
+@pytest.fixture
+def command():
+    """Runs the real `captcha-rt` in a process of its own."""
+
+    def run(*arguments: str | Path, **options) -> subprocess.CompletedProcess:
+        options = {"text": True, "capture_output": True, "timeout": 300, **options}
+        return subprocess.run(
+            [sys.executable, "-m", "captcha_rt", *map(str, arguments)], check=False, **options
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def captcha_data() -> Path:
+    """The folder of real labelled pictures."""
+    folder = os.environ.get("CAPTCHA_DATA")
+    if not folder:
+        pytest.skip("CAPTCHA_DATA does not name the folder of real labelled pictures")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty generated pictures."""
+    kaptcha = pytest.importorskip("captcha_rt_train.kaptcha", reason="needs captcha-rt-train")
+    folder = tmp_path_factory.mktemp("samples")
+    kaptcha.write_samples(folder, 40, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of `crnn`, four epochs on the generated pictures."""
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    program = [sys.executable, "-m", "captcha_rt", "train", sample_folder, "-o", run]
+    subprocess.run([*program, "--epochs", "4", "--test", "0.1"], check=True, capture_output=True)
+    return run

@@ -1,0 +1,80 @@
+"""Makes the tiny models beside this file: `python tests/models/make_models.py` (needs onnx).
+
+`stripes.onnx` reads vertical stripes by their grey level: each column of a picture is one time
+step, and the logits are highest for the class whose level is nearest to the column's mean. So a
+test draws a picture and knows the text, and the whole road is real. `stripes-nan.onnx` is the same,
+but its scores are NaN where a picture is black all over.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from captcha_rt.charset import Charset
+from captcha_rt.manifest import Manifest, Tensor, attach
+from captcha_rt.recipe import Grey, Recipe, Resize, Scale, Transpose
+
+HERE = Path(__file__).parent
+WIDTH, HEIGHT = 16, 4
+LEVELS = (1.0, 0.0, 1 / 3, 2 / 3)
+"""Grey levels of the blank (white), a (black), b and c."""
+
+SHARPNESS = 60.0
+
+
+def make(*, nan_on_black: bool) -> bytes:
+    """One model file.
+
+    Args:
+        nan_on_black: Whether a black picture gives NaN.
+    """
+    levels = np.asarray(LEVELS, np.float32)
+    # -(x - level)² without the x² that all classes share: linear in x.
+    slope = (2 * SHARPNESS * levels)[None]
+    bias = -SHARPNESS * levels**2
+    nodes = [
+        helper.make_node("ReduceMean", ["image", "height"], ["columns"], keepdims=0),
+        helper.make_node("MatMul", ["columns", "slope"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["scores" if nan_on_black else "logits"]),
+    ]
+    constants = {"height": np.asarray([2], np.int64), "slope": slope, "bias": bias}
+    if nan_on_black:
+        constants |= {"picture": np.asarray([1, 2], np.int64), "zero": np.zeros(1, np.float32)}
+        nodes += [
+            helper.make_node("ReduceMax", ["columns", "picture"], ["brightest"]),
+            helper.make_node("Log", ["brightest"], ["log"]),
+            helper.make_node("Mul", ["log", "zero"], ["nothing"]),  # 0, but NaN of log(0)
+            helper.make_node("Add", ["scores", "nothing"], ["logits"]),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "stripes",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", WIDTH, HEIGHT, 1])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", WIDTH, len(LEVELS)])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    manifest = Manifest(
+        name="stripes",
+        charset=Charset("abc", blank=0),
+        recipe=Recipe((Grey(), Scale(), Resize(HEIGHT, WIDTH), Transpose())),
+        decoder="ctc",
+        scores="logits",
+        input=Tensor("image", (None, WIDTH, HEIGHT, 1)),
+        output=Tensor("logits", (None, WIDTH, len(LEVELS))),
+        licence="Apache-2.0",
+    )
+    return attach(model.SerializeToString(), manifest)
+
+
+MODELS = {
+    HERE / "stripes.onnx": {"nan_on_black": False},
+    HERE / "stripes-nan.onnx": {"nan_on_black": True},
+}
+
+if __name__ == "__main__":
+    for path, options in MODELS.items():
+        path.write_bytes(make(**options))

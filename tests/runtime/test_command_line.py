@@ -1,0 +1,294 @@
+"""The real command in a real process."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from captcha_rt.manifest import attach
+
+
+@pytest.fixture
+def folder(tmp_path: Path, stripes_png) -> Path:
+    """A folder of two good pictures and a bad one between them."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "abc.png").write_bytes(stripes_png("-aa--bb--cc-----"))
+    (folder / "bad.png").write_text("not a picture")
+    (folder / "cab.png").write_bytes(stripes_png("c-a-b-----------"))
+    (folder / "notes.txt").write_text("no picture, and not meant as one")
+    return folder
+
+
+def test_one_picture_gives_its_text_and_nothing_else(command, stripes: Path, folder: Path) -> None:
+    """Standard output is the text and a newline, standard error is empty."""
+    result = command("solve", folder / "abc.png", "--model", stripes)
+    assert (result.stdout, result.stderr, result.returncode) == ("abc\n", "", 0)
+
+
+def test_standard_input_is_a_picture(command, stripes: Path, stripes_png) -> None:
+    """`-` reads one picture's bytes."""
+    result = command("solve", "-", "-m", stripes, input=stripes_png("c-a-b-----------"), text=False)
+    assert (result.stdout, result.returncode) == (f"cab{os.linesep}".encode(), 0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_many_pictures_give_a_line_each_in_order(
+    command, stripes: Path, folder: Path, batch_size: int
+) -> None:
+    """A bad one has an empty text, its reason on stderr, and exit code 1; the rest is read."""
+    result = command("solve", folder, "-m", stripes, "--batch-size", batch_size)
+    names = [str(folder / name) for name in ("abc.png", "bad.png", "cab.png")]
+    assert result.stdout == f"{names[0]}\tabc\n{names[1]}\t\n{names[2]}\tcab\n"
+    assert result.stderr.count("\n") == 1
+    assert f"captcha-rt: {names[1]}" in result.stderr
+    assert "text" in result.stderr
+    assert result.returncode == 1
+
+
+def test_files_folders_and_globs_mix(command, stripes: Path, folder: Path) -> None:
+    """Paths are taken in the order given; a glob that the shell left alone is expanded."""
+    result = command("solve", folder / "cab.png", str(folder / "a*.png"), folder, "-m", stripes)
+    names = [line.split("\t")[0] for line in result.stdout.splitlines()]
+    assert [Path(n).stem for n in names] == ["cab", "abc", "abc", "bad", "cab"]
+
+
+def test_json_of_one_picture(command, stripes: Path, folder: Path) -> None:
+    """An object with the documented names."""
+    result = command("solve", folder / "abc.png", "-m", stripes, "--json")
+    answer = json.loads(result.stdout)
+    assert list(answer) == ["path", "text", "confidence", "characters", "model"]
+    assert answer["text"] == "abc"
+    assert [list(c) for c in answer["characters"]] == [["text", "confidence"]] * 3
+    assert answer["model"] == "stripes"
+
+
+def test_json_of_many_pictures(command, stripes: Path, folder: Path) -> None:
+    """A list in order; a bad picture has type and message instead."""
+    result = command("solve", folder, "-m", stripes, "--json")
+    answers = json.loads(result.stdout)
+    assert [a.get("text") for a in answers] == ["abc", None, "cab"]
+    assert list(answers[1]) == ["path", "error"]
+    assert answers[1]["error"]["type"] == "ImageDecodeError"
+    assert result.stderr == ""
+    assert result.returncode == 1
+
+
+def test_json_lines(command, stripes: Path, folder: Path) -> None:
+    """The same objects, one a line."""
+    lines = command("solve", folder, "-m", stripes, "--jsonl").stdout.splitlines()
+    together = json.loads(command("solve", folder, "-m", stripes, "--json").stdout)
+    assert [json.loads(line) for line in lines] == together
+
+
+def test_what_is_less_sure_than_asked_is_rejected(command, stripes: Path, folder: Path) -> None:
+    """No text, the reason on stderr, exit code 4; as JSON an error that holds what was read."""
+    arguments = ("solve", folder / "abc.png", "-m", stripes, "--min-confidence", "1")
+    result = command(*arguments)
+    assert (result.stdout, result.returncode) == ("", 4)
+    assert "'abc'" in result.stderr
+    answer = json.loads(command(*arguments, "--json").stdout)
+    assert answer["error"]["type"] == "LowConfidenceError"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems know no such names")
+@pytest.mark.parametrize("name", [b"\xff.png", b"tab\tnew\nline.png", "é😀.png".encode()])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1251"])
+def test_any_file_name_is_one_line_and_valid_json(
+    command, stripes: Path, folder: Path, name: bytes, encoding: str
+) -> None:
+    """Names that no encoding holds, or that would forge a line, are escaped."""
+    other = folder.parent / "other"
+    other.mkdir()
+    with open(os.fsencode(other) + b"/" + name, "wb") as file:  # noqa: PTH123  (a name of bytes)
+        file.write((folder / "abc.png").read_bytes())
+    options = {"env": {**os.environ, "PYTHONIOENCODING": encoding}, "encoding": encoding}
+    lines = command("solve", other, "-m", stripes, **options).stdout.splitlines()
+    assert [line.split("\t")[1:] for line in lines] == [["abc"]]
+    answers = json.loads(command("solve", other, "-m", stripes, "--json", **options).stdout)
+    assert os.fsencode(answers[0]["path"]).endswith(name)
+
+
+def test_a_path_that_can_not_be_looked_at_costs_the_others_nothing(
+    command, stripes: Path, folder: Path
+) -> None:
+    """A name that is too long, and an empty one, are errors of their own."""
+    result = command("solve", folder / "abc.png", "x" * 300 + ".png", "", "-m", stripes)
+    assert [line.split("\t")[1] for line in result.stdout.splitlines()] == ["abc", "", ""]
+    assert result.stderr.count("\n") == 2
+    assert result.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX closes streams so")
+@pytest.mark.parametrize("arguments", ["info", "doctor", "solve -", "solve abc.png"])
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-"])
+def test_closed_streams_end_in_no_traceback(folder: Path, arguments: str, stream: str) -> None:
+    """As daemons and cron jobs start their children."""
+    line = f'"{sys.executable}" -m captcha_rt {arguments} {stream}'
+    result = subprocess.run(
+        ["/bin/sh", "-c", line], check=False, capture_output=True, text=True, cwd=folder
+    )
+    assert result.returncode in (0, 1)
+    assert "Traceback" not in result.stderr
+    assert "Exception" not in result.stderr
+
+
+def test_a_home_that_can_not_be_written_changes_nothing(
+    command, stripes: Path, folder: Path, tmp_path: Path
+) -> None:
+    """The telemetry of onnxruntime is off: it leaves no file, and no warning where it can't."""
+    for home in (tmp_path, Path("/proc/none")):
+        environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+        result = command("solve", folder / "abc.png", "-m", stripes, env=environment)
+        assert (result.stdout, result.stderr) == ("abc\n", "")
+    assert not list(tmp_path.rglob("*onnxruntime*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("solve",), 2),
+        (("solve", "x.png", "--threads", "0"), 2),
+        (("solve", "x.png", "--device", "tpu"), 2),
+        (("solve", "x.png", "--min-confidence", "2"), 2),
+        (("solve", "x.png", "--json", "--jsonl"), 2),
+        (("solve", "x.png", "--no-such-option"), 2),
+        (("no-such-command",), 2),
+        (("evaluate", "no-such-folder"), 2),
+        (("solve", "x.png", "--model", "no-such-model.onnx"), 3),
+        (("info", "no-such-model.onnx"), 3),
+        (("solve", "no-such-picture.png"), 1),
+        (("solve", "no-such-*.png"), 1),
+    ],
+)
+def test_exit_codes(command, tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    """Wrong usage is 2, a model that fails 3, a picture that fails 1; never a traceback."""
+    result = command(*arguments, cwd=tmp_path)
+    assert result.returncode == code
+    assert result.stdout == "" or arguments[1] == "no-such-*.png"
+    assert result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"<html>", b"version https://git-lfs.github.com/spec/v1\n", b"\x00" * 999]
+)
+def test_a_broken_model_is_one_line(command, tmp_path: Path, data: bytes, folder: Path) -> None:
+    """It names the file, and the exit code is 3."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(data)
+    result = command("solve", folder / "abc.png", "-m", model)
+    assert result.returncode == 3
+    assert result.stderr.count("\n") == 1
+    assert str(model) in result.stderr
+
+
+def test_a_model_that_does_not_load_is_one_line(command, tmp_path: Path, stripes: Path) -> None:
+    """What onnxruntime refuses is a model error, too."""
+    from captcha_rt import load_model
+
+    model = tmp_path / "model.onnx"
+    model.write_bytes(attach(b"\x08\x08junk", load_model(stripes).manifest))
+    result = command("solve", "x.png", "-m", model)
+    assert (result.returncode, result.stderr.count("\n")) == (3, 1)
+
+
+def test_evaluate_prints_the_figures(command, stripes: Path, folder: Path) -> None:
+    """The document's own line first; what can't be read counts as misread."""
+    (folder / "acb.png").write_bytes((folder / "abc.png").read_bytes())
+    result = command("evaluate", folder, "-m", stripes)
+    assert result.stdout.splitlines()[0] == "total captchas: 4, errors: 2, success rate: 0.5000"
+    assert "confused: c as b, 1" in result.stdout
+    assert "acb.png: acb as abc" in result.stdout
+    assert result.returncode == 1
+
+
+def test_evaluate_prints_json(command, stripes: Path, folder: Path) -> None:
+    """All figures under their names."""
+    (folder / "bad.png").unlink()
+    result = command("evaluate", folder, "-m", stripes, "--json")
+    values = json.loads(result.stdout)
+    assert values["model"] == "stripes"
+    assert values["exact_match"] == 1
+    assert values["character_error_rate"] == 0
+    assert values["position_accuracy"] == [1, 1, 1]
+    assert values["interval"] == pytest.approx([0.3424, 1.0], abs=1e-4)
+    assert (values["misread"], values["confusions"]) == ([], [])
+    assert result.returncode == 0
+
+
+def test_info_says_what_a_model_is(command, stripes: Path) -> None:
+    """The manifest, as text and as JSON."""
+    assert "name: stripes" in command("info", stripes).stdout
+    assert json.loads(command("info", stripes, "--json").stdout)["decoder"] == "ctc"
+
+
+def test_doctor_runs_real_sessions(command) -> None:
+    """Versions and the providers that are active, not those that are compiled in."""
+    report = json.loads(command("doctor", "--json").stdout)
+    assert report["active"]["cpu"] == ["CPUExecutionProvider"]
+    assert report["active"]["auto"]
+    assert "numpy" in report["distributions"]
+    assert report["problems"] == []
+
+
+def test_help_names_the_exit_codes(command) -> None:
+    """`--help` needs no documentation beside it."""
+    text = " ".join(command("--help").stdout.split())
+    for code in (0, 1, 2, 3, 4, 130, 141):
+        assert re.search(rf"\b{code} [a-z]", text)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signal")
+def test_a_reader_that_leaves_ends_it_quietly(stripes: Path, folder: Path) -> None:
+    """`captcha-rt solve ... | head -1`: no complaint about the broken pipe."""
+    paths = [str(folder / "abc.png")] * 20_000
+    program = [sys.executable, "-m", "captcha_rt", "solve", *paths, "-m", str(stripes)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == f"{paths[0]}\tabc\n".encode()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signal")
+def test_ctrl_c_ends_it_quietly(stripes: Path, folder: Path) -> None:
+    """No traceback, exit code 130."""
+    paths = [str(folder / "abc.png")] * 20_000
+    program = [sys.executable, "-m", "captcha_rt", "solve", *paths, "-m", str(stripes)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert (stderr, process.returncode) == (b"", 130)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+@pytest.mark.parametrize(("arguments", "bar"), [((), True), (("--quiet",), False)])
+def test_progress_is_for_people(
+    stripes: Path, folder: Path, arguments: tuple[str, ...], bar: bool
+) -> None:
+    """A bar where stderr is a terminal, unless quiet; what is piped from stdout stays clean."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    program = [sys.executable, "-m", "captcha_rt", "solve", str(folder), "-m", str(stripes)]
+    result = subprocess.run(
+        [*program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        check=False,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(theirs)
+    shown = os.read(ours, 100_000)
+    os.close(ours)
+    assert (b"solving" in shown) == bar
+    assert [line.split(b"\t")[1] for line in result.stdout.splitlines()] == [b"abc", b"", b"cab"]

@@ -1,0 +1,175 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from captcha_rt import Charset, Manifest, ManifestError, ModelError, ModelNotFoundError, load_model
+from captcha_rt.manifest import FORMAT, Tensor, attach, detach
+
+
+@pytest.fixture
+def model(stripes: Path) -> bytes:
+    return stripes.read_bytes()
+
+
+@pytest.fixture
+def manifest(stripes: Path) -> Manifest:
+    return load_model(stripes).manifest
+
+
+def change(model: bytes, **values: object) -> bytes:
+    """The model with other values in its description's JSON."""
+    manifest = detach(model)
+    text = manifest.to_json()
+    changed = json.dumps({**json.loads(text), **values}, ensure_ascii=False)
+    graph = model[: manifest.graph.size]
+    entry = b"\x0a\x0acaptcha_rt\x12" + varint(len(changed.encode())) + changed.encode()
+    return graph + b"\x72" + varint(len(entry)) + entry
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 0x7F | 0x80, number >> 7]) if number > 0x7F else bytes([number])
+
+
+def test_a_model_file_says_what_it_is(manifest: Manifest) -> None:
+    """Charset, blank, recipe, decoder, names and shapes all come from the file."""
+    assert manifest.charset == Charset("abc", blank=0)
+    assert manifest.decoder == "ctc"
+    assert manifest.input == Tensor("image", (None, 16, 4, 1))
+    assert manifest.output == Tensor("logits", (None, 16, 4))
+    assert [step["step"] for step in manifest.recipe.to_json()] == [
+        "grey",
+        "scale",
+        "resize",
+        "transpose",
+    ]
+
+
+def test_a_description_survives_json(manifest: Manifest) -> None:
+    """What is written is what is read, beyond ASCII too."""
+    described = replace(manifest, name="größe", training={"epochs": 3}, accuracy={"test": 0.5})
+    assert Manifest.from_json(described.to_json()) == described
+
+
+def test_every_flipped_byte_is_noticed(model: bytes, manifest: Manifest) -> None:
+    """A graph with one bit changed anywhere is refused before onnxruntime sees it."""
+    for position in range(manifest.graph.size):
+        damaged = bytearray(model)
+        damaged[position] ^= 1
+        with pytest.raises(ManifestError, match="damaged or was changed"):
+            detach(bytes(damaged))
+
+
+def test_every_cut_is_noticed(model: bytes) -> None:
+    """A file that ends early is refused, wherever it ends."""
+    for length in range(len(model)):
+        with pytest.raises(ManifestError):
+            detach(model[:length])
+
+
+def test_bytes_slipped_in_are_noticed(model: bytes, manifest: Manifest) -> None:
+    """Nothing fits between the graph and its description, or after it."""
+    graph, description = model[: manifest.graph.size], model[manifest.graph.size :]
+    for changed in (graph + b"\x00" + description, model + b"\x00"):
+        with pytest.raises(ManifestError):
+            detach(changed)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "HTML"),
+        (b'{"error": 404}', "JSON"),
+        (bytes(range(256)) * 4, "no description of captcha-rt"),
+    ],
+)
+def test_what_is_no_model_is_named(data: bytes, message: str) -> None:
+    """The message says what the file looks like."""
+    with pytest.raises(ManifestError, match=message):
+        detach(data)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"format": FORMAT + 1}, f"version {FORMAT + 1}; this captcha-rt reads version {FORMAT}"),
+        ({"format": "1"}, "version '1'"),
+        ({"decoder": "magic"}, "unknown decoder 'magic'"),
+        ({"scores": "votes"}, "unknown kind of scores 'votes'"),
+        ({"charset": {"characters": "abc", "blank": None}}, "has a blank"),
+        ({"charset": {"characters": "abcd", "blank": 0}}, "does not fit the charset's 5 classes"),
+        ({"charset": {"characters": "aab", "blank": 0}}, "doubled"),
+        ({"charset": 3}, "malformed"),
+        ({"charset": {"characters": ["a", "b", "c"], "blank": 0}}, "characters are a text"),
+        ({"charset": {"characters": "abc", "blank": True}}, "the blank is a class's number"),
+        ({"charset": {"characters": "abc", "blank": 0.0}}, "the blank is a class's number"),
+        ({"format": True}, "version True"),
+        ({"name": 3}, "name and licence are texts"),
+        ({"training": [1]}, "training and accuracy are objects"),
+        ({"graph": {"size": "9", "sha256": 3}}, "a size and a SHA-256"),
+        ({"input": {"name": "image", "shape": [1, 16, 4, 1]}}, "a free batch"),
+        ({"input": {"name": "image", "shape": [None, None, 4, 1]}}, "are fixed"),
+        ({"recipe": {}}, "a recipe is a list"),
+        ({"recipe": []}, 'no step "scale"'),
+        ({"recipe": [{"step": "sharpen"}]}, "unknown recipe step"),
+        ({"input": {"name": "image"}}, "malformed"),
+        ({"graph": None}, "which graph"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_descriptions_that_can_not_be_used_are_refused(
+    model: bytes, values: dict[str, object], message: str
+) -> None:
+    """An unknown version, and fields that are malformed or contradict each other, are named."""
+    with pytest.raises(ManifestError, match=message):
+        detach(change(model, **values))
+
+
+def test_a_change_of_nothing_is_accepted(model: bytes, manifest: Manifest) -> None:
+    """The helper of the test above writes files that are right but for the change."""
+    assert detach(change(model)) == manifest
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "3", "null", '"text"', "\x00", "[" * 3000])
+def test_json_of_another_kind_is_refused(text: str) -> None:
+    """Whatever JSON stands there, the error is ours."""
+    with pytest.raises(ManifestError):
+        Manifest.from_json(text)
+
+
+def test_attach_describes_the_graph_it_is_given(manifest: Manifest) -> None:
+    """Length and SHA-256 are worked out, whatever the description said before."""
+    described = detach(attach(b"another graph", manifest)).graph
+    assert described is not None
+    assert described.size == len(b"another graph")
+    assert described != manifest.graph
+
+
+def test_no_file_is_both_our_error_and_pythons(tmp_path: Path) -> None:
+    """A stranger catches FileNotFoundError."""
+    with pytest.raises(ModelNotFoundError, match=r"no model file at .*gone\.onnx"):
+        load_model(tmp_path / "gone.onnx")
+    assert issubclass(ModelNotFoundError, FileNotFoundError)
+
+
+def test_a_path_that_is_none_is_a_model_error() -> None:
+    """A NUL in it is no crash."""
+    with pytest.raises(ModelError, match="null"):
+        load_model("a\0b")
+
+
+def test_a_folder_is_no_model(tmp_path: Path) -> None:
+    """What can't be read is a ModelError that names it."""
+    with pytest.raises(ModelError, match=tmp_path.name):
+        load_model(tmp_path)
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    """With several models about, the message says which one is meant."""
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ManifestError, match=r"broken\.onnx"):
+        load_model(path)

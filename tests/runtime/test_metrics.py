@@ -1,0 +1,48 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captcha_rt.metrics import Confusion, Reading, align, evaluate, wilson_interval
+
+
+def reading(truth: str, text: str) -> Reading:
+    return Reading("p.png", truth, text, 0.5)
+
+
+def test_figures_of_a_small_set() -> None:
+    """Every figure of a set that can be worked out by hand."""
+    result = evaluate([reading("abcd", "abcd"), reading("abcd", "abxd"), reading("ab", "b")])
+    assert (result.total, result.errors) == (3, 2)
+    assert result.exact_match == pytest.approx(1 / 3)
+    assert result.character_error_rate == pytest.approx(2 / 10)
+    assert result.position_accuracy == pytest.approx((2 / 3, 2 / 3, 1 / 2, 1))
+    assert set(result.confusions) == {Confusion("c", "x", 1), Confusion("a", "", 1)}
+    assert [r.text for r in result.misread] == ["abxd", "b"]
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (8, 10, 0.4902, 0.9433), (98, 100, 0.93, 0.9945)],
+)
+def test_wilson_interval(right: int, total: int, low: float, high: float) -> None:
+    """The published values of the 95 % interval."""
+    assert wilson_interval(right, total) == pytest.approx((low, high), abs=1e-4)
+
+
+words = st.text("abc", max_size=6)
+
+
+@given(words, words)
+def test_edits_lead_from_the_truth_to_the_text(truth: str, text: str) -> None:
+    """The edits account for every character that is not shared."""
+    edits = align(truth, text)
+    kept = len(truth) - sum(1 for a, _ in edits if a)
+    assert kept == len(text) - sum(1 for _, b in edits if b)
+    assert abs(len(truth) - len(text)) <= len(edits) <= max(len(truth), len(text))
+    assert (not edits) == (truth == text)
+
+
+def test_no_readings_are_refused() -> None:
+    """A share of nothing is no figure."""
+    with pytest.raises(ValueError, match="no readings"):
+        evaluate([])

@@ -1,0 +1,73 @@
+"""What the package promises beside answers: a lean import, whole files."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import captcha_rt
+from captcha_rt.files import write_atomically
+
+
+def test_import_is_lean(run_python) -> None:
+    """`import captcha_rt` loads no command line, no progress bar and no TensorFlow."""
+    code = (
+        "import sys, captcha_rt; captcha_rt.Solver\n"
+        "print([m for m in ('typer', 'rich', 'tensorflow', 'keras', 'onnx', 'matplotlib', 'PIL')"
+        " if m in sys.modules])"
+    )
+    assert run_python(code).stdout == "[]\n"
+
+
+def test_bare_import_loads_nothing(run_python) -> None:
+    """Not even NumPy, before a name is used."""
+    code = "import sys, captcha_rt; print('numpy' in sys.modules)"
+    assert run_python(code).stdout == "False\n"
+
+
+def test_every_public_name_is_there() -> None:
+    """`__all__` is alphabetical, each name resolves, and others don't."""
+    assert captcha_rt.__all__ == sorted(captcha_rt.__all__)
+    for name in captcha_rt.__all__:
+        assert getattr(captcha_rt, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Solve'"):
+        captcha_rt.Solve  # noqa: B018
+
+
+def test_the_version_is_the_distributions() -> None:
+    """`captcha-rt --version` and pip agree."""
+    from importlib.metadata import version
+
+    assert captcha_rt.__version__ == version("captcha-rt")
+
+
+def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
+    """A process killed while it writes leaves what was there."""
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from captcha_rt.files import write_atomically\n"
+        "with write_atomically(Path(sys.argv[1])) as partial:\n"
+        "    partial.write_text('half'); os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, path], check=False)
+    assert result.returncode != 0
+    assert path.read_text() == "old"
+
+
+def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    """What fails while it writes cleans up."""
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+
+    def fail() -> None:
+        with write_atomically(path) as partial:
+            partial.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old"

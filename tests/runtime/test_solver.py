@@ -1,0 +1,242 @@
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from captcha_rt import (
+    CaptchaRTError,
+    ImageDecodeError,
+    ModelError,
+    ProviderError,
+    RecipeError,
+    ScoresError,
+    Solution,
+    Solver,
+    load_model,
+)
+from captcha_rt.manifest import Manifest, Tensor, attach
+from captcha_rt.recipe import Grey, Recipe, Scale, Transpose
+
+TEXTS = {
+    "-aa--bb--cc-----": "abc",
+    "-------b--------": "b",
+    "-cc-cc-cc-cc----": "cccc",
+    "aabbccaabbccaabb": "abcabcab",
+    "----------------": "",
+}
+
+
+@pytest.fixture
+def solver(stripes: Path) -> Solver:
+    return Solver(stripes)
+
+
+def remodel(stripes: Path, path: Path, **values: object) -> Path:
+    """The tiny model with another description, written to path."""
+    model = load_model(stripes)
+    graph = model.data[: model.manifest.graph.size]
+    path.write_bytes(attach(graph, replace(model.manifest, **values)))
+    return path
+
+
+@pytest.mark.parametrize(("columns", "text"), TEXTS.items())
+def test_bytes_paths_and_arrays_give_the_same_answer(
+    solver: Solver, tmp_path: Path, stripes_png, stripes_array, columns: str, text: str
+) -> None:
+    """However a picture comes, it is read the same."""
+    path = tmp_path / "picture.png"
+    path.write_bytes(stripes_png(columns))
+    for image in (path, str(path), path.read_bytes(), stripes_array(columns)):
+        assert solver.solve(image).text == text
+
+
+def test_a_solution_has_the_names_of_the_json_answer(solver: Solver, stripes_png) -> None:
+    """Text, confidence, characters and model, each character with text and confidence."""
+    solution = asdict(solver.solve(stripes_png("-aa--bb--cc-----")))
+    assert list(solution) == ["text", "confidence", "characters", "model"]
+    assert [c["text"] for c in solution["characters"]] == ["a", "b", "c"]
+    assert solution["model"] == "stripes"
+    assert 0.9 < solution["confidence"] <= min(c["confidence"] for c in solution["characters"])
+
+
+def test_a_batch_is_read_like_each_of_its_pictures(solver: Solver, stripes_png) -> None:
+    """At every batch size the answers are those of `solve`, in order."""
+    images = [stripes_png(columns) for columns in TEXTS] * 4
+    expected = [solver.solve(image) for image in images]
+    for batch_size in (1, 3, 8, 64):
+        answers = solver.solve_batch(images, batch_size=batch_size)
+        assert [a.text for a in answers] == [e.text for e in expected]
+        for answer, one in zip(answers, expected, strict=True):
+            assert answer.confidence == pytest.approx(one.confidence, abs=1e-5)
+
+
+def test_a_bad_picture_costs_the_others_nothing(solver: Solver, stripes_png) -> None:
+    """It gets its own error, in its place, whatever is wrong with it."""
+    good = stripes_png("-aa--bb--cc-----")
+    bad: list[object] = [b"", b"<html>", good[:40], "no-such-file.png", np.zeros((2, 2)), None]
+    images = [good, *bad, good]
+    for batch_size in (1, 2, 8):
+        answers = solver.solve_batch(images, batch_size=batch_size)
+        assert [isinstance(a, Solution) for a in answers] == [True, *[False] * len(bad), True]
+        assert all(isinstance(a, ImageDecodeError) for a in answers[1:-1])
+
+
+def test_nan_scores_cost_the_others_nothing(stripes_nan: Path, stripes_png) -> None:
+    """The picture whose scores are NaN gets an error and no text; its batch is read."""
+    solver = Solver(stripes_nan)
+    good, black = stripes_png("-aa--bb--cc-----"), stripes_png("a" * 16)
+    answers = solver.solve_batch([good, black, good], batch_size=3)
+    assert [getattr(a, "text", None) for a in answers] == ["abc", None, "abc"]
+    assert isinstance(answers[1], ScoresError)
+    with pytest.raises(ScoresError):
+        solver.solve(black)
+
+
+def test_no_pictures_no_answers(solver: Solver) -> None:
+    """An empty batch is no error."""
+    assert solver.solve_batch([]) == []
+
+
+def test_a_batch_has_pictures(solver: Solver) -> None:
+    """A batch size below 1 is the caller's error."""
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        solver.solve_batch([], batch_size=0)
+
+
+def test_one_solver_serves_many_threads(solver: Solver, stripes_png) -> None:
+    """Eight threads on one solver get each their own picture's answer."""
+    columns = list(TEXTS) * 100
+    images = [stripes_png(c) for c in columns]
+    with ThreadPoolExecutor(8) as pool:
+        texts = [s.text for s in pool.map(solver.solve, images)]
+    assert texts == [TEXTS[c] for c in columns]
+
+
+def test_max_pixels_is_kept(stripes: Path, stripes_png) -> None:
+    """A picture above the limit is refused."""
+    with pytest.raises(ImageDecodeError, match="16 x 4 pixels"):
+        Solver(stripes, max_pixels=63).solve(stripes_png("-" * 16))
+
+
+def test_a_picture_that_gives_another_input_shape_is_its_own_error(
+    stripes: Path, tmp_path: Path
+) -> None:
+    """Without a resize step, pictures of another size are refused one by one."""
+    recipe = Recipe((Grey(), Scale(), Transpose()))
+    solver = Solver(remodel(stripes, tmp_path / "fixed.onnx", recipe=recipe))
+    right, wrong = np.zeros((4, 16, 1), np.uint8), np.zeros((4, 17, 1), np.uint8)
+    answers = solver.solve_batch([right, wrong])
+    assert isinstance(answers[0], Solution)
+    assert isinstance(answers[1], RecipeError)
+    assert "(17, 4, 1)" in str(answers[1])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"input": Tensor("picture", (None, 16, 4, 1))},
+        {"input": Tensor("image", (None, 16, 5, 1))},
+        {"output": Tensor("scores", (None, 16, 4))},
+        {"output": Tensor("logits", (None, 17, 4))},
+        {"input": Tensor("image", (None, 16, 4))},
+    ],
+)
+def test_a_graph_that_is_not_as_described_is_refused(
+    stripes: Path, tmp_path: Path, values: dict[str, Tensor]
+) -> None:
+    """Names, axes and shapes are compared at load, and the message holds both sides."""
+    path = remodel(stripes, tmp_path / "other.onnx", **values)
+    with pytest.raises(ModelError, match=r"other\.onnx: the model's (input|output) is .* says"):
+        Solver(path)
+
+
+def test_bytes_that_onnxruntime_can_not_load_are_a_model_error(
+    stripes: Path, tmp_path: Path
+) -> None:
+    """A well described heap of bytes names its file, with onnxruntime's reason."""
+    path = tmp_path / "junk.onnx"
+    path.write_bytes(attach(b"\x08\x08junk", load_model(stripes).manifest))
+    with pytest.raises(ModelError, match=r"junk\.onnx: onnxruntime can't load"):
+        Solver(path)
+
+
+def test_external_data_is_refused_in_silence(stripes: Path, tmp_path: Path, run_python) -> None:
+    """A model is one file; onnxruntime's own complaint doesn't reach the native stderr."""
+    # A TensorProto `w` of one float, data_location external, in the file `secret`.
+    tensor = b"\x08\x01\x10\x01\x42\x01w\x6a\x12\x0a\x08location\x12\x06secret\x70\x01"
+    # ModelProto: ir_version 8; graph with that initialiser and a name; opset 18.
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor + b"\x12\x01g"
+    model = b"\x08\x08" + b"\x3a" + bytes([len(graph)]) + graph + b"\x42\x04\x0a\x00\x10\x12"
+    path = tmp_path / "external.onnx"
+    path.write_bytes(attach(model, load_model(stripes).manifest))
+    (tmp_path / "secret").write_bytes(b"1234")
+    with pytest.raises(ModelError, match=r"external\.onnx"):
+        Solver(path)
+    code = (
+        "from captcha_rt import ModelError, Solver\n"
+        f"try: Solver({str(path)!r})\nexcept ModelError: print('refused')"
+    )
+    result = run_python(code)
+    assert (result.stdout, result.stderr) == ("refused\n", "")
+
+
+def test_what_is_active_is_read_from_the_session(stripes: Path) -> None:
+    """On `cpu` the CPU provider is active, and nothing else."""
+    assert Solver(stripes, device="cpu").providers == ("CPUExecutionProvider",)
+
+
+def test_cuda_that_is_not_there_raises(stripes: Path) -> None:
+    """`cuda` never runs on the CPU in silence."""
+    try:
+        solver = Solver(stripes, device="cuda")
+    except ProviderError as error:
+        assert "CUDA" in str(error)  # noqa: PT017  (either outcome is right, by machine)
+    else:
+        assert solver.providers[0] == "CUDAExecutionProvider"
+
+
+def test_auto_says_once_what_it_took(stripes: Path, run_python) -> None:
+    """One log line in the process, however many solvers."""
+    code = (
+        "import logging; logging.basicConfig(level='INFO')\n"
+        "from captcha_rt import Solver\n"
+        f"for _ in range(3): Solver({str(stripes)!r})"
+    )
+    result = run_python(code)
+    assert result.stderr.count("INFO:captcha_rt:using ") == 1
+
+
+def test_a_provider_that_does_not_exist_is_refused(stripes: Path) -> None:
+    """The override is held to what it asks for."""
+    with pytest.raises(ProviderError, match="NoSuchProvider"):
+        Solver(stripes, providers=["NoSuchProvider"])
+    for wrong in ("CPUExecutionProvider", []):
+        with pytest.raises(ProviderError, match="a list of at least one"):
+            Solver(stripes, providers=wrong)
+    assert Solver(stripes, providers=["CPUExecutionProvider"]).solve(
+        np.full((4, 16), 255, np.uint8)
+    ) == Solution("", 0.0, (), "stripes")
+
+
+@pytest.mark.parametrize(
+    "options", [{"device": "tpu"}, {"threads": 0}, {"threads": 10**6}, {"threads": 1.5}]
+)
+def test_options_out_of_range_are_refused(stripes: Path, options: dict[str, object]) -> None:
+    """A device that isn't one and no threads are the caller's errors."""
+    with pytest.raises(ValueError, match="it is"):
+        Solver(stripes, **options)
+
+
+def test_every_error_is_ours(stripes: Path) -> None:
+    """Catching CaptchaRTError catches whatever a picture can cause."""
+    for image in (b"", "gone.png", np.zeros((0, 0), np.uint8)):
+        with pytest.raises(CaptchaRTError):
+            Solver(stripes).solve(image)
+
+
+def test_manifest_is_at_hand(solver: Solver) -> None:
+    """A server can say what it serves."""
+    assert isinstance(solver.manifest, Manifest)
+    assert solver.manifest.name == "stripes"
