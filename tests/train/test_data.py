@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from captcha_rt.errors import FolderError
+from captcha_rt.recipe import Grey, Recipe, Resize, Scale, Transpose
+from captcha_rt_train.data import Batches, drop_too_long, read_dataset, split
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.kaptcha import write_samples
+
+RECIPE = Recipe((Grey(), Scale(), Resize(50, 200), Transpose()))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    write_samples(folder, 20, seed=1)
+    return folder
+
+
+def save(path: Path, height: int = 50, width: int = 200) -> None:
+    cv2.imwrite(str(path), np.full((height, width), 255, np.uint8))
+
+
+def test_labels_are_the_file_names(folder: Path) -> None:
+    """Each stem is a label, the charset is what they hold, sorted, the blank comes first."""
+    dataset = read_dataset(folder, RECIPE)
+    assert [item.label for item in dataset.items] == sorted(p.stem for p in folder.iterdir())
+    letters = {c for item in dataset.items for c in item.label}
+    assert dataset.charset.characters == "".join(sorted(letters))
+    assert dataset.charset.blank == 0
+    assert dataset.input_shape == (200, 50, 1)
+    assert dataset.left_out == ()
+
+
+def test_what_can_not_be_used_is_left_out_and_listed(folder: Path) -> None:
+    """Unreadable pictures, empty labels and unknown characters, each with its reason."""
+    (folder / "bad.png").write_text("no picture")
+    (folder / "empty.png").write_bytes(b"")
+    save(folder / " .png")
+    save(folder / "ÄÖ.png")
+    dataset = read_dataset(folder, RECIPE, characters="2345678bcdefgmnpwxy")
+    assert len(dataset.items) == 20
+    reasons = dict(dataset.left_out)
+    assert reasons.keys() == {"bad.png", "empty.png", " .png", "ÄÖ.png"}
+    assert "not a PNG" in reasons["bad.png"] or "outside" in reasons["bad.png"]
+    assert reasons[" .png"] == "empty label"
+    assert reasons["ÄÖ.png"] == "characters outside of the charset: ÄÖ"
+
+
+def test_pictures_of_another_shape_are_left_out(folder: Path) -> None:
+    """Where the recipe doesn't resize, the most frequent size is trained on."""
+    save(folder / "2x2.png", 40, 200)
+    dataset = read_dataset(folder, Recipe((Grey(), Scale(), Transpose())))
+    assert len(dataset.items) == 20
+    assert dataset.left_out == (
+        ("2x2.png", "gives the shape (200, 40, 1), most give (200, 50, 1)"),
+    )
+
+
+def test_labels_that_ctc_can_not_align_are_left_out(folder: Path) -> None:
+    """A doubled character needs a blank between: `nn` takes three time steps."""
+    save(folder / "nn.png")
+    save(folder / "nx.png")
+    dataset = drop_too_long(read_dataset(folder, RECIPE), time_steps=2)
+    assert [item.label for item in dataset.items] == ["nx"]
+    assert ("nn.png", "needs 3 time steps, the network has 2") in dataset.left_out
+    assert drop_too_long(dataset, time_steps=1).items == ()
+
+
+def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
+    """No folder, and one without picture files."""
+    with pytest.raises(FolderError, match="not a folder"):
+        read_dataset(tmp_path / "gone", RECIPE)
+    with pytest.raises(FolderError, match="no picture files"):
+        read_dataset(tmp_path, RECIPE)
+    (tmp_path / "a.png").write_text("no picture")
+    dataset = read_dataset(tmp_path, RECIPE)
+    assert (dataset.items, len(dataset.left_out)) == ((), 1)
+
+
+def test_a_split_is_seeded_and_by_picture(folder: Path) -> None:
+    """Parts don't overlap, cover all, and depend on the seed alone."""
+    items = read_dataset(folder, RECIPE).items
+    parts = split(items, validation=0.2, test=0.1, seed=3)
+    assert {name: len(part) for name, part in parts.items()} == {
+        "training": 14,
+        "validation": 4,
+        "test": 2,
+    }
+    labels = [item.label for part in parts.values() for item in part]
+    assert sorted(labels) == [item.label for item in items]
+    again = split(items, validation=0.2, test=0.1, seed=3)
+    other = split(items, validation=0.2, test=0.1, seed=4)
+    assert [i.label for i in again["validation"]] == [i.label for i in parts["validation"]]
+    assert [i.label for i in other["validation"]] != [i.label for i in parts["validation"]]
+
+
+def test_a_split_that_leaves_nothing_is_refused(folder: Path) -> None:
+    """Two pictures can't be three parts."""
+    items = read_dataset(folder, RECIPE).items[:2]
+    with pytest.raises(TrainingError, match="2 pictures can't be split"):
+        split(items, validation=0.1, test=0.1, seed=0)
+
+
+def test_batches_hold_every_picture_once_in_a_new_order_each_epoch(folder: Path) -> None:
+    """Inputs are the runtime's recipe; labels are ids padded with the blank."""
+    save(folder / "2n.png")
+    dataset = read_dataset(folder, RECIPE)
+    batches = Batches(dataset.items, RECIPE, dataset.charset, batch_size=8, seed=5)
+
+    def epoch() -> list[str]:
+        texts = []
+        for index in range(len(batches)):
+            inputs, (labels, again) = batches[index]
+            assert labels is again
+            assert inputs.dtype == np.float32
+            assert labels.shape == (len(inputs), 5)
+            for tensor, ids in zip(inputs, labels, strict=True):
+                text = dataset.charset.decode(i for i in ids if i)
+                item = next(item for item in dataset.items if item.label == text)
+                assert (tensor == RECIPE.apply(item.picture)).all()
+                texts.append(text)
+        batches.on_epoch_end()
+        return texts
+
+    first, second = epoch(), epoch()
+    assert sorted(first) == sorted(second) == [item.label for item in dataset.items]
+    assert first != second
+    resumed = Batches(dataset.items, RECIPE, dataset.charset, batch_size=8, seed=5, epoch=1)
+    assert (resumed[0][1][0] == batches_at(dataset, 1)[0][1][0]).all()
+
+
+def batches_at(dataset, epoch: int) -> Batches:
+    batches = Batches(dataset.items, RECIPE, dataset.charset, batch_size=8, seed=5)
+    for _ in range(epoch):
+        batches.on_epoch_end()
+    return batches

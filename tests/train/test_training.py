@@ -1,0 +1,192 @@
+"""`captcha-rt train` in real processes, on generated pictures."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+
+from captcha_rt.manifest import Manifest
+from captcha_rt_train.kaptcha import write_samples
+from captcha_rt_train.networks import crnn
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    path = run / "history.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            {name: value for name, value in row.items() if name != "seconds"}
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_the_network_is_document_004s() -> None:
+    """Its layers, with 20 classes: 1,600 + 18,496 + ... = 432,596 parameters, T = 50."""
+    model = crnn((200, 50, 1), 20)
+    assert model.output_shape == (None, 50, 20)
+    convolutions = 3 * 3 * 1 * 32 + 32 + 3 * 3 * 32 * 64 + 64
+    dense = 768 * 64 + 64
+    lstm = sum(2 * 4 * units * (inputs + units + 1) for inputs, units in ((64, 128), (256, 64)))
+    assert model.count_params() == convolutions + dense + lstm + 128 * 20 + 20 == 432_596
+
+
+def test_a_run_holds_all_that_it_promises(trained_run: Path, sample_folder: Path) -> None:
+    """History, curves, split, model and manifest, which fit each other."""
+    assert [row["epoch"] for row in history(trained_run)] == ["1", "2", "3", "4"]
+    assert (trained_run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (trained_run / "model.keras").exists()
+    with (trained_run / "pictures.csv").open(newline="") as file:
+        parts = [row["part"] for row in csv.DictReader(file)]
+    assert {part: parts.count(part) for part in parts} == {
+        "training": 32,
+        "validation": 4,
+        "test": 4,
+    }
+    manifest = Manifest.from_json((trained_run / "manifest.json").read_text("utf-8"))
+    assert manifest.training["epochs_trained"] == 4
+    assert manifest.training["pictures"] == {"training": 32, "validation": 4, "test": 4}
+    assert set(manifest.accuracy) == {"validation", "test"}
+    assert manifest.accuracy["test"]["pictures"] == 4
+    assert str(sample_folder) not in manifest.to_json()
+
+
+def test_a_killed_run_goes_on(
+    command, trained_run: Path, sample_folder: Path, tmp_path: Path
+) -> None:
+    """Kill -9 in an epoch, then `--resume`: the same epochs as if nothing had happened."""
+    run = tmp_path / "killed"
+    arguments = ["train", str(sample_folder), "-o", str(run), "--epochs", "4", "--test", "0.1"]
+    program = [sys.executable, "-m", "captcha_rt", *arguments]
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while len(history(run)) < 2:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.01)
+        process.kill()
+    assert not (run / "model.keras").exists()
+    before = history(run)
+    assert command(*arguments, "--resume").returncode == 0
+    after = history(run)
+    assert after[: len(before)] == before
+    for row, expected in zip(after, history(trained_run), strict=True):
+        assert row["epoch"] == expected["epoch"]
+        assert float(row["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-3)
+        assert float(row["val_loss"]) == pytest.approx(float(expected["val_loss"]), rel=1e-3)
+    assert (run / "manifest.json").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signal")
+def test_ctrl_c_ends_it_quietly(sample_folder: Path, tmp_path: Path) -> None:
+    """No traceback, exit code 130, and the run can be resumed."""
+    run = tmp_path / "stopped"
+    program = [sys.executable, "-m", "captcha_rt", "train", str(sample_folder), "-o", str(run)]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not history(run):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+
+
+def test_another_backend_trains_the_same_run(command, sample_folder: Path, tmp_path: Path) -> None:
+    """`KERAS_BACKEND=jax` trains, and TensorFlow opens what it saved."""
+    pytest.importorskip("jax", reason="the second backend is not installed")
+    run = tmp_path / "run"
+    result = command(
+        "train",
+        sample_folder,
+        "-o",
+        run,
+        "--epochs",
+        "1",
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert result.returncode == 0
+    manifest = Manifest.from_json((run / "manifest.json").read_bytes())
+    assert manifest.training["backend"] == "jax"
+    model = keras.models.load_model(run / "model.keras", compile=False)
+    assert model.output_shape == manifest.output.shape
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--epochs", "4", "--test", "0.1"), "go on with it by --resume"),
+        (("--epochs", "5", "--test", "0.1", "--resume"), "can't resume"),
+        (("--epochs", "4", "--test", "0.1", "--seed", "1", "--resume"), "can't resume"),
+    ],
+)
+def test_a_run_is_not_mixed_with_another(
+    command, trained_run: Path, sample_folder: Path, options: tuple[str, ...], message: str
+) -> None:
+    """A folder that holds a run is resumed with the same settings, or refused."""
+    result = command("train", sample_folder, "-o", trained_run, *options)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(history(trained_run)) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--preset", "nothing"), "no preset 'nothing'; there are: crnn"),
+        (("--validation", "1.5"), "leave nothing to train on"),
+        (("--validation", "nan"), "leave nothing to train on"),
+        (("--seed", "5000000000"), "4294967295"),
+        (("--epochs", "0"), "above 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    command, sample_folder: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    """One line that says what is wrong, exit code 2, and no run's folder."""
+    result = command("train", sample_folder, "-o", tmp_path / "run", *options)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("content", [None, "empty", "bad"])
+def test_a_folder_that_can_not_be_trained_on_is_refused(
+    command, tmp_path: Path, content: str | None
+) -> None:
+    """Before an epoch is spent, in one line, with exit code 2."""
+    folder = tmp_path / "pictures"
+    if content:
+        folder.mkdir()
+    if content == "bad":
+        (folder / "abc.png").write_text("no picture")
+    result = command("train", folder, "-o", tmp_path / "run")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("captcha-rt: no")
+    assert "Traceback" not in result.stderr
+    assert ("left out: abc.png: " in result.stderr) == (content == "bad")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_left_out_is_listed_before_the_first_epoch(command, tmp_path: Path) -> None:
+    """Every picture that isn't trained on, by name and reason."""
+    folder = tmp_path / "pictures"
+    write_samples(folder, 6, seed=2)
+    (folder / "bad.png").write_text("no picture")
+    options = ("--epochs", "1", "--charset", "2345678bcdefgmnpwxy")
+    good = next(folder.glob("?????.png"))
+    (folder / "ABC.png").write_bytes(good.read_bytes())
+    result = command("train", folder, "-o", tmp_path / "run", *options, env=os.environ)
+    assert result.returncode == 0
+    assert "left out: ABC.png: characters outside of the charset: ABC" in result.stderr
+    assert "left out: bad.png: " in result.stderr
+    assert "6 pictures, 19 characters" in result.stderr
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["training"]["left_out"] == 2

@@ -1,0 +1,1 @@
+"""Trains text-captcha readers in Keras 3, for captcha-rt to run without it."""

@@ -1,0 +1,103 @@
+"""The documents' systems as presets: one TOML file each, beside this module."""
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+
+from captcha_rt.manifest import Decoder
+from captcha_rt.recipe import Recipe
+from captcha_rt_train.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run trains; a preset's numbers are the defaults.
+
+    Attributes:
+        batch_size: Pictures a training step.
+        epochs: At most this many passes over the training pictures.
+        patience: Epochs without a better validation loss before training stops.
+        learning_rate: Adam's.
+        clip_norm: The largest global norm of a step's gradients.
+        local_weight: The weight of the CTC loss on the features, beside 1 for the logits.
+        validation: The share of the pictures that validate, in 0..1.
+        test: The share that is only looked at when all is done, in 0..1.
+        seed: Seeds the split, the weights, the shuffling and the dropout.
+        characters: The charset's characters in order; None takes those of the labels.
+        licence: The model's licence.
+
+    Raises:
+        TrainingError: If a number is out of range.
+    """
+
+    batch_size: int
+    epochs: int
+    patience: int
+    learning_rate: float
+    clip_norm: float
+    local_weight: float
+    validation: float
+    test: float = 0.0
+    seed: int = 0
+    characters: str | None = None
+    licence: str = "unknown"
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size, self.patience) < 1:
+            raise TrainingError("epochs, batch size and patience are above 0")
+        if not min(self.learning_rate, self.clip_norm, self.local_weight) > 0:
+            raise TrainingError("learning rate, clip norm and local weight are above 0")
+        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
+            raise TrainingError(
+                f"validation {self.validation} and test {self.test} leave nothing to train on; "
+                "both are shares in 0..1, validation above 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One system: its preprocessing, its network and how it is trained.
+
+    Attributes:
+        name: The file's stem.
+        document: The document that it follows, `"000"` to `"004"`.
+        network: Its network's name in `networks.NETWORKS`.
+        decoder: How its scores are read.
+        recipe: Its preprocessing.
+        settings: How it is trained, unless asked for otherwise.
+    """
+
+    name: str
+    document: str
+    network: str
+    decoder: Decoder
+    recipe: Recipe
+    settings: Settings
+
+
+def preset_names() -> list[str]:
+    """The names of all presets, sorted."""
+    names = (entry.name for entry in files(__name__).iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def load_preset(name: str) -> Preset:
+    """Reads a preset.
+
+    Args:
+        name: One of `preset_names()`.
+
+    Raises:
+        TrainingError: If there is no such preset.
+    """
+    if name not in preset_names():
+        raise TrainingError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
+    values = tomllib.loads((files(__name__) / f"{name}.toml").read_text("utf-8"))
+    return Preset(
+        name=name,
+        document=values["document"],
+        network=values["network"],
+        decoder=values["decoder"],
+        recipe=Recipe.from_json(values["recipe"]),
+        settings=Settings(**values["training"]),
+    )
