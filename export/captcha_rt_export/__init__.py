@@ -1,0 +1,1 @@
+"""Converts Keras-trained text-captcha readers to one ONNX file for captcha-rt."""

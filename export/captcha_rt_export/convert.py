@@ -1,0 +1,95 @@
+"""From a Keras model to a lean ONNX graph."""
+
+import logging
+from collections import Counter
+
+import keras
+import onnx
+import onnxsim
+import tensorflow as tf
+import tf2onnx
+from keras import layers
+
+from captcha_rt_export.errors import ExportError
+
+OPSET = 18
+"""The last that tf2onnx 1.17 writes."""
+
+IR_VERSION = 8
+"""The one that belongs to opset 18; newer ones only lock out older runtimes."""
+
+LOOPS = frozenset({"Loop", "Scan", "If"})
+"""A recurrent layer that became one of these runs 2.9 times slower than a fused `LSTM`."""
+
+
+FUSED = "Fused are LSTMs without masking, recurrent dropout or hard_sigmoid, in float32"
+
+
+def convert(model: keras.Model) -> onnx.ModelProto:
+    """Converts a Keras model with one input and one output.
+
+    The batch stays symbolic, named `N`: with a fixed one a Keras LSTM becomes a `Loop`.
+
+    Args:
+        model: The plain inference graph.
+
+    Returns:
+        An ONNX model at opset 18, simplified, without metadata. Input and output are named as
+        the Keras input and output layer.
+
+    Raises:
+        ExportError: If a recurrent layer did not become one `LSTM`, or the graph holds a branch
+            or an operator of a foreign domain.
+    """
+    image = model.inputs[0]
+    signature = [tf.TensorSpec((None, *image.shape[1:]), tf.float32, name=image.name)]
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it reports each variable it removes
+    raw, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=OPSET)
+    proto: onnx.ModelProto = onnxsim.simplify(raw)[0]
+
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    del proto.graph.value_info[:]
+    del proto.metadata_props[:]  # onnxsim's own
+    used = {node.domain for node in proto.graph.node}
+    for opset in [opset for opset in proto.opset_import if opset.domain not in used]:
+        proto.opset_import.remove(opset)
+    proto.ir_version = IR_VERSION
+    proto.producer_name = "captcha-rt-export"
+    check_graph(proto)
+    recurrent = sum(isinstance(layer, layers.RNN | layers.Bidirectional) for layer in model.layers)
+    if operators(proto)["LSTM"] != recurrent:
+        raise ExportError(
+            f"of {recurrent} recurrent layers {operators(proto)['LSTM']} became an ONNX LSTM: "
+            "the others were unrolled; build them without `unroll` or a fixed batch. " + FUSED
+        )
+    return proto
+
+
+def check_graph(proto: onnx.ModelProto) -> None:
+    """Refuses what a fast, self-contained graph doesn't hold.
+
+    Raises:
+        ExportError: If it holds a loop, a branch, an operator of a foreign domain, external
+            data, or anything that ONNX's own checker refuses.
+    """
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the converted graph is no valid ONNX: {error}") from error
+    loops = sorted(LOOPS & operators(proto).keys())
+    if loops:
+        raise ExportError(
+            f"the converted graph holds {', '.join(loops)}: a recurrent layer was not fused. "
+            + FUSED
+        )
+    foreign = sorted({f"{n.domain}.{n.op_type}" for n in proto.graph.node if n.domain})
+    if foreign:
+        raise ExportError(f"the converted graph holds foreign operators: {', '.join(foreign)}")
+    if any(tensor.external_data for tensor in proto.graph.initializer):
+        raise ExportError("the converted graph keeps weights in other files; a model is one file")
+
+
+def operators(proto: onnx.ModelProto) -> Counter[str]:
+    """How often each operator stands in the graph."""
+    return Counter(node.op_type for node in proto.graph.node)

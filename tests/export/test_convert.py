@@ -1,0 +1,88 @@
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from keras import layers
+
+from captcha_rt_export.convert import check_graph, convert, operators
+from captcha_rt_export.errors import ExportError
+from captcha_rt_train.networks import crnn
+
+
+@pytest.fixture(scope="module")
+def graph() -> onnx.ModelProto:
+    """The CRNN with random weights, converted."""
+    keras.utils.set_random_seed(0)
+    return convert(crnn((200, 50, 1), 20))
+
+
+def test_the_crnn_holds_two_bidirectional_lstms_and_no_loop(graph: onnx.ModelProto) -> None:
+    """Recurrence is fused."""
+    lstms = [node for node in graph.graph.node if node.op_type == "LSTM"]
+    directions = [a.s for node in lstms for a in node.attribute if a.name == "direction"]
+    assert directions == [b"bidirectional", b"bidirectional"]
+    assert not {"Loop", "Scan", "If"} & operators(graph).keys()
+
+
+def test_the_crnn_has_no_shape_arithmetic(graph: onnx.ModelProto) -> None:
+    """Shapes are constants but for the batch, and at most 32 nodes are left of 74."""
+    arithmetic = {"Shape", "Gather", "Cast", "Expand", "ReduceProd", "ConstantOfShape", "Unsqueeze"}
+    assert not arithmetic & operators(graph).keys()
+    assert len(graph.graph.node) <= 32
+    assert operators(graph)["Transpose"] <= 3  # to rows of time steps, to time first, and back
+
+
+def test_the_graph_is_plain(graph: onnx.ModelProto) -> None:
+    """Opset 18, the batch is named, names are Keras's, nobody's metadata."""
+    assert [(o.domain, o.version) for o in graph.opset_import] == [("", 18)]
+    assert graph.ir_version == 8
+    assert [value.name for value in graph.graph.input] == ["image"]
+    assert [value.name for value in graph.graph.output] == ["logits"]
+    for value in (*graph.graph.input, *graph.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "N"
+    assert not graph.metadata_props
+
+
+def test_batch_normalisation_is_folded() -> None:
+    """It costs nothing: its scale goes into the convolution before it."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.Conv2D(4, 3, padding="same")(image)
+    x = layers.BatchNormalization(momentum=0.5)(x)
+    model = keras.Model(image, layers.Activation("relu", name="scores")(x))
+    data = np.random.default_rng(0).random((32, 8, 8, 1), np.float32)
+    model(data, training=True)  # so that there are statistics to fold
+    graph = convert(model)
+    assert operators(graph)["BatchNormalization"] == 0
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    [scores] = session.run(None, {"image": data})
+    assert np.abs(scores - model.predict(data, verbose=0)).max() < 1e-5
+
+
+def test_a_loop_is_refused() -> None:
+    """An LSTM that tf2onnx can't fuse is named, with what can be."""
+    steps = keras.Input((6, 4), name="steps")
+    x = layers.LSTM(3, return_sequences=True, recurrent_activation="hard_sigmoid")(steps)
+    with pytest.raises(ExportError, match="holds Loop: a recurrent layer was not fused"):
+        convert(keras.Model(steps, layers.Dense(2, name="scores")(x)))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_an_unrolled_lstm_is_refused(bidirectional: bool) -> None:
+    """It would run, 2.3 times slower than a fused one."""
+    steps = keras.Input((6, 4), name="steps")
+    lstm = layers.LSTM(3, return_sequences=True, unroll=True)
+    x = layers.Bidirectional(lstm)(steps) if bidirectional else lstm(steps)
+    with pytest.raises(ExportError, match="of 1 recurrent layers 0 became an ONNX LSTM"):
+        convert(keras.Model(steps, layers.Dense(2, name="scores")(x)))
+
+
+def test_foreign_operators_are_refused(graph: onnx.ModelProto) -> None:
+    """What only some other library can run is no model file."""
+    foreign = onnx.ModelProto()
+    foreign.CopyFrom(graph)
+    foreign.graph.node[0].domain = "com.example"
+    foreign.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    with pytest.raises(ExportError, match=r"foreign operators: com\.example"):
+        check_graph(foreign)
