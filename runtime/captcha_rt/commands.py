@@ -107,7 +107,7 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to run; auto takes CUD
 ThreadsOption = Annotated[int, typer.Option(min=1, max=MAX_THREADS, help="Threads within one run.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Pictures in one run.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -159,7 +159,7 @@ def solve(
                 typer.echo(json.dumps(objects.pop()))
             continue
         if isinstance(kept, CaptchaRTError):
-            _complain(str(kept) if str(kept).startswith(name) else f"{name}: {kept}")
+            _complain_of(name, kept)
             if not alone:
                 typer.echo(f"{_one_line(name)}\t")
         else:
@@ -194,7 +194,7 @@ def evaluate(
     ):
         if isinstance(answer, CaptchaRTError):  # counts as misread: its text was wanted
             failed += 1
-            _complain(str(answer))
+            _complain_of(name, answer)
             readings.append(metrics.Reading(name, label_of(path), "", 0.0))
         else:
             readings.append(metrics.Reading(name, label_of(path), answer.text, answer.confidence))
@@ -333,6 +333,11 @@ def _describe_evaluation(result: "Evaluation") -> str:
 def _one_line(text: str) -> str:
     """Escapes control characters, which a file's name may hold to forge another line."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _complain_of(name: str, error: CaptchaRTError) -> None:
+    message = str(error)
+    _complain(message if message.startswith(name) else f"{name}: {message}")
 
 
 def _complain(message: str) -> None:

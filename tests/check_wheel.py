@@ -1,0 +1,56 @@
+"""Checks a built wheel, and the environment in which it alone is installed.
+
+python tests/check_wheel.py dist/captcha_rt-0.1.0-py3-none-any.whl
+"""
+
+import sys
+import zipfile
+from importlib.metadata import distributions
+from pathlib import Path
+
+EXPECTED = {
+    "captcha_rt/__init__.py",
+    "captcha_rt/__main__.py",
+    "captcha_rt/card.py",
+    "captcha_rt/charset.py",
+    "captcha_rt/cli.py",
+    "captcha_rt/commands.py",
+    "captcha_rt/decoders.py",
+    "captcha_rt/doctor.py",
+    "captcha_rt/errors.py",
+    "captcha_rt/files.py",
+    "captcha_rt/image.py",
+    "captcha_rt/manifest.py",
+    "captcha_rt/metrics.py",
+    "captcha_rt/model.py",
+    "captcha_rt/models/MODEL_CARD.md",
+    "captcha_rt/models/default.onnx",
+    "captcha_rt/pictures.py",
+    "captcha_rt/progress.py",
+    "captcha_rt/py.typed",
+    "captcha_rt/recipe.py",
+    "captcha_rt/session.py",
+    "captcha_rt/solver.py",
+}
+FOREIGN = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxsim", "matplotlib", "pillow"}
+MAX_BYTES = 2_500_000
+
+
+def main(wheel: Path) -> None:
+    """Stops with a message at the first thing that is not as it should be."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    if names != EXPECTED:
+        sys.exit(f"missing: {EXPECTED - names}, too much: {names - EXPECTED}")
+    if wheel.stat().st_size > MAX_BYTES:
+        sys.exit(f"{wheel.stat().st_size} bytes are more than {MAX_BYTES}")
+    installed = {distribution.name.lower() for distribution in distributions()}
+    if found := FOREIGN & installed:
+        sys.exit(f"brought along: {found}")
+    sys.stdout.write(
+        f"{wheel.name}: {wheel.stat().st_size:,} bytes, brings {', '.join(sorted(installed))}\n"
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
