@@ -28,12 +28,7 @@ def export_command(
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from captcha_rt_export.export import BATCHES, export
 
-    report = export(
-        run,
-        out,
-        pictures=pictures,
-        name=name,
-    )
+    report = export(run, out, pictures=pictures, name=name)
     operators = ", ".join(f"{name} {count}" for name, count in report.operators.items())
     typer.echo(f"{out}: {report.size:,} bytes, model {report.manifest.name}")
     typer.echo(f"operators: {operators}")

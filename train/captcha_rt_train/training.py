@@ -83,9 +83,10 @@ def train(
     parts = split(
         dataset.items, validation=settings.validation, test=settings.test, seed=settings.seed
     )
-    _compare(run / "pictures.csv", _table(parts), resume=resume)
+    table = _table(parts)
+    _compare(run / "pictures.csv", table, resume=resume)
     run.mkdir(parents=True, exist_ok=True)
-    _write(run / "pictures.csv", _table(parts))
+    _write(run / "pictures.csv", table)
     _write(run / "run.json", description)
 
     manifest = Manifest(
