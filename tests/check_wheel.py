@@ -15,12 +15,17 @@ EXPECTED = {
     "captcha_rt/charset.py",
     "captcha_rt/cli.py",
     "captcha_rt/commands.py",
+    "captcha_rt/curve.py",
     "captcha_rt/decoders.py",
     "captcha_rt/doctor.py",
     "captcha_rt/errors.py",
+    "captcha_rt/explain.py",
     "captcha_rt/files.py",
+    "captcha_rt/glyphs.py",
     "captcha_rt/image.py",
+    "captcha_rt/labels.py",
     "captcha_rt/manifest.py",
+    "captcha_rt/matching.py",
     "captcha_rt/metrics.py",
     "captcha_rt/model.py",
     "captcha_rt/models/MODEL_CARD.md",
@@ -31,6 +36,9 @@ EXPECTED = {
     "captcha_rt/recipe.py",
     "captcha_rt/session.py",
     "captcha_rt/solver.py",
+    "captcha_rt/stems.py",
+    "captcha_rt/steps.py",
+    "captcha_rt/tables.py",
 }
 FOREIGN = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxsim", "matplotlib", "pillow"}
 MAX_BYTES = 2_500_000

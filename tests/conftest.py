@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 MODELS = Path(__file__).parent / "models"
+BARS = {"a": 3, "b": 6, "c": 9}
 LEVELS = {"-": 255, "a": 0, "b": 85, "c": 170}
 
 
@@ -43,6 +44,26 @@ def stripes_array() -> Callable[[str], NDArray[np.uint8]]:
 def stripes_png(stripes_array) -> Callable[[str], bytes]:
     """The same as the bytes of a PNG file."""
     return lambda columns: cv2.imencode(".png", stripes_array(columns))[1].tobytes()
+
+
+@pytest.fixture
+def bars() -> Path:
+    """A tiny model that reads six bars `a`, `b`, `c` by their widths, each a glyph."""
+    return MODELS / "bars.onnx"
+
+
+@pytest.fixture
+def bars_array() -> Callable[[str], NDArray[np.uint8]]:
+    """Draws a picture `(50, 150, 1)` with a bar for each character of `abc`."""
+
+    def draw(text: str) -> NDArray[np.uint8]:
+        picture = np.full((50, 150, 1), 255, np.uint8)
+        for place, character in enumerate(text):
+            left = 40 + 14 * place - BARS[character] // 2
+            picture[15:33, left : left + BARS[character]] = 0
+        return picture
+
+    return draw
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         FolderError,
         ImageDecodeError,
         InstallationError,
+        LabelError,
         LowConfidenceError,
         ManifestError,
         ModelError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         ProviderError,
         RecipeError,
         ScoresError,
+        SegmentationError,
     )
     from captcha_rt.image import decode_image
     from captcha_rt.manifest import Manifest
@@ -45,6 +47,7 @@ _MODULES = {
         "FolderError",
         "ImageDecodeError",
         "InstallationError",
+        "LabelError",
         "LowConfidenceError",
         "ManifestError",
         "ModelError",
@@ -52,6 +55,7 @@ _MODULES = {
         "ProviderError",
         "RecipeError",
         "ScoresError",
+        "SegmentationError",
     ),
     "image": ("decode_image",),
     "manifest": ("Manifest",),
@@ -70,6 +74,7 @@ __all__ = [
     "FolderError",
     "ImageDecodeError",
     "InstallationError",
+    "LabelError",
     "LowConfidenceError",
     "Manifest",
     "ManifestError",
@@ -79,6 +84,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "ScoresError",
+    "SegmentationError",
     "Solution",
     "Solver",
     "decode_image",

@@ -16,16 +16,21 @@ import captcha_rt
 from captcha_rt.errors import (
     CaptchaRTError,
     FolderError,
+    ImageDecodeError,
     InstallationError,
     LowConfidenceError,
     ModelError,
     ProviderError,
 )
+from captcha_rt.labels import AUTO, FORMS_HELP, read_labels
 from captcha_rt.progress import track
 from captcha_rt.session import MAX_THREADS, Device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from captcha_rt.image import ImageSource
     from captcha_rt.metrics import Evaluation
@@ -39,6 +44,7 @@ BROKEN_PIPE: Final = 141
 ELSEWHERE: Final = {
     "train": "captcha-rt-train",
     "samples": "captcha-rt-train",
+    "dataset": "captcha-rt-train",
     "export": "captcha-rt-export",
 }
 
@@ -171,8 +177,9 @@ def solve(
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures; the stem is the label.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of labelled pictures.")],
     model: ModelOption = None,
+    labels: Annotated[str, typer.Option(help=FORMS_HELP)] = AUTO,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
     batch_size: BatchOption = 8,
@@ -181,23 +188,27 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled pictures."""
     from captcha_rt import metrics
-    from captcha_rt.pictures import find_pictures, label_of
     from captcha_rt.solver import Solver
 
     solver = Solver(model, device=device, threads=threads)
-    paths = find_pictures(folder)
+    found = read_labels(folder, labels)
+    if not quiet:
+        typer.echo(_one_line(found.description), err=True)
+    for where, problem in found.problems:  # without a label there is nothing to compare
+        _complain(f"left out: {where}: {problem}")
+    paths = [path for path, _ in found.items]
     answers = _answers(solver, [(str(path), path) for path in paths], batch_size)
     readings = []
     failed = 0
-    for path, (name, answer) in zip(
-        paths, track(answers, len(paths), what="evaluating", quiet=quiet), strict=True
+    for (_, label), (name, answer) in zip(
+        found.items, track(answers, len(paths), what="evaluating", quiet=quiet), strict=True
     ):
         if isinstance(answer, CaptchaRTError):  # counts as misread: its text was wanted
             failed += 1
             _complain_of(name, answer)
-            readings.append(metrics.Reading(name, label_of(path), "", 0.0))
+            readings.append(metrics.Reading(name, label, "", 0.0))
         else:
-            readings.append(metrics.Reading(name, label_of(path), answer.text, answer.confidence))
+            readings.append(metrics.Reading(name, label, answer.text, answer.confidence))
     result = metrics.evaluate(readings)
     if as_json:
         values = {"model": solver.manifest.name, "failed": failed, **asdict(result)}
@@ -205,6 +216,44 @@ def evaluate(
     else:
         typer.echo(_describe_evaluation(result))
     raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+@app.command()
+def explain(
+    image: Annotated[str, typer.Argument(help="A picture; - is stdin.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The PNG to write.")],
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    layer: Annotated[
+        str | None, typer.Option(help="Show this layer's activations, too; needs --run.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The training run that the model was exported from.")
+    ] = None,
+) -> None:
+    """Draw what a model sees of one picture: each step, the scores, the answer."""
+    import cv2
+
+    from captcha_rt.explain import explain as draw
+    from captcha_rt.files import write_atomically
+    from captcha_rt.solver import Solver
+
+    if (layer is None) != (run is None):
+        raise typer.BadParameter("--layer and --run go together")
+    layers = {} if layer is None or run is None else {layer: _activations(run, layer)}
+    solver = Solver(model, device=device)
+    try:
+        made = draw(solver, sys.stdin.buffer.read() if image == "-" else Path(image), layers)
+    except ImageDecodeError as error:
+        _complain_of(image, error)
+        raise typer.Exit(SOME_FAILED) from None
+    _, png = cv2.imencode(".png", made.sheet[:, :, ::-1])
+    with write_atomically(out) as path:
+        path.write_bytes(png.tobytes())
+    if made.error is not None:
+        _complain_of(image, made.error)
+        raise typer.Exit(SOME_FAILED)
+    typer.echo(f"{made.text} ({made.confidence:.4f})")
 
 
 @app.command()
@@ -253,6 +302,20 @@ def doctor(as_json: JsonOption = False) -> None:
     for problem in report.problems:
         _complain(problem)
     raise typer.Exit(MODEL if report.problems else OK)
+
+
+def _activations(run: Path, layer: str) -> "Callable[[NDArray[np.float32]], NDArray[np.float32]]":
+    """What runs a layer of a training run: a part of the training distribution."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow loads
+    try:
+        from captcha_rt_train.activations import activations
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("captcha_rt_train"):
+            raise
+        raise InstallationError(
+            "--layer is part of captcha-rt-train: pip install captcha-rt-train"
+        ) from None
+    return lambda rows: activations(run, rows, layer)
 
 
 def _expand(path: str) -> list[tuple[str, "ImageSource | CaptchaRTError"]]:

@@ -17,9 +17,10 @@ class Decoded:
 
     Attributes:
         ids: The class ids of the characters, in order, without blanks.
-        positions: For each, the time step at which it is surest, in `0..T - 1`.
+        positions: For each, the time step at which it is surest, or the place (head, glyph) that
+            it was read from, from 0.
         confidences: For each, its confidence in 0..1.
-        confidence: The confidence of the whole, in 0..1; `greedy_decode` defines both.
+        confidence: The confidence of the whole, in 0..1; the decoder defines both.
     """
 
     ids: tuple[int, ...]
@@ -59,14 +60,10 @@ def greedy_decode(scores: NDArray[np.float32], *, blank: int, kind: Scores) -> l
     """
     if scores.ndim != 3 or not 0 <= blank < scores.shape[2]:
         raise ValueError(f"no CTC scores with blank {blank}: shape {scores.shape}")
-    if kind not in get_args(Scores):
-        raise ValueError(f"kind is {kind!r}; it is one of {get_args(Scores)}")
-    if not np.isfinite(scores).all():
-        raise ScoresError("the model answered with NaN or infinite scores")
+    probabilities = to_probabilities(scores, kind)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
     best = scores.argmax(axis=2)
-    probabilities = _softmax(scores) if kind == "logits" else scores
     certainty = np.take_along_axis(probabilities, best[:, :, None], axis=2)[:, :, 0]
     peaks = _peaks(best, certainty, blank)
     whole = _confidences(probabilities, best, certainty, peaks, blank)
@@ -79,6 +76,71 @@ def greedy_decode(scores: NDArray[np.float32], *, blank: int, kind: Scores) -> l
         )
         for n in range(len(scores))
     ]
+
+
+def position_decode(
+    scores: NDArray[np.float32], *, blank: int | None, kind: Scores
+) -> list[Decoded]:
+    """Reads one character at each place: of each softmax the best class.
+
+    A place is a head (documents 000, 001), a time step of a network with as many as characters
+    (003) or a glyph (002). A place where the blank is best holds no character, so that networks
+    with a blank read shorter texts, too. Of equal scores the lowest class wins.
+
+    A character's confidence is its probability; the whole's is the product over all places,
+    blank ones included. Nothing read is nothing to be sure of: 0.
+
+    Args:
+        scores: `(N, L, C)` float32, L places of C classes; N and L may be 0.
+        blank: The blank's class, in `0..C - 1`; None if there is none.
+        kind: What the scores are: `"logits"` (softmax is applied here) or `"probabilities"`.
+
+    Returns:
+        One result a picture, N in all.
+
+    Raises:
+        ScoresError: If a score is NaN or infinite.
+        ValueError: If the scores have no three axes, the blank is no class or the kind unknown.
+    """
+    if scores.ndim != 3 or not (blank is None or 0 <= blank < scores.shape[2]):
+        raise ValueError(f"no scores a place with blank {blank}: shape {scores.shape}")
+    probabilities = to_probabilities(scores, kind)
+    if not scores.size:
+        return [Decoded((), (), (), 0.0)] * len(scores)
+    best = scores.argmax(axis=2)
+    certainty = np.take_along_axis(probabilities, best[:, :, None], axis=2)[:, :, 0]
+    there = np.ones(best.shape, dtype=bool) if blank is None else best != blank
+    whole = np.minimum(certainty.prod(axis=1), 1) * there.any(axis=1)
+    return [
+        Decoded(
+            ids=tuple(best[n, there[n]].tolist()),
+            positions=tuple(np.flatnonzero(there[n]).tolist()),
+            confidences=tuple(certainty[n, there[n]].tolist()),
+            confidence=float(whole[n]),
+        )
+        for n in range(len(scores))
+    ]
+
+
+def to_probabilities(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
+    """Checks scores, and makes probabilities of logits.
+
+    Args:
+        scores: `(N, T, C)` float32.
+        kind: What the scores are.
+
+    Returns:
+        `(N, T, C)`, in 0..1.
+
+    Raises:
+        ScoresError: If a score is NaN or infinite.
+        ValueError: If the kind is unknown.
+    """
+    if kind not in get_args(Scores):
+        raise ValueError(f"kind is {kind!r}; it is one of {get_args(Scores)}")
+    if not np.isfinite(scores).all():
+        raise ScoresError("the model answered with NaN or infinite scores")
+    return _softmax(scores) if kind == "logits" and scores.size else scores
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,8 +5,10 @@ Each belongs to two families: ours, and the builtin that a stranger would catch.
     CaptchaRTError
     ├── ImageDecodeError       ValueError         bytes that are no picture we read
     ├── RecipeError            ValueError         a picture that the model's recipe can't use
+    │   └── SegmentationError                     a picture in which its glyphs aren't found
     ├── CharsetError           ValueError         a charset, or a text outside of one
     ├── FolderError            ValueError         a folder that is none, or without pictures
+    ├── LabelError             ValueError         labels that aren't found, or found in two ways
     ├── LowConfidenceError     ValueError         an answer below the confidence asked for
     ├── ModelError
     │   ├── ModelNotFoundError FileNotFoundError  no file at the path
@@ -29,12 +31,20 @@ class RecipeError(CaptchaRTError, ValueError):
     """The picture was decoded, but the model's preprocessing can't use it."""
 
 
+class SegmentationError(RecipeError):
+    """The picture can't be cut into as many glyphs as the model reads."""
+
+
 class CharsetError(CaptchaRTError, ValueError):
     """A charset that can't be one, or a text with characters outside of it."""
 
 
 class FolderError(CaptchaRTError, ValueError):
     """A folder that is none, or holds no (labelled) pictures."""
+
+
+class LabelError(CaptchaRTError, ValueError):
+    """The pictures' labels aren't found, or could be read in several ways."""
 
 
 class LowConfidenceError(CaptchaRTError, ValueError):

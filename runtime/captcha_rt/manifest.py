@@ -19,14 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.charset import Charset
-from captcha_rt.decoders import Decoded, Scores, greedy_decode
+from captcha_rt.decoders import Decoded, Scores, greedy_decode, position_decode
 from captcha_rt.errors import CaptchaRTError, ManifestError
-from captcha_rt.recipe import Recipe, Scale
+from captcha_rt.glyphs import Glyphs
+from captcha_rt.recipe import Recipe
+from captcha_rt.steps import Scale
 
 FORMAT: Final = 1
 """The version of this description; a runtime reads the versions that it knows."""
 
-Decoder = Literal["ctc"]
+Decoder = Literal["ctc", "position", "glyph"]
 
 # Protobuf: field 14 (metadata_props) of ModelProto, then fields 1 (key) and 2 (value) in it.
 _ENTRY: Final = b"\x72"
@@ -81,10 +83,13 @@ class Manifest:
         name: The model's name, as answers give it.
         charset: Its characters and blank.
         recipe: Its preprocessing.
-        decoder: How its scores are read: `"ctc"`.
+        decoder: How its scores are read: `"ctc"` along time steps, `"position"` one character a
+            head or time step, `"glyph"` one character a row of the batch.
         scores: What its output holds: `"logits"` or `"probabilities"`.
-        input: The graph's input, `(N, ...)`; the recipe makes one without N.
-        output: The graph's output; for `"ctc"` `(N, T, C)`.
+        input: The graph's input, `(N, ...)`; the recipe makes one row of it, or with the step
+            `glyphs` as many rows as a picture has glyphs.
+        output: The graph's output: `(N, T, C)` for `"ctc"`, `(N, L, C)` for `"position"`,
+            `(N, C)` for `"glyph"`.
         graph: The bytes described; None as long as the model isn't exported.
         training: Facts about its training: data, pictures, settings, versions.
         accuracy: What was measured, and on which pictures.
@@ -121,17 +126,46 @@ class Manifest:
             )
         if self.decoder == "ctc" and self.charset.blank is None:
             raise ManifestError("a CTC model's charset has a blank")
-        if len(self.output.shape) != 3 or self.output.shape[2] != self.charset.classes:
+        glyphs = self.glyphs is not None
+        if glyphs != (self.decoder == "glyph"):
+            raise ManifestError('the decoder "glyph" and the recipe step "glyphs" go together')
+        axes = 2 if glyphs else 3
+        if len(self.output.shape) != axes or self.output.shape[-1] != self.charset.classes:
             raise ManifestError(
-                f"the output {self.output.shape} does not fit "
+                f"the output {self.output.shape} does not fit the decoder {self.decoder!r} and "
                 f"the charset's {self.charset.classes} classes"
             )
+
+    @property
+    def glyphs(self) -> int | None:
+        """How many rows of the input one picture becomes; None if it becomes one input whole."""
+        counts = (step.count for step in self.recipe.steps if isinstance(step, Glyphs))
+        return next(counts, None)
+
+    @property
+    def tensor_shape(self) -> tuple[int | None, ...]:
+        """The shape that the recipe makes of one picture: with the glyphs first, if there are."""
+        glyphs = () if self.glyphs is None else (self.glyphs,)
+        return (*glyphs, *self.input.shape[1:])
+
+    def batch(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The graph's input for pictures: a view.
+
+        Args:
+            tensors: `(P, ...)`, what the recipe made of P pictures.
+
+        Returns:
+            `(N, ...)` as the input says: a row a picture, or a row a glyph.
+        """
+        if self.glyphs is None:
+            return tensors
+        return tensors.reshape(-1, *tensors.shape[2:])
 
     def decode(self, scores: NDArray[np.float32]) -> list[tuple[str, Decoded]]:
         """Reads scores with this model's decoder and charset.
 
         Args:
-            scores: As the output says, with N pictures.
+            scores: As the output says, for what `batch` made of some pictures.
 
         Returns:
             For each picture its text, and what that was read from.
@@ -139,8 +173,14 @@ class Manifest:
         Raises:
             ScoresError: If a score is NaN or infinite.
         """
-        assert self.charset.blank is not None  # noqa: S101  (checked above for CTC)
-        decoded = greedy_decode(scores, blank=self.charset.blank, kind=self.scores)
+        blank = self.charset.blank
+        if self.decoder == "ctc":
+            assert blank is not None  # noqa: S101  (checked above)
+            decoded = greedy_decode(scores, blank=blank, kind=self.scores)
+        else:
+            if self.glyphs is not None:
+                scores = scores.reshape(-1, self.glyphs, self.charset.classes)
+            decoded = position_decode(scores, blank=blank, kind=self.scores)
         return [(self.charset.decode(d.ids), d) for d in decoded]
 
     def to_json(self) -> str:

@@ -48,6 +48,8 @@ class Evaluation:
         exact_match: The share that was, in 0..1.
         interval: Its 95 % Wilson interval.
         character_error_rate: Edits needed over characters there, in 0..; 0 is perfect.
+        character_accuracy: The share of the truth's characters that were read right in their
+            place, in 0..1.
         position_accuracy: For each position of the truth, the share read right there.
         confusions: The characters confused, most often first.
         misread: The readings that were not exact, in order.
@@ -58,6 +60,7 @@ class Evaluation:
     exact_match: float
     interval: tuple[float, float]
     character_error_rate: float
+    character_accuracy: float
     position_accuracy: tuple[float, ...]
     confusions: tuple[Confusion, ...]
     misread: tuple[Reading, ...]
@@ -82,12 +85,14 @@ def evaluate(readings: Sequence[Reading]) -> Evaluation:
         [r.text[i : i + 1] == r.truth[i] for r in readings if i < len(r.truth)]
         for i in range(longest)
     ]
+    characters = max(1, sum(len(r.truth) for r in readings))
     return Evaluation(
         total=len(readings),
         errors=len(misread),
         exact_match=right / len(readings),
         interval=wilson_interval(right, len(readings)),
-        character_error_rate=len(edits) / max(1, sum(len(r.truth) for r in readings)),
+        character_error_rate=len(edits) / characters,
+        character_accuracy=sum(map(sum, by_position)) / characters,
         position_accuracy=tuple(sum(hits) / len(hits) for hits in by_position),
         confusions=tuple(Confusion(*pair, n) for pair, n in Counter(edits).most_common()),
         misread=misread,

@@ -1,4 +1,4 @@
-"""Folders of pictures, and the labels that their names carry."""
+"""Folders of pictures."""
 
 from pathlib import Path
 
@@ -22,8 +22,3 @@ def find_pictures(folder: Path) -> list[Path]:
     if not paths:
         raise FolderError(f"no picture files ({', '.join(sorted(SUFFIXES))}) in {folder}")
     return paths
-
-
-def label_of(path: Path) -> str:
-    """The text that a picture shows, by its file's stem: `226md.png` shows 226md."""
-    return path.stem.strip()

@@ -6,7 +6,7 @@ The steps stand in the manifest as JSON: `[{"step": "grey"}, {"step": "resize", 
 "width": 200}]`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,83 +14,57 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from captcha_rt.curve import RemoveCurve
 from captcha_rt.errors import RecipeError
-from captcha_rt.image import MAX_SIDE
+from captcha_rt.glyphs import Clip, Glyphs, RemoveArtifacts
+from captcha_rt.steps import (
+    Channel,
+    Crop,
+    Denoise,
+    Dilate,
+    Erode,
+    Grey,
+    Median,
+    Picture,
+    Resize,
+    Scale,
+    Threshold,
+    Transpose,
+)
 
-Picture = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Grey:
-    """To one channel: BT.601 luma, `0.299 R + 0.587 G + 0.114 B`; alpha is dropped.
-
-    Grey pictures pass unchanged. On colour pictures `tf.io.decode_png(channels=1)` differs by at
-    most one level (documents 003, 004).
-    """
-
-    def __call__(self, picture: Picture) -> Picture:
-        """`(H, W, 1 | 3 | 4)` uint8 → `(H, W, 1)` uint8."""
-        match picture.shape[2]:
-            case 1:
-                return picture
-            case 3:
-                return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))[:, :, None]
-            case _:
-                return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGBA2GRAY))[:, :, None]
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """To float32 in 0..1: times 1/255, the arithmetic of `tf.image.convert_image_dtype`."""
-
-    def __call__(self, picture: Picture) -> Picture:
-        """`(H, W, C)` uint8 → `(H, W, C)` float32 in 0..1."""
-        return np.multiply(picture, np.float32(1 / 255), dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Resize:
-    """To one size, bilinear with half-pixel centres and without antialiasing.
-
-    On float32 pictures in 0..1, within 5e-5 of `tf.image.resize(method="bilinear")`. Pillow's
-    "bilinear" is another algorithm when it shrinks.
-
-    Attributes:
-        height: The new height in pixels.
-        width: The new width in pixels.
-    """
-
-    height: int
-    width: int
-
-    def __post_init__(self) -> None:
-        for side in (self.height, self.width):
-            if type(side) is not int or not 1 <= side <= MAX_SIDE:
-                raise ValueError(f"a side is 1 to {MAX_SIDE} pixels, not {side!r}")
-
-    def __call__(self, picture: Picture) -> Picture:
-        """`(H, W, C)` → `(height, width, C)`, the dtype kept."""
-        if picture.shape[:2] == (self.height, self.width):
-            return picture
-        resized = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(resized).reshape(self.height, self.width, picture.shape[2])
-
-
-@dataclass(frozen=True, slots=True)
-class Transpose:
-    """Width first, so that the network's time steps run along the text (documents 003, 004)."""
-
-    def __call__(self, picture: Picture) -> Picture:
-        """`(H, W, C)` → `(W, H, C)`, a view."""
-        return picture.transpose(1, 0, 2)
-
-
-Step = Grey | Scale | Resize | Transpose
+Step = (
+    Grey
+    | Scale
+    | Resize
+    | Transpose
+    | Channel
+    | Crop
+    | Denoise
+    | Threshold
+    | Dilate
+    | Erode
+    | Median
+    | RemoveCurve
+    | RemoveArtifacts
+    | Clip
+    | Glyphs
+)
 STEPS: dict[str, Callable[..., Step]] = {
     "grey": Grey,
     "scale": Scale,
     "resize": Resize,
     "transpose": Transpose,
+    "channel": Channel,
+    "crop": Crop,
+    "denoise": Denoise,
+    "threshold": Threshold,
+    "dilate": Dilate,
+    "erode": Erode,
+    "median": Median,
+    "remove_curve": RemoveCurve,
+    "remove_artifacts": RemoveArtifacts,
+    "clip": Clip,
+    "glyphs": Glyphs,
 }
 
 
@@ -117,20 +91,39 @@ class Recipe:
             RecipeError: If a step can't use the picture, or the last one leaves no float32.
         """
         result: Picture = picture
-        for step in self.steps:
-            try:
-                result = step(result)
-            except (cv2.error, ValueError, TypeError) as error:
-                raise RecipeError(
-                    f"step {_name(step)!r} can't use a picture of shape {result.shape} "
-                    f"and dtype {result.dtype}: {error}"
-                ) from error
+        for _, result in self.trace(picture):  # noqa: B007  (the last is wanted)
+            pass
         if result.dtype != np.float32:
             raise RecipeError(
                 f"the recipe leaves {result.dtype} instead of float32; "
                 'add the step {"step": "scale"} to it'
             )
         return result
+
+    def trace(self, picture: NDArray[np.uint8]) -> Iterator[tuple[Step, Picture]]:
+        """Runs the steps one by one, to look at them.
+
+        Args:
+            picture: As `apply` takes it.
+
+        Yields:
+            Each step with what it made.
+
+        Raises:
+            RecipeError: If a step can't use the picture.
+        """
+        result: Picture = picture
+        for step in self.steps:
+            try:
+                result = step(result)
+            except RecipeError as error:
+                raise type(error)(f"step {_name(step)!r}: {error}") from error
+            except (cv2.error, ValueError, TypeError) as error:
+                raise RecipeError(
+                    f"step {_name(step)!r} can't use a picture of shape {result.shape} "
+                    f"and dtype {result.dtype}: {error}"
+                ) from error
+            yield step, result
 
     def to_json(self) -> list[dict[str, Any]]:
         """The steps as JSON values, each with its name under `step`."""

@@ -19,7 +19,7 @@ class Character:
 
     Attributes:
         text: The character.
-        confidence: How sure the model is of it, in 0..1; `greedy_decode` defines it.
+        confidence: How sure the model is of it, in 0..1; its decoder defines it.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Solution:
 
     Attributes:
         text: Its text; may be empty.
-        confidence: How sure the model is of the whole text, in 0..1; `greedy_decode` defines it.
+        confidence: How sure the model is of the whole text, in 0..1; its decoder defines it.
         characters: Its characters, in order.
         model: The name of the model that read it.
     """
@@ -48,7 +48,9 @@ class Solver:
 
     Attributes:
         manifest: What the model is.
+        session: The model, loaded.
         providers: onnxruntime's active providers, the first first.
+        max_pixels: Pictures with more pixels are refused before they are decoded.
     """
 
     def __init__(
@@ -79,13 +81,13 @@ class Solver:
         loaded = load_model(model)
         self.manifest = loaded.manifest
         try:
-            self._session = Session(
+            self.session = Session(
                 loaded.data, loaded.manifest, device=device, providers=providers, threads=threads
             )
         except ModelError as error:
             raise type(error)(f"{loaded.path}: {error}") from error
-        self.providers = self._session.providers
-        self._max_pixels = max_pixels
+        self.providers = self.session.providers
+        self.max_pixels = max_pixels
 
     def solve(self, image: ImageSource) -> Solution:
         """Reads one picture.
@@ -103,7 +105,7 @@ class Solver:
             ModelError: If the model fails.
         """
         tensor = self._prepare(image)
-        scores = self._session.run(tensor[None])
+        scores = self.session.run(self.manifest.batch(tensor[None]))
         [solution] = self._read(scores)
         return solution
 
@@ -148,19 +150,19 @@ class Solver:
 
     def _prepare(self, image: ImageSource) -> NDArray[np.float32]:
         """Decodes and preprocesses one picture."""
-        picture = decode_image(image, max_pixels=self._max_pixels)
+        picture = decode_image(image, max_pixels=self.max_pixels)
         tensor = self.manifest.recipe.apply(picture)
-        if tensor.shape != self.manifest.input.shape[1:]:
+        if tensor.shape != self.manifest.tensor_shape:
             raise RecipeError(
                 f"a picture of shape {picture.shape} becomes {tensor.shape}, "
-                f"the model takes {self.manifest.input.shape[1:]}"
+                f"the model takes {self.manifest.tensor_shape}"
             )
         return tensor
 
     def _solve_tensors(self, tensors: list[NDArray[np.float32]]) -> list[Solution | CaptchaRTError]:
         """Reads one batch; what fails as a batch is tried one by one."""
         try:
-            scores = self._session.run(np.stack(tensors))
+            scores = self.session.run(self.manifest.batch(np.stack(tensors)))
             return [*self._read(scores)]
         except (ModelError, ScoresError) as error:
             if len(tensors) == 1:

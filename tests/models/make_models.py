@@ -3,18 +3,22 @@
 `stripes.onnx` reads vertical stripes by their grey level: each column of a picture is one time
 step, and the logits are highest for the class whose level is nearest to the column's mean. So a
 test draws a picture and knows the text, and the whole road is real. `stripes-nan.onnx` is the same,
-but its scores are NaN where a picture is black all over.
+but its scores are NaN where a picture is black all over. `bars.onnx` reads six vertical bars, cut
+out as glyphs, by their widths: the mean level of a glyph says it.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from captcha_rt.charset import Charset
+from captcha_rt.glyphs import Clip, Glyphs, RemoveArtifacts
 from captcha_rt.manifest import Manifest, Tensor, attach
-from captcha_rt.recipe import Grey, Recipe, Resize, Scale, Transpose
+from captcha_rt.recipe import Recipe
+from captcha_rt.steps import Grey, Resize, Scale, Transpose
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 16, 4
@@ -24,8 +28,12 @@ LEVELS = (1.0, 0.0, 1 / 3, 2 / 3)
 SHARPNESS = 60.0
 
 
-def make(*, nan_on_black: bool) -> bytes:
-    """One model file.
+BARS = (3, 6, 9)
+"""The widths of the bars a, b and c, in pixels; they are 18 pixels high."""
+
+
+def make_stripes(*, nan_on_black: bool) -> bytes:
+    """A model that reads a stripe a column.
 
     Args:
         nan_on_black: Whether a black picture gives NaN.
@@ -48,15 +56,6 @@ def make(*, nan_on_black: bool) -> bytes:
             helper.make_node("Mul", ["log", "zero"], ["nothing"]),  # 0, but NaN of log(0)
             helper.make_node("Add", ["scores", "nothing"], ["logits"]),
         ]
-    graph = helper.make_graph(
-        nodes,
-        "stripes",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", WIDTH, HEIGHT, 1])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", WIDTH, len(LEVELS)])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
     manifest = Manifest(
         name="stripes",
         charset=Charset("abc", blank=0),
@@ -67,14 +66,57 @@ def make(*, nan_on_black: bool) -> bytes:
         output=Tensor("logits", (None, WIDTH, len(LEVELS))),
         licence="Apache-2.0",
     )
+    return build(nodes, constants, manifest)
+
+
+def make_bars() -> bytes:
+    """A model that reads a bar a glyph."""
+    glyph = Glyphs()
+    levels = np.asarray([1 - 18 * width / (glyph.height * glyph.width) for width in BARS], "f4")
+    constants = {
+        "all": np.asarray([1, 2, 3], np.int64),
+        "row": np.asarray([-1, 1], np.int64),
+        "slope": (20 * SHARPNESS * levels)[None],
+        "bias": -10 * SHARPNESS * levels**2,
+    }
+    nodes = [
+        helper.make_node("ReduceMean", ["glyph", "all"], ["mean"], keepdims=0),
+        helper.make_node("Reshape", ["mean", "row"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "slope"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["logits"]),
+    ]
+    manifest = Manifest(
+        name="bars",
+        charset=Charset("abc"),
+        recipe=Recipe((Grey(), RemoveArtifacts(), Clip(), glyph, Scale())),
+        decoder="glyph",
+        scores="logits",
+        input=Tensor("glyph", (None, glyph.height, glyph.width, 1)),
+        output=Tensor("logits", (None, len(BARS))),
+        licence="Apache-2.0",
+    )
+    return build(nodes, constants, manifest)
+
+
+def build(nodes: list[NodeProto], constants: dict[str, np.ndarray], manifest: Manifest) -> bytes:
+    """A model file of nodes, with input and output as the manifest says."""
+    values = [
+        helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, ["N", *tensor.shape[1:]])
+        for tensor in (manifest.input, manifest.output)
+    ]
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, manifest.name, values[:1], values[1:], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
     return attach(model.SerializeToString(), manifest)
 
 
 MODELS = {
-    HERE / "stripes.onnx": {"nan_on_black": False},
-    HERE / "stripes-nan.onnx": {"nan_on_black": True},
+    HERE / "bars.onnx": make_bars,
+    HERE / "stripes.onnx": partial(make_stripes, nan_on_black=False),
+    HERE / "stripes-nan.onnx": partial(make_stripes, nan_on_black=True),
 }
 
 if __name__ == "__main__":
-    for path, options in MODELS.items():
-        path.write_bytes(make(**options))
+    for path, make in MODELS.items():
+        path.write_bytes(make())

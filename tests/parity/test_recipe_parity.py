@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from captcha_rt import Recipe, decode_image
-from captcha_rt.recipe import Grey, Resize, Scale, Transpose
+from captcha_rt.steps import Grey, Resize, Scale, Transpose
 
 tf = pytest.importorskip("tensorflow", reason="the reference needs TensorFlow")
 

@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from captcha_rt import ScoresError, greedy_decode
+from captcha_rt.decoders import Decoded, position_decode
 
 
 def probabilities(best: list[int], classes: int, sure: float = 0.9) -> NDArray[np.float32]:
@@ -133,3 +134,57 @@ def test_scores_of_another_kind_are_refused(shape: tuple[int, ...], blank: int) 
     """Wrong axes and a blank that is no class are the caller's error."""
     with pytest.raises(ValueError, match="no CTC scores"):
         greedy_decode(np.zeros(shape, np.float32), blank=blank, kind="logits")
+
+
+def test_each_place_holds_one_character() -> None:
+    """The best class a place; the product of their probabilities is the whole's confidence."""
+    scores = np.asarray([[[0.1, 0.9, 0], [0.2, 0, 0.8], [0.3, 0.4, 0.3]]], np.float32)
+    [decoded] = position_decode(scores, blank=None, kind="probabilities")
+    assert decoded.ids == (1, 2, 1)
+    assert decoded.positions == (0, 1, 2)
+    assert decoded.confidences == pytest.approx((0.9, 0.8, 0.4))
+    assert decoded.confidence == pytest.approx(0.9 * 0.8 * 0.4)
+
+
+def test_equal_neighbours_stay_apart() -> None:
+    """Unlike CTC's time steps, two places with the same class are two characters."""
+    scores = np.asarray([[[0, 9, 0], [0, 9, 0]]], np.float32)
+    assert position_decode(scores, blank=None, kind="logits")[0].ids == (1, 1)
+    assert position_decode(scores, blank=0, kind="logits")[0].ids == (1, 1)
+
+
+def test_a_blank_place_holds_no_character() -> None:
+    """It shortens the text, keeps its place, and its doubt counts in the whole."""
+    scores = np.asarray([[[0.1, 0.9], [0.6, 0.4], [0.2, 0.8]]], np.float32)
+    [decoded] = position_decode(scores, blank=0, kind="probabilities")
+    assert decoded.ids == (1, 1)
+    assert decoded.positions == (0, 2)
+    assert decoded.confidence == pytest.approx(0.9 * 0.6 * 0.8)
+    [nothing] = position_decode(scores[:, 1:2], blank=0, kind="probabilities")
+    assert nothing == Decoded((), (), (), 0.0)
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(0, 3), st.integers(0, 6), st.integers(1, 5)),
+        elements=st.floats(-30, 30, width=32),
+    )
+)
+def test_places_are_read_like_argmax(scores: NDArray[np.float32]) -> None:
+    """Any scores: the ids are the argmax, all confidences lie in 0..1, the whole's is least."""
+    answers = position_decode(scores, blank=None, kind="logits")
+    assert [d.ids for d in answers] == [tuple(row) for row in scores.argmax(axis=2).tolist()]
+    for decoded in answers:
+        assert all(0 <= c <= 1 for c in decoded.confidences)
+        assert 0 <= decoded.confidence <= min(decoded.confidences, default=0) + 1e-6
+
+
+def test_places_with_scores_that_are_no_numbers_are_an_error() -> None:
+    """NaN is never read as a character; neither is a blank that is no class."""
+    with pytest.raises(ScoresError):
+        position_decode(np.full((1, 2, 3), np.nan, np.float32), blank=None, kind="logits")
+    with pytest.raises(ValueError, match="blank 3"):
+        position_decode(np.zeros((1, 2, 3), np.float32), blank=3, kind="logits")
+    with pytest.raises(ValueError, match="blank None"):
+        position_decode(np.zeros((2, 3), np.float32), blank=None, kind="logits")

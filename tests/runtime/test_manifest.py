@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from captcha_rt import Charset, Manifest, ManifestError, ModelError, ModelNotFoundError, load_model
@@ -52,6 +53,25 @@ def test_a_description_survives_json(manifest: Manifest) -> None:
     assert Manifest.from_json(described.to_json()) == described
 
 
+def test_glyphs_are_rows_of_the_batch(bars: Path) -> None:
+    """Two pictures of six glyphs are twelve rows for the graph, and two texts of its scores."""
+    manifest = load_model(bars).manifest
+    assert manifest.glyphs == 6
+    assert manifest.tensor_shape == (6, 23, 15, 1)
+    tensors = np.zeros((2, 6, 23, 15, 1), np.float32)
+    assert manifest.batch(tensors).shape == (12, 23, 15, 1)
+    scores = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 2, 2, 2, 1, 1, 1]]
+    assert [text for text, _ in manifest.decode(scores)] == ["abcabc", "cccbbb"]
+
+
+def test_other_recipes_make_one_row(manifest: Manifest) -> None:
+    """Without glyphs a batch is what the recipe made."""
+    assert manifest.glyphs is None
+    assert manifest.tensor_shape == (16, 4, 1)
+    tensors = np.zeros((2, 16, 4, 1), np.float32)
+    assert manifest.batch(tensors) is tensors
+
+
 def test_every_flipped_byte_is_noticed(model: bytes, manifest: Manifest) -> None:
     """A graph with one bit changed anywhere is refused before onnxruntime sees it."""
     for position in range(manifest.graph.size):
@@ -100,7 +120,10 @@ def test_what_is_no_model_is_named(data: bytes, message: str) -> None:
         ({"decoder": "magic"}, "unknown decoder 'magic'"),
         ({"scores": "votes"}, "unknown kind of scores 'votes'"),
         ({"charset": {"characters": "abc", "blank": None}}, "has a blank"),
-        ({"charset": {"characters": "abcd", "blank": 0}}, "does not fit the charset's 5 classes"),
+        (
+            {"charset": {"characters": "abcd", "blank": 0}},
+            "does not fit .* 5 classes",
+        ),
         ({"charset": {"characters": "aab", "blank": 0}}, "doubled"),
         ({"charset": 3}, "malformed"),
         ({"charset": {"characters": ["a", "b", "c"], "blank": 0}}, "characters are a text"),
@@ -118,6 +141,9 @@ def test_what_is_no_model_is_named(data: bytes, message: str) -> None:
         ({"input": {"name": "image"}}, "malformed"),
         ({"graph": None}, "which graph"),
         ({"surprise": 1}, "surprise"),
+        ({"decoder": "glyph"}, "go together"),
+        ({"recipe": [{"step": "glyphs"}, {"step": "scale"}]}, "go together"),
+        ({"decoder": "position", "output": {"name": "logits", "shape": [None, 4]}}, "does not fit"),
     ],
 )
 def test_descriptions_that_can_not_be_used_are_refused(

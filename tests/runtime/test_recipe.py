@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from captcha_rt import Recipe, RecipeError
-from captcha_rt.recipe import Grey, Resize, Scale, Transpose
+from captcha_rt.steps import Grey, Resize, Scale, Transpose
 
 CRNN = Recipe((Grey(), Scale(), Resize(50, 200), Transpose()))
 

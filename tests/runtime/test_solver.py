@@ -7,17 +7,20 @@ import pytest
 
 from captcha_rt import (
     CaptchaRTError,
+    Charset,
     ImageDecodeError,
     ModelError,
     ProviderError,
     RecipeError,
     ScoresError,
+    SegmentationError,
     Solution,
     Solver,
     load_model,
 )
 from captcha_rt.manifest import Manifest, Tensor, attach
-from captcha_rt.recipe import Grey, Recipe, Scale, Transpose
+from captcha_rt.recipe import Recipe
+from captcha_rt.steps import Grey, Scale, Transpose
 
 TEXTS = {
     "-aa--bb--cc-----": "abc",
@@ -103,6 +106,38 @@ def test_a_batch_has_pictures(solver: Solver) -> None:
     """A batch size below 1 is the caller's error."""
     with pytest.raises(ValueError, match="batch_size is 0"):
         solver.solve_batch([], batch_size=0)
+
+
+def test_places_are_read_one_character_each(stripes: Path, stripes_array, tmp_path: Path) -> None:
+    """With the decoder `position` the same scores give a character a column."""
+    solver = Solver(remodel(stripes, tmp_path / "position.onnx", decoder="position"))
+    assert solver.solve(stripes_array("-aa--bb--cc-----")).text == "aabbcc"
+    charset = Charset("-abc")
+    path = remodel(stripes, tmp_path / "full.onnx", decoder="position", charset=charset)
+    solution = Solver(path).solve(stripes_array("-aa--bb--cc-----"))
+    assert solution.text == "-aa--bb--cc-----"
+    assert len(solution.characters) == 16
+
+
+def test_glyphs_are_read_one_by_one(bars: Path, bars_array) -> None:
+    """The graph takes glyphs; a picture's answer is made of its six, alone and in a batch."""
+    solver = Solver(bars)
+    texts = ["abcabc", "ccbbaa", "aaaaaa", "bcacab"]
+    assert [solver.solve(bars_array(text)).text for text in texts] == texts
+    answers = solver.solve_batch([bars_array(text) for text in texts], batch_size=3)
+    assert [answer.text for answer in answers] == texts
+    assert [len(answer.characters) for answer in answers] == [6] * 4
+
+
+def test_a_picture_without_its_glyphs_costs_the_others_nothing(bars: Path, bars_array) -> None:
+    """It is a typed error that says what was found."""
+    blank = np.full((50, 150, 1), 255, np.uint8)
+    good, bad, fewer = Solver(bars).solve_batch([bars_array("abcabc"), blank, bars_array("abc")])
+    assert good.text == "abcabc"
+    assert isinstance(bad, SegmentationError)
+    assert "no ink" in str(bad)
+    assert isinstance(fewer, SegmentationError)
+    assert "no 6 glyphs" in str(fewer)
 
 
 def test_one_solver_serves_many_threads(solver: Solver, stripes_png) -> None:

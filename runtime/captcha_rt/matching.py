@@ -1,0 +1,138 @@
+"""Finds the pictures that a label file's rows mean."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
+
+from captcha_rt.errors import LabelError
+from captcha_rt.pictures import SUFFIXES, find_pictures
+from captcha_rt.tables import Row, Table
+
+
+class Match(NamedTuple):
+    """Pictures with their labels, by path, and what has no partner."""
+
+    items: tuple[tuple[Path, str], ...]
+    problems: tuple[tuple[str, str], ...]
+
+
+def match(table: Table, folder: Path, pictures: Sequence[Path], *, partly: bool = False) -> Match:
+    """Gives pictures the labels of a table's rows.
+
+    A row names its picture by the path from the label file, or by the name, with or without its
+    suffix, of one of `pictures`. If no row's path leads to a file, their last parts count: they
+    were written where the pictures lay elsewhere.
+
+    Args:
+        table: The rows.
+        folder: The folder that problems name pictures from, and that no path may leave.
+        pictures: Where names without a path are looked for; may be empty.
+        partly: Take a table of which little fits.
+
+    Returns:
+        The pictures that have one label, sorted by path. Problems are rows that name no picture
+        or have no label, pictures that rows disagree about, and pictures without a row, in the
+        folders of those that have one.
+
+    Raises:
+        LabelError: If the table fits neither half of its rows nor half of the pictures (`partly`:
+            none at all), or its rows name none and can't be counted off.
+    """
+    problems: list[tuple[str, str]] = []
+    labels: dict[Path, list[Row]] = defaultdict(list)
+    for row, path in _pairs(table, pictures):
+        where = f"{table.path.name}:{row.line}"
+        if path is None:
+            problems.append((where, f"no such picture: {row.file!r}" if row.file else "no picture"))
+        else:
+            labels[path].append(row)
+    fitting = sum(map(len, labels.values()))
+    folders = sorted({path.parent for path in labels})
+    here = {path for parent in folders for path in find_pictures(parent)} or set(pictures)
+    little = 2 * fitting < len(table.rows) and 2 * len(labels) < len(here)
+    if not labels or (little and not partly):
+        example = next((f": {p[1]}" for p in problems), "")
+        raise LabelError(
+            f"{table.source}: {fitting} of {len(table.rows)} rows fit pictures{example}"
+        )
+    items = []
+    for path, rows in labels.items():
+        texts = {row.label: row.line for row in rows}
+        if not all(texts):
+            lines = ", ".join(str(row.line) for row in rows if not row.label)
+            problems.append((_below(path, folder), f"no label in {table.path.name}:{lines}"))
+        elif len(texts) > 1:
+            said = ", ".join(f"{text!r} in row {line}" for text, line in texts.items())
+            problems.append((_below(path, folder), f"different labels: {said}"))
+        else:
+            items.append((path, rows[0].label))
+    missing = sorted(here - labels.keys())
+    problems += [(_below(path, folder), f"no row in {table.path.name}") for path in missing]
+    return Match(tuple(sorted(items)), tuple(problems))
+
+
+def _pairs(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, Path | None]]:
+    """The rows in order, each with its picture."""
+    if table.by_order:
+        return _count_off(table, pictures)
+    names = {path.name: path for path in pictures}
+    stems = Counter(path.stem for path in pictures)  # two pictures of one stem: it names neither
+    names = {path.stem: path for path in pictures if stems[path.stem] == 1} | names
+    by_path = [_follow(row.file, table.path.parent) for row in table.rows]
+    moved = not any(by_path)
+    pairs: list[tuple[Row, Path | None]] = []
+    for row, path in zip(table.rows, by_path, strict=True):
+        parts = PureWindowsPath(row.file).parts  # takes both kinds of slash
+        named = names.get(parts[-1]) if parts and (moved or len(parts) == 1) else None
+        pairs.append((row, path or named))
+    return pairs
+
+
+def _follow(name: str, base: Path) -> Path | None:
+    """The picture at a path of several parts below the label file's folder."""
+    written = PureWindowsPath(name)
+    if len(written.parts) < 2 or written.anchor or ".." in written.parts:
+        return None
+    path = base.joinpath(*written.parts)
+    if path.suffix.lower() in SUFFIXES and os.path.isfile(path):  # noqa: PTH113  (never raises)
+        return path
+    found = [p for p in (path.with_name(path.name + s) for s in SUFFIXES) if os.path.isfile(p)]  # noqa: PTH113
+    return found[0] if len(found) == 1 else None
+
+
+def _count_off(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, Path | None]]:
+    """Row n belongs to the picture of number n, or to the n-th in natural order.
+
+    Raises:
+        LabelError: If there are not as many rows as pictures, and these don't carry numbers from
+            1 on; or if number and order disagree and both fit well.
+    """
+    rows, count = table.rows, len(pictures)
+    in_order = sorted(pictures, key=_natural)
+    digits = all(re.fullmatch("[0-9]{1,9}", path.stem) for path in pictures)
+    of_number = {int(path.stem): path for path in pictures} if digits else {}
+    numbered = len(of_number) == count and min(of_number, default=0) >= 1
+    by_number = [of_number.get(n) if numbered else None for n in range(1, len(rows) + 1)]
+    fitting = count - by_number.count(None) if len(rows) == count else 0
+    if len(rows) == count and (fitting == count or fitting < 0.9 * count):
+        return list(zip(rows, in_order, strict=True))
+    if numbered and len(rows) != count:
+        return list(zip(rows, by_number, strict=True))
+    raise LabelError(
+        f"{table.source}: {len(rows)} rows for {count} pictures"
+        + (", whose numbers have gaps" if numbered else "")
+        + "; name the pictures in a column of their own"
+    )
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts `2.png` before `10.png`."""
+    pieces = re.split("([0-9]+)", path.stem)
+    return [(int(p), "") if p.isdecimal() and p.isascii() else (-1, p) for p in pieces]
+
+
+def _below(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()

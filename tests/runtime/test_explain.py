@@ -1,0 +1,270 @@
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from captcha_rt import ImageDecodeError, RecipeError, ScoresError, Solver
+from captcha_rt.explain import explain
+from captcha_rt.manifest import attach, detach
+from captcha_rt.recipe import Recipe
+from captcha_rt.steps import Crop, Grey, Scale, Transpose
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+RED = (190, 0, 0)
+
+
+def read_sheet(path: Path) -> NDArray[np.uint8]:
+    """A sheet as the command wrote it, RGB."""
+    return np.asarray(cv2.imread(str(path)))[:, :, ::-1]
+
+
+def holds(sheet: NDArray[np.uint8], piece: NDArray[np.uint8]) -> bool:
+    """Whether a picture, `(h, w, 3)`, stands in the sheet pixel by pixel."""
+    found = cv2.matchTemplate(sheet, np.ascontiguousarray(piece), cv2.TM_SQDIFF)
+    return bool(found.min() < 1)
+
+
+def enlarged(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """A grey picture `(H, W, 1)` as a panel has it."""
+    return np.kron(picture, np.ones((scale, scale, 3), np.uint8))
+
+
+def is_coloured(sheet: NDArray[np.uint8], colour: tuple[int, int, int]) -> bool:
+    """Whether a pixel of the sheet is about this colour."""
+    return bool((np.abs(sheet.astype(int) - colour).max(axis=2) < 40).any())
+
+
+@pytest.mark.parametrize("name", ["dnwnb", "ymx5p"])
+def test_the_command_writes_a_sheet_and_says_the_answer(command, tmp_path: Path, name: str) -> None:
+    """The embedded model's sheet is a PNG of screen size; standard output is one line."""
+    result = command("explain", SAMPLES / f"{name}.png", "-o", tmp_path / "steps.png")
+    assert result.stdout.startswith(f"{name} (0.9")
+    assert (result.stdout.count("\n"), result.stderr, result.returncode) == (1, "", 0)
+    height, width, _ = read_sheet(tmp_path / "steps.png").shape
+    assert 500 < height < 1200
+    assert 1000 < width < 1400
+    assert [path.name for path in tmp_path.iterdir()] == ["steps.png"]
+
+
+def test_another_picture_gives_another_sheet(stripes: Path, stripes_array) -> None:
+    """And the same picture the same."""
+    first, second = ("-aa--bb--cc-----", "-aa--bb--ca-----")
+    solver = Solver(stripes)
+    sheets = [explain(solver, stripes_array(c)).sheet for c in (first, first, second)]
+    assert np.array_equal(sheets[0], sheets[1])
+    assert not np.array_equal(sheets[0], sheets[2])
+
+
+def test_the_answer_is_the_solvers(stripes: Path, bars: Path, stripes_array, bars_array) -> None:
+    """Text and confidence equal `solve`'s, of time steps as of glyphs."""
+    for model, picture in (
+        (stripes, stripes_array("-aa--bb--cc-----")),
+        (bars, bars_array("abcabc")),
+    ):
+        solver = Solver(model)
+        made, solution = explain(solver, picture), solver.solve(picture)
+        assert (made.text, made.confidence) == (solution.text, solution.confidence)
+        assert made.error is None
+
+
+def test_the_picture_and_the_upright_tensor_stand_on_the_sheet(
+    stripes: Path, stripes_array
+) -> None:
+    """Enlarged by eight without smoothing; what is transposed is turned back."""
+    picture = stripes_array("-a-b-c-aa-bb-cc-")
+    sheet = explain(Solver(stripes), picture).sheet
+    panel = enlarged(picture, 8)
+    assert holds(sheet, panel)
+    found = cv2.matchTemplate(sheet, panel, cv2.TM_SQDIFF) < 1
+    steps = Solver(stripes).manifest.recipe.steps
+    assert np.count_nonzero(found) == 1 + len(steps)
+    assert any(isinstance(step, Transpose) for step in steps)
+
+
+def test_transparent_pixels_are_white(stripes: Path) -> None:
+    """Document 001's pictures are black in all colours: only their alpha shows the text."""
+    picture = np.zeros((4, 16, 4), np.uint8)
+    picture[:, 5:9, 3] = 255
+    assert holds(explain(Solver(stripes), picture).sheet, enlarged(255 - picture[:, :, 3:], 8))
+
+
+def test_a_step_that_can_show_what_it_found_has_a_panel_more(bars: Path, bars_array) -> None:
+    """Document 002's centres stand as red lines on the clipped picture."""
+    assert is_coloured(explain(Solver(bars), bars_array("abcabc")).sheet, (255, 0, 0))
+
+
+def test_the_heat_map_is_blue_where_the_model_is_sure(stripes: Path, stripes_array) -> None:
+    """16 time steps of a sure model are 16 blue cells, each of them 20 pixels high."""
+    sheet = explain(Solver(stripes), stripes_array("-aa--bb--cc-----")).sheet
+    blue = (np.abs(sheet.astype(int) - [8, 48, 140]).max(axis=2) < 12).sum()
+    assert 0.8 < blue / (16 * 48 * 20) < 1.05
+
+
+def test_a_picture_that_a_step_can_not_use_is_drawn_up_to_it(
+    command, stripes: Path, stripes_png, tmp_path: Path
+) -> None:
+    """The sheet is written with the error on it, in red; the exit code is a bad picture's."""
+    manifest = detach(stripes.read_bytes())
+    recipe = Recipe((Grey(), Crop(8, 0, 16, 4), Scale(), Transpose()))
+    model = tmp_path / "crop.onnx"
+    graph = stripes.read_bytes()[: manifest.graph.size]
+    model.write_bytes(attach(graph, replace(manifest, recipe=recipe)))
+    (tmp_path / "small.png").write_bytes(stripes_png("-aa--bb--cc-----"))
+    out = tmp_path / "steps.png"
+    result = command("explain", tmp_path / "small.png", "-m", model, "-o", out)
+    assert (result.stdout, result.returncode) == ("", 1)
+    assert "small.png: step 'crop': the picture has 16 x 4 pixels" in result.stderr
+    sheet = read_sheet(out)
+    assert is_coloured(sheet, RED)
+    whole = explain(Solver(stripes), stripes_png("-aa--bb--cc-----")).sheet
+    assert not is_coloured(whole, RED)
+    assert sheet.shape[0] < whole.shape[0] / 2
+    with pytest.raises(RecipeError, match="crop"):
+        Solver(model).solve(tmp_path / "small.png")
+
+
+def test_scores_that_are_nan_stand_on_the_sheet(stripes_nan: Path, stripes_array) -> None:
+    """The steps are drawn all the same."""
+    made = explain(Solver(stripes_nan), stripes_array("a" * 16))
+    assert isinstance(made.error, ScoresError)
+    assert (made.text, made.confidence) == ("", 0.0)
+    assert is_coloured(made.sheet, RED)
+
+
+def test_what_is_no_picture_leaves_no_sheet(command, stripes: Path, tmp_path: Path) -> None:
+    """There is nothing to draw; the exit code is a bad picture's."""
+    (tmp_path / "bad.png").write_text("not a picture")
+    with pytest.raises(ImageDecodeError):
+        explain(Solver(stripes), tmp_path / "bad.png")
+    result = command("explain", tmp_path / "bad.png", "-m", stripes, "-o", tmp_path / "steps.png")
+    assert (result.stdout, result.returncode) == ("", 1)
+    assert "bad.png" in result.stderr
+    assert not (tmp_path / "steps.png").exists()
+
+
+def test_standard_input_is_a_picture(command, stripes: Path, stripes_png, tmp_path: Path) -> None:
+    """`-` reads one picture's bytes, as `solve` does."""
+    arguments = ("explain", "-", "-m", stripes, "-o", tmp_path / "steps.png")
+    result = command(*arguments, input=stripes_png("c-a-b-----------"), text=False)
+    assert result.stdout.startswith(b"cab (")
+    assert (tmp_path / "steps.png").exists()
+
+
+def test_characters_that_can_not_be_drawn_are_written_as_code_points(
+    stripes: Path, stripes_array, tmp_path: Path
+) -> None:
+    """A charset beyond ASCII makes a sheet, too, and another than one of question marks."""
+    sheets = []
+    for characters in ("車馬人", "人馬車"):
+        manifest = detach(stripes.read_bytes())
+        charset = replace(manifest.charset, characters=characters)
+        model = tmp_path / "foreign.onnx"
+        graph = stripes.read_bytes()[: manifest.graph.size]
+        model.write_bytes(attach(graph, replace(manifest, charset=charset)))
+        made = explain(Solver(model), stripes_array("-aa--bb--cc-----"))
+        assert made.text == characters
+        sheets.append(made.sheet)
+    assert not np.array_equal(sheets[0], sheets[1])
+
+
+def test_layers_stand_on_the_sheet(stripes: Path, stripes_array) -> None:
+    """A layer's channels share one scale of grey, and lie as the picture lies."""
+    ramp = np.arange(12, dtype=np.float32).reshape(4, 3, 1)  # width first, as the tensor
+    seen = []
+
+    def layer(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        seen.append(rows.shape)
+        return ramp
+
+    sheet = explain(Solver(stripes), stripes_array("-" * 16), {"conv": layer}).sheet
+    assert seen == [(1, 16, 4, 1)]
+    upright = (ramp.transpose(1, 0, 2) / 11 * 255).round().astype(np.uint8)
+    assert holds(sheet, enlarged(upright, 4))
+
+
+def test_a_layer_needs_the_run(command, stripes: Path, tmp_path: Path) -> None:
+    """One without the other is wrong usage."""
+    for option in (("--layer", "conv"), ("--run", tmp_path)):
+        result = command("explain", "x.png", "-m", stripes, "-o", tmp_path / "s.png", *option)
+        assert result.returncode == 2
+        assert "--layer and --run go together" in result.stderr
+
+
+def test_without_the_training_part_a_layer_says_what_to_install(run_python, tmp_path: Path) -> None:
+    """The runtime draws all but activations on its own."""
+    code = (
+        "import sys; sys.modules['captcha_rt_train'] = None\n"
+        "from captcha_rt.cli import main\n"
+        f"sys.argv = ['captcha-rt', 'explain', 'x.png', '-o', {str(tmp_path / 's.png')!r}, "
+        "'--layer', 'conv', '--run', 'run']\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code)\n"
+    )
+    result = run_python(code)
+    assert result.stdout.strip() == "3"
+    assert "pip install captcha-rt-train" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with a network that takes what the model of stripes takes."""
+    pytest.importorskip("captcha_rt_train", reason="needs captcha-rt-train")
+    import keras
+
+    folder = tmp_path_factory.mktemp("run")
+    image = keras.Input((16, 4, 1))
+    conv = keras.layers.Conv2D(2, 1, use_bias=False, name="conv")
+    digit = keras.Sequential([keras.Input((16, 4, 1)), conv, keras.layers.ReLU(name="relu")])
+    digit.name = "digit1"
+    model = keras.Model(image, keras.layers.Flatten(name="flat")(digit(image)))
+    conv.set_weights([np.asarray([[[[2, -3]]]], np.float32)])
+    model.save(folder / "model.keras")
+    return folder
+
+
+def test_a_layers_activations_come_from_the_run(run: Path) -> None:
+    """The values that the layer answers with, side by side for several rows."""
+    from captcha_rt_train.activations import activations
+
+    rows = np.random.default_rng(1).random((3, 16, 4, 1), np.float32)
+    conv = activations(run, rows, "digit1/conv")
+    assert conv.shape == (16, 12, 2)
+    assert np.allclose(conv[:, 4:8], rows[1] * np.asarray([2, -3], np.float32))
+    assert np.allclose(activations(run, rows, "digit1/relu"), np.maximum(conv, 0))
+    assert activations(run, rows, "flat").shape == (1, 3, 128)
+
+
+def test_a_layer_that_is_not_there_is_answered_with_those_that_are(run: Path) -> None:
+    """So is a folder without a network, and one of another input."""
+    from captcha_rt_train.activations import activations
+    from captcha_rt_train.errors import TrainingError
+
+    rows = np.zeros((1, 16, 4, 1), np.float32)
+    with pytest.raises(TrainingError, match=r"no layer 'dense'; it has .*, digit1, flat"):
+        activations(run, rows, "dense")
+    with pytest.raises(TrainingError, match="'flat' is no network that takes"):
+        activations(run, rows, "flat/relu")
+    with pytest.raises(TrainingError, match="can't load the Keras model"):
+        activations(run / "nowhere", rows, "flat")
+    with pytest.raises(TrainingError, match=r"takes \(16, 4, 1\).*makes \(8, 4, 1\)"):
+        activations(run, rows[:, :8], "flat")
+
+
+def test_the_command_shows_a_layer(
+    command, run: Path, stripes: Path, stripes_png, tmp_path: Path
+) -> None:
+    """With a layer the sheet is higher than without; an unknown one is wrong usage."""
+    (tmp_path / "x.png").write_bytes(stripes_png("-aa--bb--cc-----"))
+    arguments = ("explain", tmp_path / "x.png", "-m", stripes, "-o")
+    assert command(*arguments, tmp_path / "a.png").returncode == 0
+    result = command(*arguments, tmp_path / "b.png", "--layer", "digit1", "--run", run)
+    assert (result.stdout[:6], result.returncode) == ("abc (0", 0)
+    plain, more = read_sheet(tmp_path / "a.png"), read_sheet(tmp_path / "b.png")
+    assert more.shape[0] > plain.shape[0] + 20
+    result = command(*arguments, tmp_path / "c.png", "--layer", "nil", "--run", run)
+    assert result.returncode == 2
+    assert "no layer 'nil'" in result.stderr
+    assert not (tmp_path / "c.png").exists()

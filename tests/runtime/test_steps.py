@@ -1,0 +1,164 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from captcha_rt import Recipe, RecipeError
+from captcha_rt.steps import Channel, Crop, Denoise, Dilate, Erode, Median, Threshold
+
+pictures = st.tuples(st.integers(3, 12), st.integers(3, 12), st.sampled_from([1, 3])).flatmap(
+    lambda shape: arrays(np.uint8, shape)
+)
+
+
+def test_channel_takes_the_alpha_of_a_transparent_picture() -> None:
+    """Document 001's digits are only in the fourth channel."""
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    assert Channel()(picture).tolist() == picture[:, :, 3:].tolist()
+    assert Channel(1)(picture)[1, 2].tolist() == [21]
+
+
+def test_a_picture_without_alpha_is_told_what_it_lacks() -> None:
+    """A JPEG given to a model that reads transparent PNGs is an error that says so."""
+    with pytest.raises(RecipeError, match=r"no alpha channel \(3 channels\).*transparent PNGs"):
+        Channel()(np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(RecipeError, match="no channel 1, it has 1"):
+        Channel(1)(np.zeros((2, 2, 1), np.uint8))
+
+
+def test_crop_cuts_document_003s_rectangle_by_default() -> None:
+    """Columns 25 to 149 and rows 0 to 49 of a 200 x 50 picture stay."""
+    columns = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (50, 200, 1))
+    cut = Crop()(columns)
+    assert cut.shape == (50, 125, 1)
+    assert cut[0, [0, -1], 0].tolist() == [25, 149]
+    picture = np.arange(42, dtype=np.uint8).reshape(6, 7, 1)
+    assert Crop(x=4, y=3, width=2, height=1)(picture).ravel().tolist() == [25, 26]
+
+
+@pytest.mark.parametrize("shape", [(50, 149, 1), (49, 200, 1)])
+def test_crop_refuses_a_picture_that_it_reaches_beyond(shape: tuple[int, ...]) -> None:
+    """One column or one row too few is an error with both sizes, and no smaller tensor."""
+    with pytest.raises(RecipeError, match=f"{shape[1]} x {shape[0]} pixels.*to 150 x 50"):
+        Crop()(np.zeros(shape, np.uint8))
+
+
+def test_denoise_smooths_and_keeps_the_order_of_the_channels() -> None:
+    """Red stays red: OpenCV's order of channels doesn't show."""
+    noise = np.random.default_rng(1).integers(-20, 21, (24, 24, 3))
+    noisy = np.clip(np.asarray([200, 100, 50]) + noise, 0, 255).astype(np.uint8)
+    denoised = Denoise()(noisy)
+    assert denoised.std(axis=(0, 1)).max() < noisy.std(axis=(0, 1)).min() / 2
+    assert np.abs(denoised.mean(axis=(0, 1)) - [200, 100, 50]).max() < 10
+
+
+def test_denoise_weighs_luminance_and_colour_apart() -> None:
+    """Without strength on luminance a grey picture stays as it is, within rounding."""
+    noisy = np.random.default_rng(2).integers(90, 160, (16, 16, 1), dtype=np.uint8)
+    kept = Denoise(strength=1)(noisy)
+    assert np.abs(kept.astype(int) - noisy).max() <= 2
+    assert np.abs(Denoise()(noisy).astype(int) - noisy).max() > 20
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_denoise_gives_three_channels_and_drops_alpha(channels: int) -> None:
+    """Grey becomes three equal channels; what is transparent counts as it is coloured."""
+    picture = np.full((12, 12, channels), 180, np.uint8)
+    picture[:, :, 3:] = 0
+    denoised = Denoise()(picture)
+    assert denoised.shape == (12, 12, 3)
+    assert np.abs(denoised.astype(int) - 180).max() <= 2
+
+
+def test_threshold_makes_dark_white() -> None:
+    """127 is dark, 128 is light, as document 000 has it; or the other way round."""
+    levels = np.asarray([[[0], [127], [128], [255]]], np.uint8)
+    assert Threshold()(levels).ravel().tolist() == [255, 255, 0, 0]
+    assert Threshold(inverted=False)(levels).ravel().tolist() == [0, 0, 255, 255]
+    assert Threshold(level=0)(levels).ravel().tolist() == [255, 0, 0, 0]
+
+
+def test_dilate_grows_white_and_erode_shrinks_it() -> None:
+    """A pixel grows to a square of the size, once an iteration, and the square shrinks to it."""
+    dot = np.zeros((9, 9, 1), np.uint8)
+    dot[4, 4] = 255
+    grown = Dilate(size=3, iterations=2)(dot)
+    assert np.argwhere(grown[:, :, 0]).min(axis=0).tolist() == [2, 2]
+    assert np.count_nonzero(grown) == 25
+    assert Erode(size=3, iterations=2)(grown).tolist() == dot.tolist()
+    assert np.count_nonzero(Erode(size=3)(grown)) == 9
+
+
+def test_median_removes_a_speck_and_closes_a_gap() -> None:
+    """A lone white pixel goes, a lone black row within white is filled."""
+    picture = np.zeros((12, 12, 3), np.uint8)
+    picture[1, 1] = 255
+    picture[5:] = 255
+    picture[8, 5] = 0
+    cleaned = Median()(picture)
+    assert not cleaned[:4].any()
+    assert cleaned[6:].all()
+
+
+@given(pictures)
+def test_the_number_of_channels_survives(picture: NDArray[np.uint8]) -> None:
+    """OpenCV drops the axis of a single channel; these steps give it back."""
+    for step in (Dilate(2), Erode(2), Median(), Threshold()):
+        assert step(picture).shape == picture.shape
+        assert step(picture).dtype == np.uint8
+
+
+@given(pictures)
+def test_erosion_is_dilation_of_the_negative(picture: NDArray[np.uint8]) -> None:
+    """The two are each other's mirror, borders included."""
+    mirrored = 255 - Dilate(3, 2)(255 - picture)
+    assert Erode(3, 2)(picture).tolist() == mirrored.tolist()
+
+
+def test_the_steps_defaults_are_the_documents_numbers() -> None:
+    """Written without settings a recipe means the documents' own."""
+    names = ("channel", "crop", "denoise", "threshold", "remove_curve")
+    written = Recipe.from_json([{"step": name} for name in names]).to_json()
+    assert written == [
+        {"step": "channel", "index": 3},
+        {"step": "crop", "x": 25, "y": 0, "width": 125, "height": 50},
+        {"step": "denoise", "strength": 30, "colour_strength": 30, "template": 7, "search": 21},
+        {"step": "threshold", "level": 127, "inverted": True},
+        {"step": "remove_curve", "top": 15, "edge": 2, "thickness": 5},
+    ]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"step": "channel", "index": 4},
+        {"step": "channel", "index": True},
+        {"step": "crop", "x": -1},
+        {"step": "crop", "width": 0},
+        {"step": "denoise", "template": 8},
+        {"step": "denoise", "search": 0},
+        {"step": "denoise", "strength": 30.5},
+        {"step": "threshold", "level": 256},
+        {"step": "threshold", "inverted": 1},
+        {"step": "dilate", "size": 0},
+        {"step": "erode", "iterations": 0},
+        {"step": "median", "size": 4},
+        {"step": "remove_curve", "thickness": 1},
+        {"step": "remove_curve", "top": "15"},
+    ],
+)
+def test_settings_out_of_range_are_refused(step: dict[str, object]) -> None:
+    """A manifest with a setting that a step can't have is refused before any picture."""
+    name, setting = step["step"], list(step)[1]
+    with pytest.raises(RecipeError, match=f"recipe step '{name}': {setting} "):
+        Recipe.from_json([step])
+
+
+def test_denoise_is_opencvs_on_bgr() -> None:
+    """The same as document 000's own line on a picture as `cv2.imread` gives it."""
+    rgb = np.random.default_rng(3).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    theirs = cv2.fastNlMeansDenoisingColored(rgb[:, :, ::-1].copy(), None, 30, 30, 7, 21)
+    assert (Denoise()(rgb) == theirs[:, :, ::-1]).all()
