@@ -77,8 +77,8 @@ def export(
     model = _load(run / "model.keras")
     proto = convert(model)
     graph = proto.SerializeToString()
-    inputs = _prepare(paths, manifest)
-    probability_difference, score_difference = check_parity(model, graph, manifest, inputs)
+    tensors = _prepare(paths, manifest)
+    probability_difference, score_difference = check_parity(model, graph, manifest, tensors)
     data = attach(graph, manifest)
     with write_atomically(out) as path:
         path.write_bytes(data)
@@ -86,14 +86,14 @@ def export(
         manifest=manifest,
         size=len(data),
         operators=dict(operators(proto).most_common()),
-        pictures=len(inputs),
+        pictures=len(tensors),
         probability_difference=probability_difference,
         score_difference=score_difference,
     )
 
 
 def check_parity(
-    model: keras.Model, graph: bytes, manifest: Manifest, inputs: NDArray[np.float32]
+    model: keras.Model, graph: bytes, manifest: Manifest, tensors: NDArray[np.float32]
 ) -> tuple[float, float]:
     """Compares the graph in the runtime's own session with Keras: names, shapes, values, texts.
 
@@ -101,7 +101,8 @@ def check_parity(
         model: The Keras model.
         graph: The serialised ONNX model.
         manifest: Its description.
-        inputs: `(N, ...)` float32 from real pictures; a comparison on noise proves little.
+        tensors: `(P, ...)` float32, what the recipe makes of real pictures; a comparison on noise
+            proves little.
 
     Returns:
         The largest difference of the probabilities, and of the scores.
@@ -115,14 +116,17 @@ def check_parity(
     except CaptchaRTError as error:
         raise ExportError(f"the converted model doesn't fit its description: {error}") from error
     # Fewer pictures than the largest batch are taken again, so that it is a whole one.
-    inputs = inputs[np.arange(max(len(inputs), *BATCHES)) % len(inputs)]
-    expected = model.predict(inputs, batch_size=64, verbose=0)
+    tensors = tensors[np.arange(max(len(tensors), *BATCHES)) % len(tensors)]
+    expected = model.predict(manifest.batch(tensors), batch_size=64, verbose=0)
     expected_probabilities = _probabilities(expected, manifest)
     expected_texts = [text for text, _ in manifest.decode(expected)]
     largest_probability = largest_score = 0.0
     for batch in BATCHES:
         scores = np.concatenate(
-            [session.run(inputs[i : i + batch]) for i in range(0, len(inputs), batch)]
+            [
+                session.run(manifest.batch(tensors[i : i + batch]))
+                for i in range(0, len(tensors), batch)
+            ]
         )
         if scores.shape != expected.shape:
             raise ExportError(f"ONNX answers {scores.shape}, Keras {expected.shape}")
@@ -184,11 +188,11 @@ def _held_back(run: Path) -> list[Path]:
 def _prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:
     tensors = [manifest.recipe.apply(decode_image(path)) for path in paths]
     wrong = next(
-        (p for p, t in zip(paths, tensors, strict=True) if t.shape != manifest.input.shape[1:]),
+        (p for p, t in zip(paths, tensors, strict=True) if t.shape != manifest.tensor_shape),
         None,
     )
     if wrong:
-        raise ExportError(f"{wrong} does not give the model's input {manifest.input.shape[1:]}")
+        raise ExportError(f"{wrong} does not give the model's input {manifest.tensor_shape}")
     return np.stack(tensors)
 
 

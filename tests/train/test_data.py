@@ -5,8 +5,18 @@ import numpy as np
 import pytest
 
 from captcha_rt.errors import FolderError
-from captcha_rt.recipe import Grey, Recipe, Resize, Scale, Transpose
-from captcha_rt_train.data import Batches, drop_too_long, read_dataset, split
+from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.recipe import Recipe
+from captcha_rt.steps import Grey, Resize, Scale, Transpose
+from captcha_rt_train.data import (
+    Batches,
+    Dataset,
+    drop_misfits,
+    encode_labels,
+    read_dataset,
+    split,
+    text_length,
+)
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.kaptcha import write_samples
 
@@ -31,7 +41,7 @@ def test_labels_are_the_file_names(folder: Path) -> None:
     letters = {c for item in dataset.items for c in item.label}
     assert dataset.charset.characters == "".join(sorted(letters))
     assert dataset.charset.blank == 0
-    assert dataset.input_shape == (200, 50, 1)
+    assert dataset.tensor_shape == (200, 50, 1)
     assert dataset.left_out == ()
 
 
@@ -64,10 +74,33 @@ def test_labels_that_ctc_can_not_align_are_left_out(folder: Path) -> None:
     """A doubled character needs a blank between: `nn` takes three time steps."""
     save(folder / "nn.png")
     save(folder / "nx.png")
-    dataset = drop_too_long(read_dataset(folder, RECIPE), time_steps=2)
+    dataset = drop_misfits(read_dataset(folder, RECIPE), "ctc", places=2)
     assert [item.label for item in dataset.items] == ["nx"]
     assert ("nn.png", "needs 3 time steps, the network has 2") in dataset.left_out
-    assert drop_too_long(dataset, time_steps=1).items == ()
+    assert drop_misfits(dataset, "ctc", places=1).items == ()
+
+
+def test_places_without_a_blank_read_one_length(folder: Path) -> None:
+    """The most frequent length; other labels are left out with the reason."""
+    save(folder / "nn.png")
+    dataset = read_dataset(folder, RECIPE, blank=False)
+    assert dataset.charset.blank is None
+    assert text_length(dataset, "position") == 5
+    fitting = drop_misfits(dataset, "position", places=5)
+    assert len(fitting.items) == 20
+    assert fitting.left_out == (("nn.png", "2 characters, the network reads 5"),)
+
+
+def test_places_with_a_blank_read_shorter_texts_too(folder: Path) -> None:
+    """The longest label sets the number of places; the blank pads the others."""
+    save(folder / "nn.png")
+    save(folder / "2345678.png")
+    dataset = read_dataset(folder, RECIPE)
+    assert text_length(dataset, "position") == 7
+    assert drop_misfits(dataset, "position", places=7).left_out == ()
+    labels = encode_labels(dataset.items, dataset.charset)
+    [row] = [r for r, item in zip(labels, dataset.items, strict=True) if item.label == "nn"]
+    assert row[2:].tolist() == [dataset.charset.blank] * 5
 
 
 def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
@@ -109,13 +142,12 @@ def test_batches_hold_every_picture_once_in_a_new_order_each_epoch(folder: Path)
     """Inputs are the runtime's recipe; labels are ids padded with the blank."""
     save(folder / "2n.png")
     dataset = read_dataset(folder, RECIPE)
-    batches = Batches(dataset.items, RECIPE, dataset.charset, batch_size=8, seed=5)
+    batches = Batches(dataset.items, describe(dataset), batch_size=8, seed=5)
 
     def epoch() -> list[str]:
         texts = []
         for index in range(len(batches)):
-            inputs, (labels, again) = batches[index]
-            assert labels is again
+            inputs, labels = batches[index]
             assert inputs.dtype == np.float32
             assert labels.shape == (len(inputs), 5)
             for tensor, ids in zip(inputs, labels, strict=True):
@@ -129,12 +161,51 @@ def test_batches_hold_every_picture_once_in_a_new_order_each_epoch(folder: Path)
     first, second = epoch(), epoch()
     assert sorted(first) == sorted(second) == [item.label for item in dataset.items]
     assert first != second
-    resumed = Batches(dataset.items, RECIPE, dataset.charset, batch_size=8, seed=5, epoch=1)
+    resumed = Batches(dataset.items, describe(dataset), batch_size=8, seed=5, epoch=1)
     assert (resumed[0][1][0] == batches_at(dataset, 1)[0][1][0]).all()
 
 
-def batches_at(dataset, epoch: int) -> Batches:
-    batches = Batches(dataset.items, RECIPE, dataset.charset, batch_size=8, seed=5)
+def test_as_many_outputs_learn_the_same_labels(folder: Path) -> None:
+    """A network with two outputs gets the labels twice."""
+    dataset = read_dataset(folder, RECIPE)
+    _, (labels, again) = Batches(dataset.items, describe(dataset), batch_size=8, outputs=2)[0]
+    assert labels is again
+
+
+def test_augmented_pictures_are_the_same_in_a_resumed_run(folder: Path) -> None:
+    """They differ from the real ones and from epoch to epoch, but depend on the seed alone."""
+    dataset = read_dataset(folder, RECIPE)
+    manifest = describe(dataset)
+
+    def first(epoch: int, augmentation: float) -> np.ndarray:
+        return Batches(
+            dataset.items,
+            manifest,
+            batch_size=8,
+            seed=5,
+            epoch=epoch,
+            augmentation=augmentation,
+        )[0][0]
+
+    assert (first(1, 1.0) == first(1, 1.0)).all()
+    assert (first(1, 1.0) != first(1, 0.0)).any()
+    assert first(1, 1.0).shape == first(1, 0.0).shape
+
+
+def describe(dataset: Dataset) -> Manifest:
+    return Manifest(
+        name="test",
+        charset=dataset.charset,
+        recipe=RECIPE,
+        decoder="ctc",
+        scores="logits",
+        input=Tensor("image", (None, *dataset.tensor_shape)),
+        output=Tensor("logits", (None, 50, dataset.charset.classes)),
+    )
+
+
+def batches_at(dataset: Dataset, epoch: int) -> Batches:
+    batches = Batches(dataset.items, describe(dataset), batch_size=8, seed=5)
     for _ in range(epoch):
         batches.on_epoch_end()
     return batches

@@ -14,7 +14,6 @@ import pytest
 
 from captcha_rt.manifest import Manifest
 from captcha_rt_train.kaptcha import write_samples
-from captcha_rt_train.networks import crnn
 
 
 def history(run: Path) -> list[dict[str, str]]:
@@ -28,20 +27,11 @@ def history(run: Path) -> list[dict[str, str]]:
         ]
 
 
-def test_the_network_is_document_004s() -> None:
-    """Its layers, with 20 classes: 1,600 + 18,496 + ... = 432,596 parameters, T = 50."""
-    model = crnn((200, 50, 1), 20)
-    assert model.output_shape == (None, 50, 20)
-    convolutions = 3 * 3 * 1 * 32 + 32 + 3 * 3 * 32 * 64 + 64
-    dense = 768 * 64 + 64
-    lstm = sum(2 * 4 * units * (inputs + units + 1) for inputs, units in ((64, 128), (256, 64)))
-    assert model.count_params() == convolutions + dense + lstm + 128 * 20 + 20 == 432_596
-
-
 def test_a_run_holds_all_that_it_promises(trained_run: Path, sample_folder: Path) -> None:
-    """History, curves, split, model and manifest, which fit each other."""
+    """History, report, split, model and manifest, which fit each other."""
     assert [row["epoch"] for row in history(trained_run)] == ["1", "2", "3", "4"]
-    assert (trained_run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (trained_run / "report" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert "crnn" in (trained_run / "report.html").read_text("utf-8")
     assert (trained_run / "model.keras").exists()
     with (trained_run / "pictures.csv").open(newline="") as file:
         parts = [row["part"] for row in csv.DictReader(file)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from captcha_rt.labels import FORMS_HELP
 from captcha_rt.progress import track
 
 if TYPE_CHECKING:
@@ -19,9 +20,16 @@ samples_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @train_app.command("train")
 def train_command(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures; the stem is the label.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of labelled pictures.")],
     run: Annotated[Path, typer.Option("-o", "--out", help="The run's folder.")],
-    preset: Annotated[str, typer.Option(help="The system to train.")] = "crnn",
+    preset: Annotated[
+        str,
+        typer.Option(help="The system: multihead, ensemble, glyph, steps, crnn, crnn-conv1d."),
+    ] = "crnn",
+    labels: Annotated[str, typer.Option(help=FORMS_HELP)] = "auto",
+    digit: Annotated[
+        int | None, typer.Option(min=1, help="Of an ensemble, train this digit alone, and anew.")
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Split, weights, shuffling, dropout.")
     ] = 0,
@@ -35,6 +43,9 @@ def train_command(
         str | None, typer.Option(help="The characters; those of the labels by default.")
     ] = None,
     licence: Annotated[str, typer.Option(help="The model's licence.")] = "unknown",
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Write TensorBoard's logs into this folder.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -60,11 +71,17 @@ def train_command(
         run,
         chosen,
         replace(chosen.settings, **given),
+        labels=labels,
+        digit=digit,
         resume=resume,
+        tensorboard=tensorboard,
         verbose=int(sys.stdout.isatty() and not quiet),  # Keras draws its bar on stdout
         watch=lambda items, total: track(items, total, what="reading", quiet=quiet),
         report=_report,
     )
+    if manifest is None:
+        typer.echo(f"some digits are not trained yet; --resume without --digit trains them: {run}")
+        return
     for part, figures in manifest.accuracy.items():
         low, high = figures["interval"]
         typer.echo(
@@ -72,11 +89,13 @@ def train_command(
             f"({low:.4f} to {high:.4f}), character error rate "
             f"{figures['character_error_rate']:.4f}"
         )
+    typer.echo(f"report: {run / 'report.html'}")
     typer.echo(f"next: captcha-rt export {run} -o model.onnx")
 
 
 def _report(dataset: "Dataset") -> None:
     """Says on stderr what is trained on and what was left out."""
+    typer.echo(dataset.labels, err=True)
     characters = dataset.charset.characters
     typer.echo(
         f"{len(dataset.items)} pictures, {len(characters)} characters: {characters}", err=True

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from captcha_rt.charset import Charset
 from captcha_rt.errors import ImageDecodeError, RecipeError
 from captcha_rt.image import decode_image
-from captcha_rt.pictures import find_pictures, label_of
+from captcha_rt.labels import read_labels
+from captcha_rt.manifest import Decoder, Manifest
 from captcha_rt.recipe import Recipe
+from captcha_rt_train.augment import augment
 from captcha_rt_train.errors import TrainingError
 
 Watch = Callable[[Iterator[Any], int], Iterator[Any]]
@@ -31,11 +33,13 @@ class Item:
         path: Its file.
         label: Its text.
         picture: Its pixels, `(H, W, C)` uint8.
+        tensor: What the recipe makes of them, float32.
     """
 
     path: Path
     label: str
     picture: NDArray[np.uint8]
+    tensor: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +48,28 @@ class Dataset:
 
     Attributes:
         items: The usable pictures, by file name.
-        input_shape: The shape that the recipe makes of each.
-        charset: The characters of their labels, with the blank first.
+        tensor_shape: The shape that the recipe makes of each.
+        charset: The characters of their labels, with the blank first, if there is one.
         left_out: File names with the reason.
+        form: In which form the labels were found, as `--labels` names it.
+        labels: The same in words.
     """
 
     items: tuple[Item, ...]
-    input_shape: tuple[int, ...]
+    tensor_shape: tuple[int, ...]
     charset: Charset
     left_out: tuple[tuple[str, str], ...]
+    form: str
+    labels: str
 
 
 def read_dataset(
     folder: Path,
     recipe: Recipe,
     *,
+    labels: str = "auto",
     characters: str | None = None,
+    blank: bool = True,
     watch: Watch = lambda items, _: items,
 ) -> Dataset:
     """Reads all labelled pictures of a folder, and lists those that can't be used.
@@ -69,51 +79,82 @@ def read_dataset(
     `characters` lacks.
 
     Args:
-        folder: A folder; its sub-folders are not entered.
+        folder: A folder of pictures, with their labels in any form that `read_labels` knows.
         recipe: The preprocessing that every picture must fit.
+        labels: The form of the labels.
         characters: The charset's characters in order; by default all that the labels hold, sorted.
+        blank: Whether the charset has a blank.
         watch: Wraps the walk over the pictures, to show its progress; gets their number.
 
     Raises:
         FolderError: If the folder is none, or holds no picture files.
+        LabelError: If the labels have another form, or could be read in several.
         CharsetError: If `characters` is no charset.
     """
-    paths = find_pictures(folder)
+    found = read_labels(folder, labels)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reads = pool.map(lambda path: _read(path, recipe, characters), paths)
-        results = list(zip(paths, watch(reads, len(paths)), strict=True))
+        reads = pool.map(lambda item: _read(item[0], item[1], recipe, characters), found.items)
+        results = list(zip(found.items, watch(reads, len(found.items)), strict=True))
 
-    shapes = Counter(read[1] for _, read in results if not isinstance(read, str))
-    input_shape = shapes.most_common(1)[0][0] if shapes else ()
+    shapes = Counter(read.tensor.shape for _, read in results if isinstance(read, Item))
+    tensor_shape = shapes.most_common(1)[0][0] if shapes else ()
     items: list[Item] = []
-    left_out: list[tuple[str, str]] = []
-    for path, read in results:
+    left_out = list(found.problems)
+    for (path, _), read in results:
         if isinstance(read, str):
             left_out.append((path.name, read))
-        elif read[1] != input_shape:
-            left_out.append((path.name, f"gives the shape {read[1]}, most give {input_shape}"))
+        elif read.tensor.shape != tensor_shape:
+            reason = f"gives the shape {read.tensor.shape}, most give {tensor_shape}"
+            left_out.append((path.name, reason))
         else:
-            items.append(Item(path, label_of(path), read[0]))
+            items.append(read)
     characters = characters or "".join(sorted({c for item in items for c in item.label}))
-    charset = Charset(characters or "?", blank=0)  # without pictures there is nothing to read
-    return Dataset(tuple(items), input_shape, charset, tuple(left_out))
+    # Without pictures there is nothing to read.
+    charset = Charset(characters or "?", blank=0 if blank else None)
+    return Dataset(
+        tuple(items), tensor_shape, charset, tuple(left_out), found.form, found.description
+    )
 
 
-def drop_too_long(dataset: Dataset, time_steps: int) -> Dataset:
-    """Leaves out labels that CTC can't align to so few time steps.
+def text_length(dataset: Dataset, decoder: Decoder) -> int:
+    """How many characters a network for these pictures reads.
 
-    It needs one for each character, and one for a blank between equal neighbours.
+    With a blank, or along CTC's time steps, that is the longest label; without it the most
+    frequent length, the longer one of equals; of glyphs as many as the recipe cuts.
+    """
+    if decoder == "glyph":
+        return dataset.tensor_shape[0]
+    lengths = Counter(len(item.label) for item in dataset.items)
+    if dataset.charset.blank is not None:
+        return max(lengths)
+    return max(lengths, key=lambda length: (lengths[length], length))
+
+
+def drop_misfits(dataset: Dataset, decoder: Decoder, places: int) -> Dataset:
+    """Leaves out labels that a network's places have no room for.
+
+    CTC needs a time step for each character, and one for a blank between equal neighbours. Other
+    networks need a place for each character, and without a blank a character for each place.
+
+    Args:
+        dataset: The data set.
+        decoder: How the network's scores are read.
+        places: The number of its time steps, heads or glyphs.
     """
 
-    def needs(label: str) -> int:
-        return len(label) + sum(a == b for a, b in pairwise(label))
+    def misfit(label: str) -> str | None:
+        if decoder == "ctc":
+            needed = len(label) + sum(a == b for a, b in pairwise(label))
+            if needed > places:
+                return f"needs {needed} time steps, the network has {places}"
+        elif len(label) > places or (len(label) < places and dataset.charset.blank is None):
+            return f"{len(label)} characters, the network reads {places}"
+        return None
 
-    items = tuple(item for item in dataset.items if needs(item.label) <= time_steps)
-    left_out = tuple(
-        (item.path.name, f"needs {needs(item.label)} time steps, the network has {time_steps}")
-        for item in dataset.items
-        if needs(item.label) > time_steps
-    )
+    reasons = [misfit(item.label) for item in dataset.items]
+    both = list(zip(dataset.items, reasons, strict=True))
+    left_out = tuple((item.path.name, reason) for item, reason in both if reason)
+    items = tuple(item for item, reason in both if not reason)
     return replace(dataset, items=items, left_out=dataset.left_out + left_out)
 
 
@@ -148,7 +189,10 @@ def split(
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Batches of `(N, ...)` float32 inputs and `(N, L)` int32 label ids, padded with the blank.
+    """Batches of float32 inputs and int32 label ids, as the network takes and learns them.
+
+    Inputs are `(N, ...)` and labels `(N, L)`, padded with the blank; of glyphs each is a row of
+    its own, with labels `(N,)`.
 
     Each item depends on its index and the epoch only, so that worker threads may make it in any
     order, and a resumed run sees the pictures in the order of an unbroken one.
@@ -157,10 +201,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
     def __init__(
         self,
         items: Sequence[Item],
-        recipe: Recipe,
-        charset: Charset,
+        manifest: Manifest,
         *,
         batch_size: int,
+        outputs: int = 1,
+        augmentation: float = 0.0,
+        repeat: int = 1,
         seed: int | None = None,
         epoch: int = 0,
     ) -> None:
@@ -168,60 +214,80 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
 
         Args:
             items: The pictures.
-            recipe: Their preprocessing.
-            charset: The labels' characters; its blank pads.
+            manifest: What they are made for: recipe, charset and input.
             batch_size: Pictures a batch; the last may have fewer.
+            outputs: So many outputs of the network learn the same labels.
+            augmentation: The strength of the changes to the pictures, in 0..1; needs a seed.
+            repeat: So often each picture comes in an epoch.
             seed: Shuffles anew for every epoch; None keeps the order.
             epoch: The epoch that comes first.
         """
         # Threads: OpenCV and NumPy release the GIL, and a process pool would copy the pictures.
         super().__init__(workers=os.cpu_count() or 1)
         self._items = items
-        self._recipe = recipe
+        self._manifest = manifest
         self._batch_size = batch_size
+        self._outputs = outputs
+        self._augmentation = augmentation
+        self._repeat = repeat
         self._seed = seed
         self._epoch = epoch
-        self._labels = np.full((len(items), max(len(i.label) for i in items)), charset.blank, "i4")
-        for row, item in zip(self._labels, items, strict=True):
-            row[: len(item.label)] = charset.encode(item.label)
+        self._labels = encode_labels(items, manifest.charset)
         self._order = self._shuffle()
 
     def __len__(self) -> int:
         """The number of batches."""
-        return -(-len(self._items) // self._batch_size)
+        return -(-len(self._order) // self._batch_size)
 
-    def __getitem__(
-        self, index: int
-    ) -> tuple[NDArray[np.float32], tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        """The batch at `index`; the labels twice, for the logits and those of the features."""
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        inputs = np.stack([self._recipe.apply(self._items[i].picture) for i in chosen])
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], Any]:
+        """The batch at `index`: the inputs, and the labels, or as many of them as outputs."""
+        places = range(len(self._order))[index * self._batch_size :][: self._batch_size]
+        chosen = self._order[places.start : places.stop]
+        tensors = [self._tensor(i, place) for i, place in zip(chosen, places, strict=True)]
+        inputs = self._manifest.batch(np.stack(tensors))
         labels = self._labels[chosen]
-        return inputs, (labels, labels)
+        if self._manifest.decoder == "glyph":
+            labels = labels.ravel()
+        return inputs, labels if self._outputs == 1 else (labels,) * self._outputs
 
     def on_epoch_end(self) -> None:
         """Shuffles for the next epoch; Keras calls it when no batch is under way."""
         self._epoch += 1
         self._order = self._shuffle()
 
+    def _tensor(self, index: int, place: int) -> NDArray[np.float32]:
+        item = self._items[index]
+        if not self._augmentation:
+            return item.tensor
+        assert self._seed is not None  # noqa: S101  (the constructor says so)
+        rng = np.random.default_rng([self._seed, self._epoch, place])
+        try:
+            return self._manifest.recipe.apply(augment(item.picture, rng, self._augmentation))
+        except RecipeError:  # changed too much to be segmented
+            return item.tensor
+
     def _shuffle(self) -> NDArray[np.intp]:
         if self._seed is None:
             return np.arange(len(self._items))
-        return np.random.default_rng([self._seed, self._epoch]).permutation(len(self._items))
+        rng = np.random.default_rng([self._seed, self._epoch])
+        return np.concatenate([rng.permutation(len(self._items)) for _ in range(self._repeat)])
 
 
-def _read(
-    path: Path, recipe: Recipe, characters: str | None
-) -> tuple[NDArray[np.uint8], tuple[int, ...]] | str:
-    """The picture and its input shape, or why it can't be used."""
-    label = label_of(path)
-    if not label:
-        return "empty label"
+def encode_labels(items: Sequence[Item], charset: Charset) -> NDArray[np.int32]:
+    """The labels as class ids, `(N, L)` int32, the shorter ones padded with the blank."""
+    labels = np.full((len(items), max(len(item.label) for item in items)), charset.blank or 0, "i4")
+    for row, item in zip(labels, items, strict=True):
+        row[: len(item.label)] = charset.encode(item.label)
+    return labels
+
+
+def _read(path: Path, label: str, recipe: Recipe, characters: str | None) -> Item | str:
+    """The picture with its tensor, or why it can't be used."""
     unknown = sorted(set(label) - set(characters or label))
     if unknown:
         return f"characters outside of the charset: {''.join(unknown)}"
     try:
         picture = decode_image(path)
-        return picture, recipe.apply(picture).shape
+        return Item(path, label, picture, recipe.apply(picture))
     except (ImageDecodeError, RecipeError) as error:
         return str(error)

@@ -14,34 +14,50 @@ from typing import Any
 import keras
 
 from captcha_rt.files import write_atomically
+from captcha_rt.metrics import Evaluation
+from captcha_rt_train.presets import Monitor
 
 
 class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Measures, writes checkpoints and history, and stops early.
 
     Attributes:
-        history: A row an epoch: epoch (from 1), loss and val_loss (of the logits alone),
-            val_exact_match, seconds.
+        history: A row an epoch: epoch (from 1), loss and val_loss (of the logits alone), accuracy
+            (of the training characters, where each has its place), val_accuracy (the same of the
+            validation texts), val_exact_match, val_digit1 and so on (the share right at each
+            place), seconds.
     """
 
     def __init__(
-        self, run: Path, *, seed: int, patience: int, exact_match: Callable[[], float]
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        most: int,
+        patience: int,
+        monitor: Monitor,
+        measure: Callable[[], tuple[float, Evaluation]],
     ) -> None:
-        """Takes up the run's history, if it has one.
+        """Takes up a network's history, if it has one.
 
         Args:
-            run: The run's folder.
-            seed: The run's seed.
-            patience: Epochs without a better validation loss before training stops.
-            exact_match: Measures the model on the validation pictures.
+            folder: Where its history and weights lie.
+            seed: The network's seed.
+            most: The number of epochs after which training stops in any case.
+            patience: Epochs that are not better before training stops.
+            monitor: What makes an epoch better: a lower validation loss, or a higher accuracy
+                (of equals the lower loss).
+            measure: Gives the loss and the figures on the validation pictures.
         """
         super().__init__()
-        self._csv = run / "history.csv"
-        self._checkpoint = run / "checkpoint"
-        self._checkpoint.mkdir(exist_ok=True)
+        self._csv = folder / "history.csv"
+        self._checkpoint = folder / "checkpoint"
+        self._checkpoint.mkdir(parents=True, exist_ok=True)
         self._seed = seed
+        self._most = most
         self._patience = patience
-        self._exact_match = exact_match
+        self._monitor = monitor
+        self._measure = measure
         self.history: list[dict[str, float]] = []
         if self._csv.exists():
             with self._csv.open(newline="", encoding="utf-8") as file:
@@ -57,15 +73,20 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
     @property
     def best(self) -> int:
-        """The epoch of the lowest validation loss, from 1; 0 before the first."""
-        return (
-            int(min(self.history, key=lambda row: row["val_loss"])["epoch"]) if self.history else 0
-        )
+        """The best epoch, from 1, the first of equals; 0 before the first."""
+
+        def badness(row: dict[str, float]) -> tuple[float, float]:
+            accuracy = row["val_accuracy"] if self._monitor == "accuracy" else 0
+            return -accuracy, row["val_loss"]
+
+        return int(min(self.history, key=badness)["epoch"]) if self.history else 0
 
     @property
-    def exhausted(self) -> bool:
-        """Whether the validation loss has not improved for too long."""
-        return self.done - self.best >= self._patience
+    def finished(self) -> bool:
+        """Whether there were enough epochs, or no better one for too long."""
+        return self.done >= self._most or (
+            self.done > 0 and self.done - self.best >= self._patience
+        )
 
     def weights(self, epoch: int) -> Path:
         """The file with an epoch's weights; there are those of the last and of the best."""
@@ -90,14 +111,19 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures, writes the weights, then the row, then stops if it is time."""
         logs = logs if logs is not None else {}
-        logs["val_exact_match"] = self._exact_match()
-        row = {
-            "epoch": epoch + 1,
-            "loss": float(logs["logits_loss"]),
-            "val_loss": float(logs["val_logits_loss"]),
-            "val_exact_match": logs["val_exact_match"],
-            "seconds": round(time.perf_counter() - self._started, 2),
+        val_loss, figures = self._measure()
+        measured = {
+            "val_loss": val_loss,
+            "val_accuracy": figures.character_accuracy,
+            "val_exact_match": figures.exact_match,
+            **{f"val_digit{i}": share for i, share in enumerate(figures.position_accuracy, 1)},
         }
+        logs.update(measured)  # for callbacks that come after: Keras's bar, TensorBoard
+        trained = {"loss": float(logs.get("logits_loss", logs["loss"]))}
+        if "accuracy" in logs:
+            trained["accuracy"] = float(logs["accuracy"])
+        seconds = round(time.perf_counter() - self._started, 2)
+        row = {"epoch": epoch + 1, **trained, **measured, "seconds": seconds}
         self.history.append(row)
 
         with write_atomically(self.weights(self.done)) as path:
@@ -112,4 +138,4 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         wanted = {self.weights(self.done), self.weights(self.best)}
         for path in set(self._checkpoint.iterdir()) - wanted:
             path.unlink()
-        self.model.stop_training = self.exhausted
+        self.model.stop_training = self.finished

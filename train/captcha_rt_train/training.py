@@ -4,8 +4,10 @@ RUN/
 ├── run.json        the settings; a resumed run must have the same
 ├── pictures.csv    which picture is in which part of the split
 ├── history.csv     a row an epoch
-├── curves.png      the same, to look at
 ├── checkpoint/     the last epoch's weights and the best
+├── digit-1/ ...    of an ensemble: history.csv and checkpoint/ of each network
+├── report.html     all of it to look at
+├── report/         its pictures
 ├── model.keras     the plain inference graph with the best weights
 └── manifest.json   what the model is; the export puts it into the `.onnx` file
 """
@@ -14,10 +16,10 @@ import csv
 import io
 import json
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,23 @@ import keras
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.metrics import Evaluation, Reading, evaluate
-from captcha_rt_train.data import Batches, Dataset, Item, Watch, drop_too_long, read_dataset, split
+from captcha_rt_train.data import (
+    Dataset,
+    Item,
+    Watch,
+    drop_misfits,
+    read_dataset,
+    split,
+    text_length,
+)
 from captcha_rt_train.epochs import Epochs
 from captcha_rt_train.errors import TrainingError
-from captcha_rt_train.networks import NETWORKS, with_local_head
-from captcha_rt_train.plots import plot_curves
+from captcha_rt_train.fitting import fit, read
+from captcha_rt_train.networks import NETWORKS, merge
 from captcha_rt_train.presets import Preset, Settings
+from captcha_rt_train.report import Curves, write_report
+
+Parts = dict[str, list[Item]]
 
 
 def train(
@@ -41,144 +54,239 @@ def train(
     preset: Preset,
     settings: Settings,
     *,
+    labels: str = "auto",
+    digit: int | None = None,
     resume: bool = False,
+    tensorboard: Path | None = None,
     verbose: int = 0,
     watch: Watch = lambda items, _: items,
     report: Callable[[Dataset], None] = lambda _: None,
-) -> Manifest:
+) -> Manifest | None:
     """Trains a preset on a folder of labelled pictures.
 
     Args:
-        folder: The pictures; a file's stem is its label.
+        folder: The pictures, with their labels in any form that `read_labels` knows.
         run: The run's folder; made here.
         preset: What to train.
         settings: With which settings.
+        labels: The form of the labels.
+        digit: Of an ensemble, trains the network of this digit (from 1) alone, and anew if it
+            was trained; the seed and the settings of training then count for it alone, while
+            the split is the run's.
         resume: Goes on with the run in the folder, from its last whole epoch.
+        tensorboard: Where TensorBoard's logs go, if anywhere.
         verbose: As Keras takes it: 0 silent, 1 a bar, 2 a line an epoch.
         watch: Wraps the walk over the pictures, to show its progress.
         report: Gets the data set, with what was left out, before the first epoch.
 
     Returns:
-        The model's description, with its measured accuracy.
+        The model's description, with its measured accuracy; None as long as digits of an
+        ensemble are missing.
 
     Raises:
         FolderError: If the folder is none, or holds no pictures.
-        TrainingError: If no usable picture is left, or the run's folder holds a run that is not
-            to be resumed, or one of other settings or pictures.
+        LabelError: If the labels have another form, or could be read in several.
+        TrainingError: If no usable picture is left, the run's folder holds a run that is not
+            to be resumed, or one of other settings or pictures, or there is no such digit.
     """
+    if digit is not None and preset.network != "ensemble":
+        raise TrainingError(f"preset {preset.name!r} is one network for all digits")
     chosen = {name: value for name, value in asdict(settings).items() if name != "licence"}
-    started = {"folder": folder.resolve().name, "preset": preset.name, **chosen}
-    description = json.dumps(started, indent=2)
-    _compare(run / "run.json", description, resume=resume)
-    keras.utils.set_random_seed(settings.seed)
+    started = {"folder": folder.resolve().name, "preset": preset.name, "labels": labels, **chosen}
+    started = _compare_settings(run / "run.json", started, digit=digit, resume=resume)
 
-    dataset = read_dataset(folder, preset.recipe, characters=settings.characters, watch=watch)
+    dataset = read_dataset(
+        folder,
+        preset.recipe,
+        labels=labels,
+        characters=settings.characters,
+        blank=preset.blank,
+        watch=watch,
+    )
     if dataset.items:
-        model = NETWORKS[preset.network](dataset.input_shape, dataset.charset.classes)
-        dataset = drop_too_long(dataset, model.output_shape[1])
+        dataset, build, manifest = _plan(dataset, preset)
     report(dataset)
     if not dataset.items:
         name, reason = dataset.left_out[0]
         raise TrainingError(f"no usable picture in {folder}; the first: {name}: {reason}")
+    manifest = replace(manifest, name=run.resolve().name, licence=settings.licence)
     parts = split(
-        dataset.items, validation=settings.validation, test=settings.test, seed=settings.seed
+        dataset.items,
+        validation=settings.validation,
+        test=settings.test,
+        seed=started["seed"],
     )
     table = _table(parts)
-    _compare(run / "pictures.csv", table, resume=resume)
+    _compare(run / "pictures.csv", table, resume=resume or digit is not None)
     run.mkdir(parents=True, exist_ok=True)
     _write(run / "pictures.csv", table)
-    _write(run / "run.json", description)
+    _write(run / "run.json", json.dumps(started, indent=2))
 
-    manifest = Manifest(
-        name=run.resolve().name,
-        charset=dataset.charset,
-        recipe=preset.recipe,
-        decoder=preset.decoder,
-        scores="logits",
-        input=Tensor(model.inputs[0].name, (None, *dataset.input_shape)),
-        output=Tensor("logits", tuple(model.output_shape)),
-        licence=settings.licence,
-    )
-    batches = partial(
-        Batches, recipe=preset.recipe, charset=dataset.charset, batch_size=settings.batch_size
-    )
-    validation = batches(parts["validation"])
-    trained = with_local_head(model)
-    trained.compile(
-        keras.optimizers.Adam(settings.learning_rate, global_clipnorm=settings.clip_norm),
-        [keras.losses.CTC(), keras.losses.CTC()],
-        loss_weights=[1.0, settings.local_weight],
-    )
-    trained.optimizer.build(trained.trainable_variables)  # else a checkpoint's state has no place
-    epochs = Epochs(
-        run,
-        seed=settings.seed,
-        patience=settings.patience,
-        exact_match=lambda: measure(model, validation, parts["validation"], manifest).exact_match,
-    )
-    if epochs.done < settings.epochs and not epochs.exhausted:
-        trained.fit(
-            batches(parts["training"], seed=settings.seed, epoch=epochs.done),
-            validation_data=validation,
-            initial_epoch=epochs.done,
-            epochs=settings.epochs,
-            callbacks=[epochs],
-            verbose=verbose,
+    if preset.network == "ensemble":
+        networks = _train_digits(
+            build, manifest, parts, settings, run, only=digit, verbose=verbose, logs=tensorboard
         )
-    trained.load_weights(epochs.weights(epochs.best))
+        if not all(network.epochs.finished for network in networks):
+            return None
+        model = merge([network.model for network in networks])
+    else:
+        keras.utils.set_random_seed(settings.seed)
+        model = build()
+        epochs = fit(
+            model, manifest, parts, settings, run, verbose=verbose, tensorboard=tensorboard
+        )
+        networks = [_Network("", model, epochs)]
 
-    plot_curves(epochs.history, epochs.best, run / "curves.png")
+    readings = {
+        part: read(model, manifest, items)
+        for part, items in parts.items()
+        if part != "training" and items
+    }
     manifest = replace(
         manifest,
         training={
             "document": preset.document,
             **started,
+            "label_form": dataset.form,
             "pictures": {part: len(items) for part, items in parts.items()},
             "left_out": len(dataset.left_out),
             "parameters": model.count_params(),
-            **_facts(epochs),
+            **_facts([network.epochs for network in networks]),
         },
-        accuracy={
-            part: _figures(measure(model, batches(items), items, manifest))
-            for part, items in parts.items()
-            if part != "training" and items
-        },
+        accuracy={part: _figures(evaluate(texts)) for part, texts in readings.items()},
     )
+    _write_report(run, manifest, networks, model, dataset, readings)
     with write_atomically(run / "model.keras") as path:
         model.save(path, include_optimizer=False)
     _write(run / "manifest.json", manifest.to_json())
     return manifest
 
 
-def measure(
-    model: keras.Model, batches: Batches, items: Sequence[Item], manifest: Manifest
-) -> Evaluation:
-    """Reads pictures with a model in training.
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """A trained network: all of a model, or one of an ensemble."""
 
-    Args:
-        model: From inputs to scores.
-        batches: The pictures' inputs, in order.
-        items: The same pictures.
-        manifest: What the model is.
+    name: str
+    model: keras.Model
+    epochs: Epochs
 
-    Returns:
-        The figures.
+
+def _plan(dataset: Dataset, preset: Preset) -> tuple[Dataset, Callable[[], keras.Model], Manifest]:
+    """The pictures that fit the network, how to build it, and what it will be."""
+    length = text_length(dataset, preset.decoder)
+    shape = dataset.tensor_shape[1:] if preset.decoder == "glyph" else dataset.tensor_shape
+    heads = 1 if preset.network == "ensemble" else length
+
+    def build() -> keras.Model:
+        return NETWORKS[preset.network](shape, heads, dataset.charset.classes)
+
+    try:
+        model = build()
+    except ValueError as error:
+        raise TrainingError(
+            f"preset {preset.name!r} can't read {length} characters from inputs of {shape}: {error}"
+        ) from error
+    output = {
+        "ctc": model.output_shape,
+        "position": (None, length, dataset.charset.classes),
+        "glyph": model.output_shape,
+    }[preset.decoder]
+    places = output[1] if preset.decoder == "ctc" else length
+    manifest = Manifest(
+        name=preset.name,
+        charset=dataset.charset,
+        recipe=preset.recipe,
+        decoder=preset.decoder,
+        scores="logits",
+        input=Tensor(model.inputs[0].name, (None, *shape)),
+        output=Tensor("logits", tuple(output)),
+    )
+    return drop_misfits(dataset, preset.decoder, places), build, manifest
+
+
+def _train_digits(
+    build: Callable[[], keras.Model],
+    manifest: Manifest,
+    parts: Parts,
+    settings: Settings,
+    run: Path,
+    *,
+    only: int | None,
+    verbose: int,
+    logs: Path | None,
+) -> list[_Network]:
+    """Trains an ensemble's networks one after the other, or only one of them.
+
+    Each starts from the best weights of the one before: what a digit looks like doesn't depend on
+    its place, and with some hundred pictures a network on its own sees too few of each.
     """
-    answers = manifest.decode(model.predict(batches, verbose=0))
-    return evaluate(
-        [
-            Reading(item.path.name, item.label, text, decoded.confidence)
-            for item, (text, decoded) in zip(items, answers, strict=True)
-        ]
+    _, length, classes = manifest.output.shape
+    assert length is not None  # noqa: S101  (a manifest's axes after the batch are fixed)
+    if only is not None and not 1 <= only <= length:
+        raise TrainingError(f"no digit {only}; the texts have digits 1 to {length}")
+    one = replace(manifest, output=Tensor("logits", (None, 1, classes)))
+    networks: list[_Network] = []
+    for digit in range(1, length + 1):
+        folder = run / f"digit-{digit}"
+        if digit == only and folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(exist_ok=True)
+        keras.utils.set_random_seed(settings.seed)
+        model = build()
+        if networks and networks[-1].epochs.done:
+            model.set_weights(networks[-1].model.get_weights())
+        mine = {
+            part: [replace(item, label=item.label[digit - 1]) for item in items]
+            for part, items in parts.items()
+        }
+        epochs = fit(
+            model,
+            one,
+            mine,
+            settings,
+            folder,
+            verbose=verbose,
+            tensorboard=logs and logs / folder.name,
+            train=only in (None, digit),
+        )
+        networks.append(_Network(f"digit {digit}", model, epochs))
+    return networks
+
+
+def _write_report(
+    run: Path,
+    manifest: Manifest,
+    networks: Sequence[_Network],
+    model: keras.Model,
+    dataset: Dataset,
+    readings: Mapping[str, Sequence[Reading]],
+) -> None:
+    """Writes the page on the run, with the misread pictures of the part that was held back most."""
+    part = "test" if "test" in readings else "validation"
+    misread = {reading.path for reading in readings[part] if reading.text != reading.truth}
+    lines: list[str] = []
+    model.summary(print_fn=lines.append, expand_nested=True)
+    write_report(
+        run,
+        manifest,
+        [Curves(n.name, n.epochs.history, n.epochs.best) for n in networks],
+        [item.label for item in dataset.items],
+        readings[part],
+        {item.path.name: item.picture for item in dataset.items if item.path.name in misread},
+        part,
+        "\n".join(lines),
     )
 
 
-def _facts(epochs: Epochs) -> dict[str, Any]:
+def _facts(networks: Sequence[Epochs]) -> dict[str, Any]:
+    """What is known when all is done; a number a network where an ensemble has several."""
+    done = [epochs.done for epochs in networks]
+    best = [epochs.best for epochs in networks]
     backend = keras.backend.backend()
     return {
-        "epochs_trained": epochs.done,
-        "best_epoch": epochs.best,
-        "seconds": round(sum(row["seconds"] for row in epochs.history)),
+        "epochs_trained": done if len(done) > 1 else done[0],
+        "best_epoch": best if len(best) > 1 else best[0],
+        "seconds": round(sum(row["seconds"] for epochs in networks for row in epochs.history)),
         "backend": backend,
         "versions": {name: version(name) for name in ("captcha-rt-train", "keras", backend)},
         "python": platform.python_version(),
@@ -192,10 +300,11 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
         "exact_match": evaluation.exact_match,
         "interval": evaluation.interval,
         "character_error_rate": evaluation.character_error_rate,
+        "character_accuracy": evaluation.character_accuracy,
     }
 
 
-def _table(parts: dict[str, list[Item]]) -> str:
+def _table(parts: Parts) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("path", "label", "part"))
@@ -208,6 +317,23 @@ def _table(parts: dict[str, list[Item]]) -> str:
 def _write(path: Path, text: str) -> None:
     with write_atomically(path) as partial_path:
         partial_path.write_text(text, "utf-8")
+
+
+def _compare_settings(
+    path: Path, started: dict[str, Any], *, digit: int | None, resume: bool
+) -> dict[str, Any]:
+    """Refuses the settings of another run; of one digit alone only those of the data count."""
+    if digit is None or not path.exists():
+        _compare(path, json.dumps(started, indent=2), resume=resume)
+        return started
+    before: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    for name in ("folder", "preset", "labels", "validation", "test", "characters"):
+        if before[name] != started[name]:
+            raise TrainingError(
+                f"can't train digit {digit} alone: {path} says {name} {before[name]!r}, "
+                f"not {started[name]!r}"
+            )
+    return before
 
 
 def _compare(path: Path, text: str, *, resume: bool) -> None:

@@ -3,10 +3,13 @@
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal, get_args
 
 from captcha_rt.manifest import Decoder
 from captcha_rt.recipe import Recipe
 from captcha_rt_train.errors import TrainingError
+
+Monitor = Literal["loss", "accuracy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +19,17 @@ class Settings:
     Attributes:
         batch_size: Pictures a training step.
         epochs: At most this many passes over the training pictures.
-        patience: Epochs without a better validation loss before training stops.
+        patience: Epochs that are not better before training stops.
         learning_rate: Adam's.
-        clip_norm: The largest global norm of a step's gradients.
-        local_weight: The weight of the CTC loss on the features, beside 1 for the logits.
         validation: The share of the pictures that validate, in 0..1.
+        monitor: What makes an epoch better: `"loss"` or `"accuracy"`, on the validation pictures.
+        falling_rate: Whether the learning rate falls along a cosine, over all epochs.
+        augmentation: The strength of the changes to the training pictures, in 0..1.
+        repeat: How often an epoch goes over the training pictures.
+        clip_norm: The largest global norm of a step's gradients; None for any.
+        local_weight: The weight of the CTC loss on the features, beside 1 for the logits.
         test: The share that is only looked at when all is done, in 0..1.
-        seed: Seeds the split, the weights, the shuffling and the dropout.
+        seed: Seeds the split, the weights, the shuffling, the augmentation and the dropout.
         characters: The charset's characters in order; None takes those of the labels.
         licence: The model's licence.
 
@@ -34,19 +41,27 @@ class Settings:
     epochs: int
     patience: int
     learning_rate: float
-    clip_norm: float
-    local_weight: float
     validation: float
+    monitor: Monitor = "loss"
+    falling_rate: bool = False
+    augmentation: float = 0.0
+    repeat: int = 1
+    clip_norm: float | None = None
+    local_weight: float = 0.0
     test: float = 0.0
     seed: int = 0
     characters: str | None = None
     licence: str = "unknown"
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size, self.patience) < 1:
-            raise TrainingError("epochs, batch size and patience are above 0")
-        if not min(self.learning_rate, self.clip_norm, self.local_weight) > 0:
-            raise TrainingError("learning rate, clip norm and local weight are above 0")
+        if min(self.epochs, self.batch_size, self.patience, self.repeat) < 1:
+            raise TrainingError("epochs, batch size, patience and repeat are above 0")
+        if not (self.learning_rate > 0 and (self.clip_norm is None or self.clip_norm > 0)):
+            raise TrainingError("learning rate and clip norm are above 0")
+        if not (self.local_weight >= 0 and 0 <= self.augmentation <= 1):
+            raise TrainingError("the local weight is at least 0, the augmentation in 0..1")
+        if self.monitor not in get_args(Monitor):
+            raise TrainingError(f"monitor is {self.monitor!r}; it is one of {get_args(Monitor)}")
         if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
             raise TrainingError(
                 f"validation {self.validation} and test {self.test} leave nothing to train on; "
@@ -63,6 +78,7 @@ class Preset:
         document: The document that it follows, `"000"` to `"004"`.
         network: Its network's name in `networks.NETWORKS`.
         decoder: How its scores are read.
+        blank: Whether its classes have a blank: CTC's, or for places without a character.
         recipe: Its preprocessing.
         settings: How it is trained, unless asked for otherwise.
     """
@@ -71,6 +87,7 @@ class Preset:
     document: str
     network: str
     decoder: Decoder
+    blank: bool
     recipe: Recipe
     settings: Settings
 
@@ -98,6 +115,7 @@ def load_preset(name: str) -> Preset:
         document=values["document"],
         network=values["network"],
         decoder=values["decoder"],
+        blank=values["blank"],
         recipe=Recipe.from_json(values["recipe"]),
         settings=Settings(**values["training"]),
     )

@@ -1,0 +1,77 @@
+"""The documents' networks: their layers, by what the documents print of them."""
+
+import keras
+import numpy as np
+import pytest
+
+from captcha_rt_train.networks import NETWORKS, merge, with_local_head
+
+
+@pytest.mark.parametrize(
+    ("name", "input_shape", "length", "classes", "parameters", "output_shape"),
+    [
+        ("multihead", (48, 140, 3), 4, 20, 4_835_208, (None, 4, 20)),
+        ("ensemble", (40, 120, 1), 1, 10, 619_370, (None, 1, 10)),
+        ("glyph", (23, 15, 1), 6, 10, 143_114, (None, 10)),
+        ("steps", (200, 50, 1), 5, 19, 2_002_835, (None, 5, 19)),
+        ("crnn", (200, 50, 1), 5, 20, 432_596, (None, 50, 20)),
+        ("crnn-conv1d", (200, 50, 1), 5, 20, 432_596, (None, 50, 20)),
+    ],
+)
+def test_a_network_has_its_documents_parameters(
+    name: str,
+    input_shape: tuple[int, ...],
+    length: int,
+    classes: int,
+    parameters: int,
+    output_shape: tuple[int | None, ...],
+) -> None:
+    """000 and 001 print their totals; the others follow from the layers that are printed."""
+    model = NETWORKS[name](input_shape, length, classes)
+    assert model.count_params() == parameters
+    assert model.output_shape == output_shape
+
+
+def test_the_multi_head_network_normalises_its_rows() -> None:
+    """Document 000 prints 16 and 8 parameters: four values for each of 4 and of 2 rows."""
+    model = NETWORKS["multihead"]((48, 140, 3), 4, 20)
+    normalisations = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert [layer.count_params() for layer in normalisations] == [16, 8]
+    assert model.count_params() - sum(w.size for w in _trainable(model)) == 12
+    assert {f"digit{i}" for i in range(1, 5)} <= {layer.name for layer in model.layers}
+
+
+def test_one_network_of_the_ensemble_has_960_that_are_not_trained() -> None:
+    """Document 001 prints 618,410 trainable parameters of 619,370."""
+    model = NETWORKS["ensemble"]((40, 120, 1), 1, 10)
+    assert sum(w.size for w in _trainable(model)) == 618_410
+
+
+def test_a_merged_ensemble_says_what_its_networks_say() -> None:
+    """One input, the answers side by side in the networks' order."""
+    networks = [NETWORKS["ensemble"]((40, 120, 1), 1, 10) for _ in range(3)]
+    merged = merge(networks)
+    pictures = np.random.default_rng(0).random((2, 40, 120, 1), np.float32)
+    expected = np.concatenate([network.predict(pictures, verbose=0) for network in networks], 1)
+    np.testing.assert_allclose(merged.predict(pictures, verbose=0), expected, atol=1e-6)
+    assert merged.count_params() == 3 * 619_370
+    assert len(merged.inputs) == len(merged.outputs) == 1
+
+
+def test_the_steps_need_columns_that_can_be_dealt_out() -> None:
+    """50 columns are no seven equal time steps."""
+    with pytest.raises(ValueError, match="50 columns can't be dealt out to 7"):
+        NETWORKS["steps"]((200, 50, 1), 7, 19)
+
+
+@pytest.mark.parametrize("name", ["crnn", "crnn-conv1d"])
+def test_the_local_head_sees_the_features_alone(name: str) -> None:
+    """The second logits are made of the layer `features`, and share all layers up to it."""
+    model = NETWORKS[name]((200, 50, 1), 5, 20)
+    trained = with_local_head(model)
+    assert [output.shape for output in trained.outputs] == [(None, 50, 20)] * 2
+    assert trained.count_params() == model.count_params() + 64 * 20 + 20
+
+
+def _trainable(model: keras.Model) -> list[np.ndarray]:
+    return [np.asarray(weight) for weight in model.trainable_weights]

@@ -1,0 +1,125 @@
+"""Every preset from real pictures to an answer, with the real commands."""
+
+import csv
+import json
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from captcha_rt import Manifest
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.presets import Settings, load_preset, preset_names
+
+PICTURES = 40
+DATA = {
+    "multihead": "thsrc",
+    "ensemble": "court",
+    "glyph": "metu",
+    "steps": "captcha_v2",
+    "crnn": "captcha_v2",
+    "crnn-conv1d": "captcha_v2",
+}
+PARAMETERS = {
+    "multihead": 4_835_208,
+    "ensemble": 6 * 619_370,
+    "glyph": 143_114,
+    "steps": 2_002_835,
+    "crnn": 432_596,
+    "crnn-conv1d": 432_596,
+}
+CHARSETS = {
+    "thsrc": "234579ACFHKMNPQRTYZ",
+    "court": "0123456789",
+    "metu": "0123456789",
+    "captcha_v2": "2345678bcdefgmnpwxy",
+}
+
+
+def take(source: Path, folder: Path) -> None:
+    """Copies a set's first pictures, with its labels in the form that it has."""
+    folder.mkdir()
+    table = source / "labels.csv"
+    if table.exists():
+        lines = table.read_text("utf-8").splitlines(keepends=True)[: PICTURES + 1]
+        (folder / "labels.csv").write_text("".join(lines), "utf-8")
+        (folder / "images").mkdir()
+        for row in csv.DictReader(lines):
+            shutil.copy(source / "images" / row["filename"], folder / "images")
+    else:
+        for path in islice(sorted(source.iterdir()), PICTURES):
+            shutil.copy(path, folder)
+
+
+@pytest.mark.parametrize("preset", sorted(DATA))
+def test_a_preset_trains_exports_and_solves(
+    command, captcha_data: Path, tmp_path: Path, preset: str
+) -> None:
+    """Two epochs on a few dozen real pictures; the export compares with Keras by itself."""
+    data = DATA[preset]
+    folder, run, model = tmp_path / data, tmp_path / preset, tmp_path / "model.onnx"
+    take(captcha_data / data, folder)
+    options = ("--preset", preset, "--epochs", "2", "--charset", CHARSETS[data])
+    if data == "metu":  # 40 file names are too few to say which of their two numbers is the label
+        options += ("--labels", "stem-last")
+    trained = command("train", folder, "-o", run, *options)
+    assert trained.returncode == 0, trained.stderr
+    assert "40 pictures" in trained.stderr
+    assert (run / "report.html").exists()
+    assert len(list(run.rglob("history.csv"))) == (6 if preset == "ensemble" else 1)
+    manifest = Manifest.from_json((run / "manifest.json").read_bytes())
+    assert manifest.training["parameters"] == PARAMETERS[preset]
+    assert manifest.training["pictures"] == {"training": 36, "validation": 4, "test": 0}
+
+    exported = command("export", run, "-o", model)
+    assert exported.returncode == 0, exported.stderr
+    assert "same texts" in exported.stdout
+
+    picture = next(p for p in sorted(folder.rglob("*.*g")) if p.suffix in {".jpg", ".png"})
+    solved = command("solve", picture, "--model", model, "--json")
+    assert solved.returncode == 0, solved.stderr
+    answer = json.loads(solved.stdout)
+    assert answer["model"] == preset
+    assert len(answer["characters"]) == len(answer["text"])
+    assert set(answer["text"]) <= set(CHARSETS[data])
+    if preset in {"ensemble", "glyph"}:
+        assert len(answer["text"]) == 6
+
+
+def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
+    """Document 000 to 004, by the names that the README gives."""
+    assert preset_names() == sorted(DATA)
+    documents = {name: load_preset(name).document for name in preset_names()}
+    assert documents == {
+        "multihead": "000",
+        "ensemble": "001",
+        "glyph": "002",
+        "steps": "003",
+        "crnn": "004",
+        "crnn-conv1d": "004",
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "above 0"),
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"clip_norm": -1.0}, "above 0"),
+        ({"augmentation": 1.5}, "augmentation in 0..1"),
+        ({"monitor": "luck"}, "monitor is 'luck'"),
+        ({"validation": 0.0}, "leave nothing to train on"),
+    ],
+)
+def test_settings_are_checked(values: dict[str, object], message: str) -> None:
+    """Each that makes no sense is named."""
+    sensible = {
+        "batch_size": 8,
+        "epochs": 2,
+        "patience": 2,
+        "learning_rate": 0.001,
+        "validation": 0.1,
+    }
+    with pytest.raises(TrainingError, match=message):
+        Settings(**{**sensible, **values})

@@ -1,0 +1,87 @@
+"""Pictures like the real ones, where there are fewer of these than a document had.
+
+Each is moved, turned, sheared, scaled and bent a little, and some get one more noise curve. Which
+way a picture goes depends on the random generator alone, so that a resumed run sees the same.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_ROTATION = 5.0  # degrees
+_SHEAR = 0.12
+_SCALE = 0.1
+_SHIFT = 0.04, 0.08  # of the width, of the height
+_BEND = 0.04  # of the height: what a point is moved by, at most, against its surroundings
+_KNOTS = 3, 6  # the bending's grid, rows and columns: low frequencies only
+_CURVES = 0.5  # the share of the pictures that get a curve
+_THICKNESS = 2, 3  # pixels
+
+
+def augment(
+    picture: NDArray[np.uint8], rng: np.random.Generator, strength: float = 1.0
+) -> NDArray[np.uint8]:
+    """Changes a picture in a way that leaves its text as it is.
+
+    What comes in from outside has the picture's median colour: most of a captcha is background.
+
+    Args:
+        picture: `(H, W, C)` uint8 with any C; transparency is a channel like others.
+        rng: Where the randomness comes from.
+        strength: Multiplies all movements, in 0..1.
+
+    Returns:
+        A picture of the same shape.
+    """
+    height, width, channels = picture.shape
+    background = np.median(picture, axis=(0, 1))
+    if rng.random() < _CURVES * strength:
+        picture = _add_curve(picture, background, rng)
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    map_x, map_y = _affine(rows, columns, rng, strength)
+    bend = rng.uniform(-1, 1, (2, *_KNOTS)).astype(np.float32) * _BEND * height * strength
+    map_x += cv2.resize(bend[0], (width, height), interpolation=cv2.INTER_CUBIC)
+    map_y += cv2.resize(bend[1], (width, height), interpolation=cv2.INTER_CUBIC)
+    moved = cv2.remap(
+        picture,
+        map_x,
+        map_y,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=background.tolist(),
+    )
+    return np.asarray(moved, np.uint8).reshape(height, width, channels)
+
+
+def _affine(
+    rows: NDArray[np.float32],
+    columns: NDArray[np.float32],
+    rng: np.random.Generator,
+    strength: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where each pixel comes from: turned, sheared and scaled about the middle, then shifted."""
+    height, width = rows.shape
+    angle, shear, scale_x, scale_y, shift_x, shift_y = rng.uniform(-1, 1, 6) * strength
+    turn = np.deg2rad(angle * _ROTATION)
+    x = (columns - (width - 1) / 2) * (1 + scale_x * _SCALE)
+    y = (rows - (height - 1) / 2) * (1 + scale_y * _SCALE)
+    x = x + shear * _SHEAR * y
+    map_x = np.cos(turn) * x - np.sin(turn) * y + (width - 1) / 2 + shift_x * _SHIFT[0] * width
+    map_y = np.sin(turn) * x + np.cos(turn) * y + (height - 1) / 2 + shift_y * _SHIFT[1] * height
+    return map_x.astype(np.float32), map_y.astype(np.float32)
+
+
+def _add_curve(
+    picture: NDArray[np.uint8], background: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Draws a cubic curve from side to side, in the colour that is farthest from the background."""
+    height, width, channels = picture.shape
+    pixels = picture.reshape(-1, channels)
+    ink = pixels[np.abs(pixels - background).sum(axis=1).argmax()]
+    x = np.linspace(0, width, 16)
+    y = np.polynomial.Polynomial.fit(np.linspace(0, width, 4), rng.uniform(0, height, 4), 3)(x)
+    points = np.stack([x, y], axis=1).round().astype(np.int32)
+    drawn = np.ascontiguousarray(picture).copy()
+    thickness = int(rng.integers(_THICKNESS[0], _THICKNESS[1] + 1))
+    cv2.polylines(drawn, [points], isClosed=False, color=ink.tolist(), thickness=thickness)
+    return drawn
