@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt.errors import CaptchaRTError, ManifestError
+from captcha_rt.errors import CaptchaRTError, ManifestError, RecipeError
 from captcha_rt.files import write_atomically
 from captcha_rt.image import decode_image
+from captcha_rt.labels import pictures_of
 from captcha_rt.manifest import Manifest, attach
-from captcha_rt.pictures import find_pictures
 from captcha_rt.session import Session
 from captcha_rt_export.convert import convert, operators
 from captcha_rt_export.errors import ExportError
@@ -73,7 +73,7 @@ def export(
     """
     manifest = _read_manifest(run)
     manifest = replace(manifest, name=name or manifest.name)
-    paths = find_pictures(pictures) if pictures is not None else _held_back(run)
+    paths = pictures_of(pictures) if pictures is not None else _held_back(run)
     model = _load(run / "model.keras")
     proto = convert(model)
     graph = proto.SerializeToString()
@@ -186,7 +186,7 @@ def _held_back(run: Path) -> list[Path]:
 
 
 def _prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:
-    tensors = [manifest.recipe.apply(decode_image(path)) for path in paths]
+    tensors = [_apply(manifest, path) for path in paths]
     wrong = next(
         (p for p, t in zip(paths, tensors, strict=True) if t.shape != manifest.tensor_shape),
         None,
@@ -194,6 +194,13 @@ def _prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:
     if wrong:
         raise ExportError(f"{wrong} does not give the model's input {manifest.tensor_shape}")
     return np.stack(tensors)
+
+
+def _apply(manifest: Manifest, path: Path) -> NDArray[np.float32]:
+    try:
+        return manifest.recipe.apply(decode_image(path))
+    except RecipeError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def _probabilities(scores: NDArray[np.float32], manifest: Manifest) -> NDArray[np.float64]:

@@ -88,6 +88,18 @@ def read_labels(folder: Path, form: str = AUTO) -> Labels:
     return _only_one(folder, _from_file(folder, pictures, names[name], column))
 
 
+def pictures_of(folder: Path) -> list[Path]:
+    """The pictures of a folder, or of its only sub-folder with any.
+
+    Raises:
+        FolderError: If there are none.
+    """
+    found, nothing = _pictures(folder)
+    if nothing is not None:
+        raise nothing
+    return found
+
+
 def _pictures(folder: Path) -> tuple[list[Path], FolderError | None]:
     """The pictures of the folder, or of its only sub-folder with any; else why there are none."""
     try:

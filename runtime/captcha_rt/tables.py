@@ -110,7 +110,9 @@ def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
         lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     )
     rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    rows = [(line, cells) for line, cells in rows if any(cells)]
+    while rows and not any(rows[-1][1]):
+        del rows[-1]
+    every, rows = rows, [(line, cells) for line, cells in rows if any(cells)]
     if not rows:
         raise LabelError(f"{path.name} is empty")
     header = rows[0][1]
@@ -119,9 +121,11 @@ def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
     if width == 1:
         if path.suffix.lower() == ".txt":
             raise LabelError(f"{path.name} has no tab between picture and label")
+        # An empty row counts: without it the next one's label would go to its picture.
+        counted = [(line, cells or [""]) for line, cells in every[every.index(rows[0]) :]]
         # `code` may be the header, or the first label: the number of pictures decides.
-        with_header = _by_order(path, header[0], rows[1:]) if known[0] in LABEL_COLUMNS else []
-        return [*with_header, *_by_order(path, "1", rows)]
+        with_header = _by_order(path, header[0], counted[1:]) if known[0] in LABEL_COLUMNS else []
+        return [*with_header, *_by_order(path, "1", counted)]
     if set(known) & set(LABEL_COLUMNS) and set(known) & set(FILE_COLUMNS):
         return _with_header(path, header, rows[1:])
     if width == 2:

@@ -80,6 +80,19 @@ def test_every_pixel_is_judged_by_its_neighbourhoods(picture: NDArray[np.uint8])
     assert (cleaned[:, :, 0] == expected).all()
 
 
+@given(arrays(np.uint8, (12, 14, 1)))
+def test_what_was_erased_and_filled_may_have_levels_of_its_own(picture: NDArray[np.uint8]) -> None:
+    """The same pixels as without, and the same ink for the steps that follow."""
+    plain = RemoveArtifacts()(picture)
+    marked = RemoveArtifacts(erased=195, filled=90)(picture)
+    erased = (picture < 155) & (plain >= 155)
+    filled = (picture >= 155) & (plain < 155)
+    assert (marked[erased] == 195).all()
+    assert (marked[filled] == 90).all()
+    assert (marked == plain)[~erased & ~filled].all()
+    assert ((marked < 155) == (plain < 155)).all()
+
+
 @pytest.mark.parametrize("noise", [lambda p: pepper(p, 0), dashes], ids=["pepper", "dashes"])
 def test_noise_goes_and_digits_stay(noise) -> None:
     """Of the noise beside the digits less than 1 % is left, of the digits' ink most."""

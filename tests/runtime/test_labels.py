@@ -254,6 +254,17 @@ def test_rows_are_counted_off_in_natural_order(tmp_path: Path) -> None:
         assert found == {f"{prefix}{n}.png": f"L{n}" for n in range(1, 13)}
 
 
+@pytest.mark.parametrize("header", ["", "label\n"])
+def test_an_empty_row_shifts_no_label(tmp_path: Path, header: str) -> None:
+    """Its picture is left out, and listed; the others keep their own label."""
+    folder = draw(tmp_path / "set", *(f"{n}.png" for n in range(1, 11)))
+    rows = [f"L{n}" if n != 4 else "" for n in range(1, 11)]
+    (folder / "labels.csv").write_text(header + "\n".join(rows) + "\n\n")
+    labels = read_labels(folder)
+    assert pairs(labels, folder) == {f"{n}.png": f"L{n}" for n in range(1, 11) if n != 4}
+    assert len(labels.problems) == 1
+
+
 def test_rows_that_can_not_be_counted_off_are_refused(tmp_path: Path) -> None:
     """Gaps in the numbers, other counts, and a first row that may be a header would all shift."""
     gaps = draw(tmp_path / "gaps", *(f"{n}.png" for n in range(1, 22) if n != 20))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -98,9 +99,36 @@ def test_places_with_a_blank_read_shorter_texts_too(folder: Path) -> None:
     dataset = read_dataset(folder, RECIPE)
     assert text_length(dataset, "position") == 7
     assert drop_misfits(dataset, "position", places=7).left_out == ()
-    labels = encode_labels(dataset.items, dataset.charset)
+    position = replace(
+        describe(dataset),
+        decoder="position",
+        output=Tensor("logits", (None, 7, dataset.charset.classes)),
+    )
+    shorter = [item for item in dataset.items if len(item.label) < 7]
+    assert encode_labels(shorter, position).shape == (21, 7)  # as many as the network has places
+    labels = encode_labels(dataset.items, position)
     [row] = [r for r, item in zip(labels, dataset.items, strict=True) if item.label == "nn"]
     assert row[2:].tolist() == [dataset.charset.blank] * 5
+
+
+def test_characters_of_labels_that_are_left_out_are_no_classes(folder: Path) -> None:
+    """A label of another length adds none; a charset that was asked for stays."""
+    save(folder / "QQ.png")
+    dataset = read_dataset(folder, RECIPE, blank=False)
+    assert "Q" in dataset.charset.characters
+    assert "Q" not in drop_misfits(dataset, "position", places=5).charset.characters
+    asked = read_dataset(folder, RECIPE, characters="2345678Qbcdefgmnpwxyz", blank=False)
+    assert "Q" in drop_misfits(asked, "position", places=5).charset.characters
+
+
+def test_equal_names_in_sub_folders_stay_apart(tmp_path: Path) -> None:
+    """A picture is named from the data set's folder on."""
+    for part in ("a", "b"):
+        (tmp_path / part).mkdir()
+        save(tmp_path / part / "1.png")
+    (tmp_path / "labels.csv").write_text("file,label\na/1.png,xy\nb/1.png,yx\n")
+    dataset = read_dataset(tmp_path, RECIPE)
+    assert [(i.name, i.label) for i in dataset.items] == [("a/1.png", "xy"), ("b/1.png", "yx")]
 
 
 def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:

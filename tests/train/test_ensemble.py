@@ -53,6 +53,18 @@ def test_digits_can_be_trained_one_at_a_time(command, folder: Path, tmp_path: Pa
     assert facts["epochs_trained"] == [2, 1]
 
 
+def test_a_run_that_goes_on_is_not_thrown_away(command, folder: Path, tmp_path: Path) -> None:
+    """`--digit 1` trains anew, `--digit 1 --resume` goes on; a digit out of range leaves none."""
+    run = tmp_path / "run"
+    assert command("train", folder, "-o", run, *OPTIONS, "--digit", "3").returncode == 2
+    assert not run.exists()
+    options = (*OPTIONS, "--digit", "1")
+    assert command("train", folder, "-o", run, *options).returncode == 0
+    first = (run / "digit-1" / "history.csv").read_bytes()
+    assert command("train", folder, "-o", run, *options, "--resume").returncode == 0
+    assert (run / "digit-1" / "history.csv").read_bytes() == first
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -89,6 +89,17 @@ def test_ctrl_c_ends_it_quietly(sample_folder: Path, tmp_path: Path) -> None:
     assert "Traceback" not in stderr
 
 
+def test_tensorboard_gets_its_logs(command, sample_folder: Path, tmp_path: Path) -> None:
+    """`--tensorboard DIR` writes event files with what the history holds, validation included."""
+    logs = tmp_path / "logs"
+    options = ("--epochs", "1", "--tensorboard", logs)
+    result = command("train", sample_folder, "-o", tmp_path / "run", *options)
+    assert result.returncode == 0, result.stderr
+    events = b"".join(path.read_bytes() for path in logs.rglob("events.out.tfevents.*"))
+    assert b"epoch_loss" in events
+    assert b"epoch_exact_match" in events  # of the validation pictures
+
+
 def test_another_backend_trains_the_same_run(command, sample_folder: Path, tmp_path: Path) -> None:
     """`KERAS_BACKEND=jax` trains, and TensorFlow opens what it saved."""
     pytest.importorskip("jax", reason="the second backend is not installed")

@@ -96,10 +96,11 @@ def train_command(
 def _report(dataset: "Dataset") -> None:
     """Says on stderr what is trained on and what was left out."""
     typer.echo(dataset.labels, err=True)
-    characters = dataset.charset.characters
-    typer.echo(
-        f"{len(dataset.items)} pictures, {len(characters)} characters: {characters}", err=True
-    )
+    if dataset.items:
+        characters = dataset.charset.characters
+        typer.echo(
+            f"{len(dataset.items)} pictures, {len(characters)} characters: {characters}", err=True
+        )
     for name, reason in dataset.left_out:
         typer.echo(f"left out: {name}: {reason}", err=True)
 

@@ -31,12 +31,14 @@ class Item:
 
     Attributes:
         path: Its file.
+        name: The file from the data set's folder on.
         label: Its text.
         picture: Its pixels, `(H, W, C)` uint8.
         tensor: What the recipe makes of them, float32.
     """
 
     path: Path
+    name: str
     label: str
     picture: NDArray[np.uint8]
     tensor: NDArray[np.float32]
@@ -93,7 +95,10 @@ def read_dataset(
     """
     found = read_labels(folder, labels)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reads = pool.map(lambda item: _read(item[0], item[1], recipe, characters), found.items)
+        reads = pool.map(
+            lambda item: _read(item[0], _name(item[0], folder), item[1], recipe, characters),
+            found.items,
+        )
         results = list(zip(found.items, watch(reads, len(found.items)), strict=True))
 
     shapes = Counter(read.tensor.shape for _, read in results if isinstance(read, Item))
@@ -102,15 +107,13 @@ def read_dataset(
     left_out = list(found.problems)
     for (path, _), read in results:
         if isinstance(read, str):
-            left_out.append((path.name, read))
+            left_out.append((_name(path, folder), read))
         elif read.tensor.shape != tensor_shape:
             reason = f"gives the shape {read.tensor.shape}, most give {tensor_shape}"
-            left_out.append((path.name, reason))
+            left_out.append((read.name, reason))
         else:
             items.append(read)
-    characters = characters or "".join(sorted({c for item in items for c in item.label}))
-    # Without pictures there is nothing to read.
-    charset = Charset(characters or "?", blank=0 if blank else None)
+    charset = Charset(characters or _characters(items), blank=0 if blank else None)
     return Dataset(
         tuple(items), tensor_shape, charset, tuple(left_out), found.form, found.description
     )
@@ -153,9 +156,12 @@ def drop_misfits(dataset: Dataset, decoder: Decoder, places: int) -> Dataset:
 
     reasons = [misfit(item.label) for item in dataset.items]
     both = list(zip(dataset.items, reasons, strict=True))
-    left_out = tuple((item.path.name, reason) for item, reason in both if reason)
+    left_out = tuple((item.name, reason) for item, reason in both if reason)
     items = tuple(item for item, reason in both if not reason)
-    return replace(dataset, items=items, left_out=dataset.left_out + left_out)
+    charset = dataset.charset
+    if charset.characters == _characters(dataset.items):  # not given, but those of the labels
+        charset = Charset(_characters(items), charset.blank)
+    return replace(dataset, items=items, charset=charset, left_out=dataset.left_out + left_out)
 
 
 def split(
@@ -206,6 +212,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         batch_size: int,
         outputs: int = 1,
         augmentation: float = 0.0,
+        augment_after: int = 0,
         repeat: int = 1,
         seed: int | None = None,
         epoch: int = 0,
@@ -218,6 +225,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             batch_size: Pictures a batch; the last may have fewer.
             outputs: So many outputs of the network learn the same labels.
             augmentation: The strength of the changes to the pictures, in 0..1; needs a seed.
+            augment_after: They are changed after so many steps of the recipe.
             repeat: So often each picture comes in an epoch.
             seed: Shuffles anew for every epoch; None keeps the order.
             epoch: The epoch that comes first.
@@ -229,10 +237,18 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._batch_size = batch_size
         self._outputs = outputs
         self._augmentation = augmentation
+        steps = manifest.recipe.steps
+        self._rest = Recipe(steps[augment_after:])
+        self._changeable = [item.picture for item in items]
+        if augmentation and augment_after:
+            start = Recipe(steps[:augment_after])
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                results = pool.map(lambda picture: [*start.trace(picture)], self._changeable)
+                self._changeable = [trace[-1][1] for trace in results]
         self._repeat = repeat
         self._seed = seed
         self._epoch = epoch
-        self._labels = encode_labels(items, manifest.charset)
+        self._labels = encode_labels(items, manifest)
         self._order = self._shuffle()
 
     def __len__(self) -> int:
@@ -262,7 +278,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         assert self._seed is not None  # noqa: S101  (the constructor says so)
         rng = np.random.default_rng([self._seed, self._epoch, place])
         try:
-            return self._manifest.recipe.apply(augment(item.picture, rng, self._augmentation))
+            return self._rest.apply(augment(self._changeable[index], rng, self._augmentation))
         except RecipeError:  # changed too much to be segmented
             return item.tensor
 
@@ -273,21 +289,35 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         return np.concatenate([rng.permutation(len(self._items)) for _ in range(self._repeat)])
 
 
-def encode_labels(items: Sequence[Item], charset: Charset) -> NDArray[np.int32]:
-    """The labels as class ids, `(N, L)` int32, the shorter ones padded with the blank."""
-    labels = np.full((len(items), max(len(item.label) for item in items)), charset.blank or 0, "i4")
+def encode_labels(items: Sequence[Item], manifest: Manifest) -> NDArray[np.int32]:
+    """The labels as class ids, `(N, L)` int32, the shorter ones padded with the blank.
+
+    L is the number of places, as the network's scores have; for CTC the longest label's length.
+    """
+    places = manifest.output.shape[1] if manifest.decoder == "position" else None
+    length = places or max(len(item.label) for item in items)
+    labels = np.full((len(items), length), manifest.charset.blank or 0, "i4")
     for row, item in zip(labels, items, strict=True):
-        row[: len(item.label)] = charset.encode(item.label)
+        row[: len(item.label)] = manifest.charset.encode(item.label)
     return labels
 
 
-def _read(path: Path, label: str, recipe: Recipe, characters: str | None) -> Item | str:
+def _characters(items: Sequence[Item]) -> str:
+    """All characters of the labels, sorted; without labels there is nothing to read."""
+    return "".join(sorted({c for item in items for c in item.label})) or "?"
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _read(path: Path, name: str, label: str, recipe: Recipe, characters: str | None) -> Item | str:
     """The picture with its tensor, or why it can't be used."""
     unknown = sorted(set(label) - set(characters or label))
     if unknown:
         return f"characters outside of the charset: {''.join(unknown)}"
     try:
         picture = decode_image(path)
-        return Item(path, label, picture, recipe.apply(picture))
+        return Item(path, name, label, picture, recipe.apply(picture))
     except (ImageDecodeError, RecipeError) as error:
         return str(error)

@@ -49,7 +49,7 @@ def fit(
         keras.losses.CTC() if ctc else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     validation = Batches(parts["validation"], manifest, batch_size=settings.batch_size)
-    truth = encode_labels(parts["validation"], manifest.charset)
+    truth = encode_labels(parts["validation"], manifest)
     if manifest.decoder == "glyph":
         truth = truth.ravel()
 
@@ -74,6 +74,7 @@ def fit(
         batch_size=settings.batch_size,
         outputs=len(trained.outputs),
         augmentation=settings.augmentation,
+        augment_after=settings.augment_after,
         repeat=settings.repeat,
         seed=settings.seed,
         epoch=epochs.done,
@@ -128,6 +129,6 @@ def _readings(
     items: Sequence[Item], manifest: Manifest, scores: NDArray[np.float32]
 ) -> list[Reading]:
     return [
-        Reading(item.path.name, item.label, text, decoded.confidence)
+        Reading(item.name, item.label, text, decoded.confidence)
         for item, (text, decoded) in zip(items, manifest.decode(scores), strict=True)
     ]

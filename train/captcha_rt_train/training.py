@@ -20,12 +20,15 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from captcha_rt.errors import InstallationError
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.metrics import Evaluation, Reading, evaluate
@@ -71,8 +74,8 @@ def train(
         settings: With which settings.
         labels: The form of the labels.
         digit: Of an ensemble, trains the network of this digit (from 1) alone, and anew if it
-            was trained; the seed and the settings of training then count for it alone, while
-            the split is the run's.
+            was trained (unless `resume`); the seed and the settings of training then count
+            for it alone, while the split is the run's.
         resume: Goes on with the run in the folder, from its last whole epoch.
         tensorboard: Where TensorBoard's logs go, if anywhere.
         verbose: As Keras takes it: 0 silent, 1 a bar, 2 a line an epoch.
@@ -86,13 +89,24 @@ def train(
     Raises:
         FolderError: If the folder is none, or holds no pictures.
         LabelError: If the labels have another form, or could be read in several.
+        InstallationError: If TensorBoard's logs are wanted and it isn't installed.
         TrainingError: If no usable picture is left, the run's folder holds a run that is not
             to be resumed, or one of other settings or pictures, or there is no such digit.
     """
+    if tensorboard is not None and find_spec("tensorboard") is None:
+        raise InstallationError(
+            'TensorBoard is not installed: pip install "captcha-rt-train[tensorboard]"'
+        )
     if digit is not None and preset.network != "ensemble":
         raise TrainingError(f"preset {preset.name!r} is one network for all digits")
     chosen = {name: value for name, value in asdict(settings).items() if name != "licence"}
-    started = {"folder": folder.resolve().name, "preset": preset.name, "labels": labels, **chosen}
+    started = {
+        "folder": folder.resolve().name,
+        "preset": preset.name,
+        "recipe": preset.recipe.to_json(),
+        "labels": labels,
+        **chosen,
+    }
     started = _compare_settings(run / "run.json", started, digit=digit, resume=resume)
 
     dataset = read_dataset(
@@ -110,6 +124,9 @@ def train(
         name, reason = dataset.left_out[0]
         raise TrainingError(f"no usable picture in {folder}; the first: {name}: {reason}")
     manifest = replace(manifest, name=run.resolve().name, licence=settings.licence)
+    length = text_length(dataset, preset.decoder)
+    if digit is not None and not 1 <= digit <= length:
+        raise TrainingError(f"no digit {digit}; the texts have digits 1 to {length}")
     parts = split(
         dataset.items,
         validation=settings.validation,
@@ -123,8 +140,13 @@ def train(
     _write(run / "run.json", json.dumps(started, indent=2))
 
     if preset.network == "ensemble":
+        if digit is not None and not resume and (run / f"digit-{digit}").exists():
+            shutil.rmtree(run / f"digit-{digit}")
+        # Of one digit alone, the settings are its own; the others were trained by the run's.
+        others = replace(settings, epochs=started["epochs"], patience=started["patience"])
+        each = {n: settings if digit in (None, n) else others for n in range(1, length + 1)}
         networks = _train_digits(
-            build, manifest, parts, settings, run, only=digit, verbose=verbose, logs=tensorboard
+            build, manifest, parts, each, run, only=digit, verbose=verbose, logs=tensorboard
         )
         if not all(network.epochs.finished for network in networks):
             return None
@@ -146,7 +168,7 @@ def train(
         manifest,
         training={
             "document": preset.document,
-            **started,
+            **{name: value for name, value in started.items() if name != "recipe"},
             "label_form": dataset.form,
             "pictures": {part: len(items) for part, items in parts.items()},
             "left_out": len(dataset.left_out),
@@ -177,21 +199,19 @@ def _plan(dataset: Dataset, preset: Preset) -> tuple[Dataset, Callable[[], keras
     shape = dataset.tensor_shape[1:] if preset.decoder == "glyph" else dataset.tensor_shape
     heads = 1 if preset.network == "ensemble" else length
 
-    def build() -> keras.Model:
-        return NETWORKS[preset.network](shape, heads, dataset.charset.classes)
+    def build(classes: int) -> keras.Model:
+        return NETWORKS[preset.network](shape, heads, classes)
 
     try:
-        model = build()
+        model = build(dataset.charset.classes)
     except ValueError as error:
         raise TrainingError(
             f"preset {preset.name!r} can't read {length} characters from inputs of {shape}: {error}"
         ) from error
-    output = {
-        "ctc": model.output_shape,
-        "position": (None, length, dataset.charset.classes),
-        "glyph": model.output_shape,
-    }[preset.decoder]
-    places = output[1] if preset.decoder == "ctc" else length
+    places = model.output_shape[1] if preset.decoder == "ctc" else length
+    dataset = drop_misfits(dataset, preset.decoder, places)
+    classes = dataset.charset.classes
+    output = (None, classes) if preset.decoder == "glyph" else (None, places, classes)
     manifest = Manifest(
         name=preset.name,
         charset=dataset.charset,
@@ -199,16 +219,16 @@ def _plan(dataset: Dataset, preset: Preset) -> tuple[Dataset, Callable[[], keras
         decoder=preset.decoder,
         scores="logits",
         input=Tensor(model.inputs[0].name, (None, *shape)),
-        output=Tensor("logits", tuple(output)),
+        output=Tensor("logits", output),
     )
-    return drop_misfits(dataset, preset.decoder, places), build, manifest
+    return dataset, partial(build, classes), manifest
 
 
 def _train_digits(
     build: Callable[[], keras.Model],
     manifest: Manifest,
     parts: Parts,
-    settings: Settings,
+    settings: Mapping[int, Settings],
     run: Path,
     *,
     only: int | None,
@@ -220,30 +240,24 @@ def _train_digits(
     Each starts from the best weights of the one before: what a digit looks like doesn't depend on
     its place, and with some hundred pictures a network on its own sees too few of each.
     """
-    _, length, classes = manifest.output.shape
-    assert length is not None  # noqa: S101  (a manifest's axes after the batch are fixed)
-    if only is not None and not 1 <= only <= length:
-        raise TrainingError(f"no digit {only}; the texts have digits 1 to {length}")
-    one = replace(manifest, output=Tensor("logits", (None, 1, classes)))
+    one = replace(manifest, output=Tensor("logits", (None, 1, manifest.charset.classes)))
     networks: list[_Network] = []
-    for digit in range(1, length + 1):
+    for digit, mine in settings.items():
         folder = run / f"digit-{digit}"
-        if digit == only and folder.exists():
-            shutil.rmtree(folder)
         folder.mkdir(exist_ok=True)
-        keras.utils.set_random_seed(settings.seed)
+        keras.utils.set_random_seed(mine.seed)
         model = build()
         if networks and networks[-1].epochs.done:
             model.set_weights(networks[-1].model.get_weights())
-        mine = {
+        characters = {
             part: [replace(item, label=item.label[digit - 1]) for item in items]
             for part, items in parts.items()
         }
         epochs = fit(
             model,
             one,
+            characters,
             mine,
-            settings,
             folder,
             verbose=verbose,
             tensorboard=logs and logs / folder.name,
@@ -272,7 +286,7 @@ def _write_report(
         [Curves(n.name, n.epochs.history, n.epochs.best) for n in networks],
         [item.label for item in dataset.items],
         readings[part],
-        {item.path.name: item.picture for item in dataset.items if item.path.name in misread},
+        {item.name: item.picture for item in dataset.items if item.name in misread},
         part,
         "\n".join(lines),
     )
@@ -327,7 +341,7 @@ def _compare_settings(
         _compare(path, json.dumps(started, indent=2), resume=resume)
         return started
     before: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    for name in ("folder", "preset", "labels", "validation", "test", "characters"):
+    for name in ("folder", "preset", "recipe", "labels", "validation", "test", "characters"):
         if before[name] != started[name]:
             raise TrainingError(
                 f"can't train digit {digit} alone: {path} says {name} {before[name]!r}, "

@@ -25,6 +25,8 @@ class Settings:
         monitor: What makes an epoch better: `"loss"` or `"accuracy"`, on the validation pictures.
         falling_rate: Whether the learning rate falls along a cosine, over all epochs.
         augmentation: The strength of the changes to the training pictures, in 0..1.
+        augment_after: They are changed after so many steps of the recipe: what is costly comes
+            before, once a picture, or what would not work on a changed one.
         repeat: How often an epoch goes over the training pictures.
         clip_norm: The largest global norm of a step's gradients; None for any.
         local_weight: The weight of the CTC loss on the features, beside 1 for the logits.
@@ -45,6 +47,7 @@ class Settings:
     monitor: Monitor = "loss"
     falling_rate: bool = False
     augmentation: float = 0.0
+    augment_after: int = 0
     repeat: int = 1
     clip_norm: float | None = None
     local_weight: float = 0.0
