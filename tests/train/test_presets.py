@@ -67,7 +67,7 @@ def test_a_preset_trains_exports_and_solves(
     assert trained.returncode == 0, trained.stderr
     assert "40 pictures" in trained.stderr
     assert (run / "report.html").exists()
-    assert len(list(run.rglob("history.csv"))) == (6 if preset == "ensemble" else 1)
+    assert len(list(run.glob("digit-*/history.csv"))) == (6 if preset == "ensemble" else 0)
     manifest = Manifest.from_json((run / "manifest.json").read_bytes())
     assert manifest.training["parameters"] == PARAMETERS[preset]
     assert manifest.training["pictures"] == {"training": 36, "validation": 4, "test": 0}

@@ -55,11 +55,12 @@ def ensemble_digit(input_shape: Shape, length: int, classes: int) -> keras.Model
 
     Args:
         input_shape: `(H, W, 1)`; 40 x 120 in the document.
-        length: 1: the network reads one character, at its own place in the text.
+        length: 1: the network reads one character, at its own place in the text. More heads make
+            the network that an ensemble starts from.
         classes: The number of classes; 10 in the document.
 
     Returns:
-        A model from `(N, H, W, 1)` float32 in 0..1 to logits `(N, 1, classes)`.
+        A model from `(N, H, W, 1)` float32 in 0..1 to logits `(N, length, classes)`.
     """
     image = keras.Input(input_shape, name="image")
     x = image

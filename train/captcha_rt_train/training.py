@@ -5,7 +5,8 @@ RUN/
 ├── pictures.csv    which picture is in which part of the split
 ├── history.csv     a row an epoch
 ├── checkpoint/     the last epoch's weights and the best
-├── digit-1/ ...    of an ensemble: history.csv and checkpoint/ of each network
+├── start/ ...      of an ensemble: history.csv and checkpoint/ of the network for all digits,
+├── digit-1/ ...    and of each digit's
 ├── report.html     all of it to look at
 ├── report/         its pictures
 ├── model.keras     the plain inference graph with the best weights
@@ -18,7 +19,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -41,6 +42,7 @@ from captcha_rt_train.data import (
     split,
     text_length,
 )
+from captcha_rt_train.ensemble import Network, train_digits
 from captcha_rt_train.epochs import Epochs
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.fitting import fit, read
@@ -142,22 +144,30 @@ def train(
     if preset.network == "ensemble":
         if digit is not None and not resume and (run / f"digit-{digit}").exists():
             shutil.rmtree(run / f"digit-{digit}")
-        # Of one digit alone, the settings are its own; the others were trained by the run's.
-        others = replace(settings, epochs=started["epochs"], patience=started["patience"])
-        each = {n: settings if digit in (None, n) else others for n in range(1, length + 1)}
-        networks = _train_digits(
-            build, manifest, parts, each, run, only=digit, verbose=verbose, logs=tensorboard
+        # Of one digit alone, the settings are its own; all else is trained by the run's.
+        chosen = {name: started[name] for name in chosen}
+        others = Settings(**chosen, licence=settings.licence)
+        networks = train_digits(
+            build,
+            manifest,
+            parts,
+            others,
+            {n: settings if n == digit else others for n in range(1, length + 1)},
+            run,
+            only=digit,
+            verbose=verbose,
+            logs=tensorboard,
         )
         if not all(network.epochs.finished for network in networks):
             return None
         model = merge([network.model for network in networks])
     else:
         keras.utils.set_random_seed(settings.seed)
-        model = build()
+        model = build(length)
         epochs = fit(
             model, manifest, parts, settings, run, verbose=verbose, tensorboard=tensorboard
         )
-        networks = [_Network("", model, epochs)]
+        networks = [Network("", model, epochs)]
 
     readings = {
         part: read(model, manifest, items)
@@ -184,26 +194,18 @@ def train(
     return manifest
 
 
-@dataclass(frozen=True, slots=True)
-class _Network:
-    """A trained network: all of a model, or one of an ensemble."""
-
-    name: str
-    model: keras.Model
-    epochs: Epochs
-
-
-def _plan(dataset: Dataset, preset: Preset) -> tuple[Dataset, Callable[[], keras.Model], Manifest]:
+def _plan(
+    dataset: Dataset, preset: Preset
+) -> tuple[Dataset, Callable[[int], keras.Model], Manifest]:
     """The pictures that fit the network, how to build it, and what it will be."""
     length = text_length(dataset, preset.decoder)
     shape = dataset.tensor_shape[1:] if preset.decoder == "glyph" else dataset.tensor_shape
-    heads = 1 if preset.network == "ensemble" else length
 
-    def build(classes: int) -> keras.Model:
-        return NETWORKS[preset.network](shape, heads, classes)
+    def build(classes: int, places: int) -> keras.Model:
+        return NETWORKS[preset.network](shape, places, classes)
 
     try:
-        model = build(dataset.charset.classes)
+        model = build(dataset.charset.classes, length)
     except ValueError as error:
         raise TrainingError(
             f"preset {preset.name!r} can't read {length} characters from inputs of {shape}: {error}"
@@ -224,53 +226,10 @@ def _plan(dataset: Dataset, preset: Preset) -> tuple[Dataset, Callable[[], keras
     return dataset, partial(build, classes), manifest
 
 
-def _train_digits(
-    build: Callable[[], keras.Model],
-    manifest: Manifest,
-    parts: Parts,
-    settings: Mapping[int, Settings],
-    run: Path,
-    *,
-    only: int | None,
-    verbose: int,
-    logs: Path | None,
-) -> list[_Network]:
-    """Trains an ensemble's networks one after the other, or only one of them.
-
-    Each starts from the best weights of the one before: what a digit looks like doesn't depend on
-    its place, and with some hundred pictures a network on its own sees too few of each.
-    """
-    one = replace(manifest, output=Tensor("logits", (None, 1, manifest.charset.classes)))
-    networks: list[_Network] = []
-    for digit, mine in settings.items():
-        folder = run / f"digit-{digit}"
-        folder.mkdir(exist_ok=True)
-        keras.utils.set_random_seed(mine.seed)
-        model = build()
-        if networks and networks[-1].epochs.done:
-            model.set_weights(networks[-1].model.get_weights())
-        characters = {
-            part: [replace(item, label=item.label[digit - 1]) for item in items]
-            for part, items in parts.items()
-        }
-        epochs = fit(
-            model,
-            one,
-            characters,
-            mine,
-            folder,
-            verbose=verbose,
-            tensorboard=logs and logs / folder.name,
-            train=only in (None, digit),
-        )
-        networks.append(_Network(f"digit {digit}", model, epochs))
-    return networks
-
-
 def _write_report(
     run: Path,
     manifest: Manifest,
-    networks: Sequence[_Network],
+    networks: Sequence[Network],
     model: keras.Model,
     dataset: Dataset,
     readings: Mapping[str, Sequence[Reading]],
