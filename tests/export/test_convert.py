@@ -14,7 +14,7 @@ from captcha_rt_train.networks import crnn
 def graph() -> onnx.ModelProto:
     """The CRNN with random weights, converted."""
     keras.utils.set_random_seed(0)
-    return convert(crnn((200, 50, 1), 20))
+    return convert(crnn((200, 50, 1), 5, 20))
 
 
 def test_the_crnn_holds_two_bidirectional_lstms_and_no_loop(graph: onnx.ModelProto) -> None:
