@@ -87,13 +87,14 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
         say(f"[bold]{name}[/bold]: training on {plan.data}")
         labelled = correct(folder, run.parent / "data" / plan.data) if plan.corrected else folder
         train(labelled, run, preset, settings, resume=run.exists(), verbose=2)
-    model = run / "model.onnx"
-    report = export(run, model, name=name)
-    training = dict(report.manifest.training)
-    if report.manifest.recipe != preset.recipe or any(
+    trained = Manifest.from_json((run / "manifest.json").read_bytes())
+    training = trained.training
+    if trained.recipe != preset.recipe or any(
         training[key] != value for key, value in asdict(settings).items() if key != "licence"
     ):
         raise SystemExit(f"{run} was trained with other settings than now; remove it")
+    model = run / "model.onnx"
+    report = export(run, model, name=name)
     solver = Solver(model, device="cpu")
 
     paths, labels = zip(*test_part(run, folder), strict=True)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from captcha_rt.decoders import softmax
 from captcha_rt.errors import CaptchaRTError, ManifestError, RecipeError
 from captcha_rt.files import write_atomically
 from captcha_rt.image import decode_image
@@ -206,5 +207,4 @@ def _apply(manifest: Manifest, path: Path) -> NDArray[np.float32]:
 def _probabilities(scores: NDArray[np.float32], manifest: Manifest) -> NDArray[np.float64]:
     if manifest.scores == "probabilities":
         return scores.astype(np.float64)
-    powers = np.exp(scores.astype(np.float64) - scores.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+    return softmax(scores.astype(np.float64))

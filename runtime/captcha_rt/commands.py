@@ -167,9 +167,9 @@ def solve(
         if isinstance(kept, CaptchaRTError):
             _complain_of(name, kept)
             if not alone:
-                typer.echo(f"{_one_line(name)}\t")
+                typer.echo(f"{one_line(name)}\t")
         else:
-            typer.echo(kept.text if alone else f"{_one_line(name)}\t{kept.text}")
+            typer.echo(kept.text if alone else f"{one_line(name)}\t{kept.text}")
     if as_json:
         typer.echo(json.dumps(objects[0] if alone else objects, indent=2))
     raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))
@@ -193,7 +193,7 @@ def evaluate(
     solver = Solver(model, device=device, threads=threads)
     found = read_labels(folder, labels)
     if not quiet:
-        typer.echo(_one_line(found.description), err=True)
+        typer.echo(one_line(found.description), err=True)
     for where, problem in found.problems:  # without a label there is nothing to compare
         _complain(f"left out: {where}: {problem}")
     paths = [path for path, _ in found.items]
@@ -387,13 +387,13 @@ def _describe_evaluation(result: "Evaluation") -> str:
         for c in result.confusions
     ]
     lines += [
-        f"misread: {_one_line(r.path)}: {r.truth} as {r.text} ({r.confidence:.4f})"
+        f"misread: {one_line(r.path)}: {r.truth} as {r.text} ({r.confidence:.4f})"
         for r in result.misread
     ]
     return "\n".join(lines)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Escapes control characters, which a file's name may hold to forge another line."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
@@ -404,7 +404,7 @@ def _complain_of(name: str, error: CaptchaRTError) -> None:
 
 
 def _complain(message: str) -> None:
-    typer.echo(f"captcha-rt: {_one_line(message)}", err=True)
+    typer.echo(f"captcha-rt: {one_line(message)}", err=True)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -1,7 +1,7 @@
 """From a network's scores to label ids, with positions and confidences."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,19 +63,10 @@ def greedy_decode(scores: NDArray[np.float32], *, blank: int, kind: Scores) -> l
     probabilities = to_probabilities(scores, kind)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
-    best = scores.argmax(axis=2)
-    certainty = np.take_along_axis(probabilities, best[:, :, None], axis=2)[:, :, 0]
+    best, certainty = _best(scores, probabilities)
     peaks = _peaks(best, certainty, blank)
     whole = _confidences(probabilities, best, certainty, peaks, blank)
-    return [
-        Decoded(
-            ids=tuple(best[n, peaks[n]].tolist()),
-            positions=tuple(np.flatnonzero(peaks[n]).tolist()),
-            confidences=tuple(certainty[n, peaks[n]].tolist()),
-            confidence=float(whole[n]),
-        )
-        for n in range(len(scores))
-    ]
+    return _answers(best, certainty, peaks, whole)
 
 
 def position_decode(
@@ -107,19 +98,10 @@ def position_decode(
     probabilities = to_probabilities(scores, kind)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
-    best = scores.argmax(axis=2)
-    certainty = np.take_along_axis(probabilities, best[:, :, None], axis=2)[:, :, 0]
+    best, certainty = _best(scores, probabilities)
     there = np.ones(best.shape, dtype=bool) if blank is None else best != blank
     whole = np.minimum(certainty.prod(axis=1), 1) * there.any(axis=1)
-    return [
-        Decoded(
-            ids=tuple(best[n, there[n]].tolist()),
-            positions=tuple(np.flatnonzero(there[n]).tolist()),
-            confidences=tuple(certainty[n, there[n]].tolist()),
-            confidence=float(whole[n]),
-        )
-        for n in range(len(scores))
-    ]
+    return _answers(best, certainty, there, whole)
 
 
 def to_probabilities(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
@@ -140,13 +122,40 @@ def to_probabilities(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.fl
         raise ValueError(f"kind is {kind!r}; it is one of {get_args(Scores)}")
     if not np.isfinite(scores).all():
         raise ScoresError("the model answered with NaN or infinite scores")
-    return _softmax(scores) if kind == "logits" and scores.size else scores
+    return softmax(scores) if kind == "logits" and scores.size else scores
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Probabilities of logits `(..., C)`, over the last axis, in their own precision."""
     with np.errstate(over="ignore"):  # what lies 3e38 below the best has no probability anyway
-        powers = np.exp(logits - logits.max(axis=2, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=2, keepdims=True))
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _best(
+    scores: NDArray[np.float32], probabilities: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The best class of each time step or place, and its probability; both `(N, T)`."""
+    best = scores.argmax(axis=2)
+    return best, np.take_along_axis(probabilities, best[:, :, None], axis=2)[:, :, 0]
+
+
+def _answers(
+    best: NDArray[np.intp],
+    certainty: NDArray[np.float32],
+    read: NDArray[np.bool_],
+    whole: NDArray[np.float32],
+) -> list[Decoded]:
+    """The answers of N pictures: the characters are where `read`, `(N, T)`, is true."""
+    return [
+        Decoded(
+            ids=tuple(best[n, read[n]].tolist()),
+            positions=tuple(np.flatnonzero(read[n]).tolist()),
+            confidences=tuple(certainty[n, read[n]].tolist()),
+            confidence=float(whole[n]),
+        )
+        for n in range(len(best))
+    ]
 
 
 def _peaks(best: NDArray[np.intp], certainty: NDArray[np.float32], blank: int) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from captcha_rt.decoders import Decoded, to_probabilities
 from captcha_rt.errors import CaptchaRTError, RecipeError, ScoresError
 from captcha_rt.image import ImageSource, decode_image
 from captcha_rt.manifest import Manifest
+from captcha_rt.recipe import name_of
 from captcha_rt.solver import Solver
 from captcha_rt.steps import Picture, Transpose
 
@@ -107,8 +108,8 @@ def _trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture,
     """Each panel of the recipe: its title, what it shows, and whether that lies on its side."""
     turned = False
     before: Picture = picture
-    names = [step["step"] for step in manifest.recipe.to_json()]
-    for name, (step, after) in zip(names, manifest.recipe.trace(picture), strict=False):
+    for step, after in manifest.recipe.trace(picture):
+        name = name_of(step)
         if hasattr(step, "show"):
             yield f"{name}: found", step.show(before), turned
         turned ^= isinstance(step, Transpose)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from captcha_rt.errors import FolderError, LabelError
 from captcha_rt.matching import match
-from captcha_rt.pictures import find_pictures
+from captcha_rt.pictures import find_pictures, name_below
 from captcha_rt.stems import STEM, STEM_FORMS, form_of, has_separator, label_in
 from captcha_rt.tables import TABLE_SUFFIXES, read_tables
 
@@ -78,7 +78,7 @@ def read_labels(folder: Path, form: str = AUTO) -> Labels:
             raise nothing
         return _from_stems(folder, pictures, form, refused)
     files = _label_files(folder, pictures)
-    names = {_name(file, folder): file for file in files}
+    names = {name_below(file, folder): file for file in files}
     name, _, column = (form, "", "") if form in names else form.rpartition(":")
     if name not in names:
         raise LabelError(
@@ -143,7 +143,7 @@ def _from_files(
         try:
             readings = _from_file(folder, pictures, file, None)
         except LabelError as error:
-            refused.append((_name(file, folder), str(error)))
+            refused.append((name_below(file, folder), str(error)))
         else:
             found += readings
     return found, refused
@@ -164,7 +164,7 @@ def _from_file(
     Raises:
         LabelError: If none fits; with the reason of the likeliest.
     """
-    name = _name(file, folder)
+    name = name_below(file, folder)
     tables = read_tables(file)
     if column:
         columns = list(dict.fromkeys(table.column for table in tables))
@@ -240,12 +240,12 @@ def _read_stems(
     for path in pictures:
         label = label_in(path.stem, form)
         if label is None:
-            problems.append((_name(path, folder), "no -, _ or . in its name"))
+            problems.append((name_below(path, folder), "no -, _ or . in its name"))
         elif strict and form == STEM and has_separator(path.stem):
             reason = "a -, _ or . in its name, unlike most; --labels stem takes it as it is"
-            problems.append((_name(path, folder), reason))
+            problems.append((name_below(path, folder), reason))
         elif not label:
-            problems.append((_name(path, folder), "empty label"))
+            problems.append((name_below(path, folder), "empty label"))
         else:
             items.append((path, label))
     return Labels(form, STEM_FORMS[form], tuple(items), tuple(problems))
@@ -258,7 +258,3 @@ def _undecided(folder: Path, found: Sequence[Labels], what: str) -> LabelError:
         if labels.items
     ]
     return LabelError(f"{folder}: {what}; choose one: {', '.join(choices)}")
-
-
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()

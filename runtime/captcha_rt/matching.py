@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from captcha_rt.errors import LabelError
-from captcha_rt.pictures import SUFFIXES, find_pictures
+from captcha_rt.pictures import SUFFIXES, find_pictures, name_below
 from captcha_rt.tables import Row, Table
 
 
@@ -63,14 +63,14 @@ def match(table: Table, folder: Path, pictures: Sequence[Path], *, partly: bool 
         texts = {row.label: row.line for row in rows}
         if not all(texts):
             lines = ", ".join(str(row.line) for row in rows if not row.label)
-            problems.append((_below(path, folder), f"no label in {table.path.name}:{lines}"))
+            problems.append((name_below(path, folder), f"no label in {table.path.name}:{lines}"))
         elif len(texts) > 1:
             said = ", ".join(f"{text!r} in row {line}" for text, line in texts.items())
-            problems.append((_below(path, folder), f"different labels: {said}"))
+            problems.append((name_below(path, folder), f"different labels: {said}"))
         else:
             items.append((path, rows[0].label))
     missing = sorted(here - labels.keys())
-    problems += [(_below(path, folder), f"no row in {table.path.name}") for path in missing]
+    problems += [(name_below(path, folder), f"no row in {table.path.name}") for path in missing]
     return Match(tuple(sorted(items)), tuple(problems))
 
 
@@ -132,7 +132,3 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     """Sorts `2.png` before `10.png`."""
     pieces = re.split("([0-9]+)", path.stem)
     return [(int(p), "") if p.isdecimal() and p.isascii() else (-1, p) for p in pieces]
-
-
-def _below(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()

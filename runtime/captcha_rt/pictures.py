@@ -7,6 +7,11 @@ from captcha_rt.errors import FolderError
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
 
 
+def name_below(path: Path, folder: Path) -> str:
+    """A picture's name from the folder of its set on: `images/1.png`."""
+    return path.relative_to(folder).as_posix()
+
+
 def find_pictures(folder: Path) -> list[Path]:
     """The picture files of a folder, by suffix, sorted by name; sub-folders are not entered.
 

@@ -1,10 +1,12 @@
 """A progress bar on stderr, for people only."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+Watch = Callable[[Iterator[Any], int], Iterator[Any]]
+"""Wraps a walk over so many items, to show its progress."""
 
 
 def track(items: Iterable[T], total: int, *, what: str, quiet: bool = False) -> Iterator[T]:

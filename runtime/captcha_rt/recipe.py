@@ -117,17 +117,17 @@ class Recipe:
             try:
                 result = step(result)
             except RecipeError as error:
-                raise type(error)(f"step {_name(step)!r}: {error}") from error
+                raise type(error)(f"step {name_of(step)!r}: {error}") from error
             except (cv2.error, ValueError, TypeError) as error:
                 raise RecipeError(
-                    f"step {_name(step)!r} can't use a picture of shape {result.shape} "
+                    f"step {name_of(step)!r} can't use a picture of shape {result.shape} "
                     f"and dtype {result.dtype}: {error}"
                 ) from error
             yield step, result
 
     def to_json(self) -> list[dict[str, Any]]:
         """The steps as JSON values, each with its name under `step`."""
-        return [{"step": _name(step), **asdict(step)} for step in self.steps]
+        return [{"step": name_of(step), **asdict(step)} for step in self.steps]
 
     @classmethod
     def from_json(cls, steps: Sequence[Mapping[str, Any]]) -> "Recipe":
@@ -141,7 +141,8 @@ class Recipe:
         return cls(tuple(_build(step) for step in steps))
 
 
-def _name(step: Step) -> str:
+def name_of(step: Step) -> str:
+    """The name of a step in a manifest."""
     return next(name for name, build in STEPS.items() if build is type(step))
 
 

@@ -3,6 +3,7 @@
 A picture is `(H, W, C)`; a step that takes uint8 in 0..255 says so.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,9 +222,7 @@ class Dilate:
 
     def __call__(self, picture: Picture) -> Picture:
         """`(H, W, C)` → the same shape and dtype."""
-        square = np.ones((self.size, self.size), np.uint8)
-        grown = cv2.dilate(picture, square, iterations=self.iterations)
-        return np.asarray(grown).reshape(picture.shape)
+        return _over_square(cv2.dilate, picture, self.size, self.iterations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +243,7 @@ class Erode:
 
     def __call__(self, picture: Picture) -> Picture:
         """`(H, W, C)` → the same shape and dtype."""
-        square = np.ones((self.size, self.size), np.uint8)
-        shrunk = cv2.erode(picture, square, iterations=self.iterations)
-        return np.asarray(shrunk).reshape(picture.shape)
+        return _over_square(cv2.erode, picture, self.size, self.iterations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +264,13 @@ class Median:
     def __call__(self, picture: Picture) -> Picture:
         """`(H, W, C)` uint8 → the same shape."""
         return np.asarray(cv2.medianBlur(picture, self.size)).reshape(picture.shape)
+
+
+def _over_square(
+    operation: Callable[..., Any], picture: Picture, size: int, iterations: int
+) -> Picture:
+    square = np.ones((size, size), np.uint8)
+    return np.asarray(operation(picture, square, iterations=iterations)).reshape(picture.shape)
 
 
 def check(name: str, value: int, low: int, high: int) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,11 +18,11 @@ from captcha_rt.errors import ImageDecodeError, RecipeError
 from captcha_rt.image import decode_image
 from captcha_rt.labels import read_labels
 from captcha_rt.manifest import Decoder, Manifest
+from captcha_rt.pictures import name_below
+from captcha_rt.progress import Watch
 from captcha_rt.recipe import Recipe
 from captcha_rt_train.augment import augment
 from captcha_rt_train.errors import TrainingError
-
-Watch = Callable[[Iterator[Any], int], Iterator[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def read_dataset(
     found = read_labels(folder, labels)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         reads = pool.map(
-            lambda item: _read(item[0], _name(item[0], folder), item[1], recipe, characters),
+            lambda item: _read(item[0], name_below(item[0], folder), item[1], recipe, characters),
             found.items,
         )
         results = list(zip(found.items, watch(reads, len(found.items)), strict=True))
@@ -107,7 +107,7 @@ def read_dataset(
     left_out = list(found.problems)
     for (path, _), read in results:
         if isinstance(read, str):
-            left_out.append((_name(path, folder), read))
+            left_out.append((name_below(path, folder), read))
         elif read.tensor.shape != tensor_shape:
             reason = f"gives the shape {read.tensor.shape}, most give {tensor_shape}"
             left_out.append((read.name, reason))
@@ -257,9 +257,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], Any]:
         """The batch at `index`: the inputs, and the labels, or as many of them as outputs."""
-        places = range(len(self._order))[index * self._batch_size :][: self._batch_size]
-        chosen = self._order[places.start : places.stop]
-        tensors = [self._tensor(i, place) for i, place in zip(chosen, places, strict=True)]
+        start = index * self._batch_size
+        chosen = self._order[start : start + self._batch_size]
+        tensors = [self._tensor(i, place) for place, i in enumerate(chosen, start)]
         inputs = self._manifest.batch(np.stack(tensors))
         labels = self._labels[chosen]
         if self._manifest.decoder == "glyph":
@@ -305,10 +305,6 @@ def encode_labels(items: Sequence[Item], manifest: Manifest) -> NDArray[np.int32
 def _characters(items: Sequence[Item]) -> str:
     """All characters of the labels, sorted; without labels there is nothing to read."""
     return "".join(sorted({c for item in items for c in item.label})) or "?"
-
-
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
 
 
 def _read(path: Path, name: str, label: str, recipe: Recipe, characters: str | None) -> Item | str:

@@ -3,17 +3,17 @@
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from captcha_rt.errors import ImageDecodeError
 from captcha_rt.image import decode_image
 from captcha_rt.labels import AUTO, read_labels
-
-Watch = Callable[[Iterator[Any], int], Iterator[Any]]
+from captcha_rt.pictures import name_below
+from captcha_rt.progress import Watch
 
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
@@ -87,7 +87,7 @@ def describe(
     """
     found = read_labels(folder, form)
     paths = [path for path, _ in found.items]
-    names = [path.relative_to(folder).as_posix() for path in paths]
+    names = [name_below(path, folder) for path in paths]
     labels = [label for _, label in found.items]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = list(watch(pool.map(_look, paths), len(paths)))

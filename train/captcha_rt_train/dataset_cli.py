@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from captcha_rt.commands import SOME_FAILED, one_line
 from captcha_rt.labels import AUTO, FORMS_HELP
 from captcha_rt.progress import track
 from captcha_rt_train.dataset import Description, describe
 
-SOME_FAILED = 1  # as of every command: some pictures could not be read
 BAR = 40  # characters of the longest bar
 
 dataset_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -34,7 +34,7 @@ def dataset_command(
         typer.echo(json.dumps(asdict(description), indent=2))
     else:
         for line in _lines(description, bars=sys.stdout.isatty()):
-            typer.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+            typer.echo(one_line(line))
     raise typer.Exit(SOME_FAILED if description.unreadable else 0)
 
 

@@ -33,10 +33,10 @@ from captcha_rt.errors import InstallationError
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.metrics import Evaluation, Reading, evaluate
+from captcha_rt.progress import Watch
 from captcha_rt_train.data import (
     Dataset,
     Item,
-    Watch,
     drop_misfits,
     read_dataset,
     split,
