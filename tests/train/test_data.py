@@ -9,6 +9,7 @@ from captcha_rt.errors import FolderError
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Grey, Resize, Scale, Transpose
+from captcha_rt_train.augment import augment
 from captcha_rt_train.data import (
     Batches,
     Dataset,
@@ -218,6 +219,40 @@ def test_augmented_pictures_are_the_same_in_a_resumed_run(folder: Path) -> None:
     assert (first(1, 1.0) == first(1, 1.0)).all()
     assert (first(1, 1.0) != first(1, 0.0)).any()
     assert first(1, 1.0).shape == first(1, 0.0).shape
+
+
+def test_a_curve_has_the_colour_of_the_ink_and_crosses_the_picture() -> None:
+    """Without movements nothing else is changed; without either, nothing at all."""
+    picture = np.full((40, 120, 4), 200, np.uint8)
+    picture[10:30, 40:50] = 0, 0, 0, 255
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        assert (augment(picture, rng, 0.0, curves=0.0) == picture).all()
+        drawn = augment(picture, rng, 0.0, curves=1.0)
+        changed = (drawn != picture).any(axis=-1)
+        assert (drawn[changed] == (0, 0, 0, 255)).all()
+        columns = np.flatnonzero((drawn == (0, 0, 0, 255)).all(axis=-1).any(axis=0))
+        assert columns.min() <= 30
+        assert columns.max() >= 80
+
+
+def test_outside_of_the_window_stand_columns_of_other_pictures(folder: Path) -> None:
+    """Inside is always the picture itself; outside one whole other picture, more often than not."""
+    items = tuple(
+        replace(item, picture=np.full_like(item.picture, 10 * number))
+        for number, item in enumerate(read_dataset(folder, RECIPE).items)
+    )
+    dataset = replace(read_dataset(folder, RECIPE), items=items)
+    batches = Batches(
+        items, describe(dataset), batch_size=20, seed=5, augmentation=1e-9, window=(-0.2, 0.4)
+    )
+    inputs, _ = batches[0]
+    shown = (inputs[..., 0] * 255).round()  # (N, W, H), each of one colour on either side
+    own, others = shown[:, :79], shown[:, 81:]
+    assert sorted(own[:, 0, 0]) == [10 * number for number in range(20)]
+    assert (own == own[:, :1, :1]).all()
+    assert (others == others[:, :1, :1]).all()
+    assert 10 <= (own[:, 0, 0] != others[:, 0, 0]).sum() < 20
 
 
 def describe(dataset: Dataset) -> Manifest:

@@ -14,12 +14,15 @@ _SCALE = 0.1
 _SHIFT = 0.04, 0.08  # of the width, of the height
 _BEND = 0.04  # of the height: what a point is moved by, at most, against its surroundings
 _KNOTS = 3, 6  # the bending's grid, rows and columns: low frequencies only
-_CURVES = 0.5  # the share of the pictures that get a curve
+_CONTROLS = (0, 0, 0.1, 0.7), (0.2, 0.5, 0.9, 1)  # where its control points lie, of the width
 _THICKNESS = 2, 3  # pixels
 
 
 def augment(
-    picture: NDArray[np.uint8], rng: np.random.Generator, strength: float = 1.0
+    picture: NDArray[np.uint8],
+    rng: np.random.Generator,
+    strength: float = 1.0,
+    curves: float = 0.5,
 ) -> NDArray[np.uint8]:
     """Changes a picture in a way that leaves its text as it is.
 
@@ -29,13 +32,14 @@ def augment(
         picture: `(H, W, C)` uint8 with any C; transparency is a channel like others.
         rng: Where the randomness comes from.
         strength: Multiplies all movements, in 0..1.
+        curves: The probability of a curve, in 0..1.
 
     Returns:
         A picture of the same shape.
     """
     height, width, channels = picture.shape
     background = np.median(picture, axis=(0, 1))
-    if rng.random() < _CURVES * strength:
+    if rng.random() < curves:
         picture = _add_curve(picture, background, rng)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     map_x, map_y = _affine(rows, columns, rng, strength)
@@ -74,12 +78,18 @@ def _affine(
 def _add_curve(
     picture: NDArray[np.uint8], background: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Draws a cubic curve from side to side, in the colour that is farthest from the background."""
+    """Draws a cubic curve across, in the colour that is farthest from the background.
+
+    It may begin and end on the text and turn there, as document 001's curves do: those that only
+    pass from side to side left a 3 that such a curve closes to be read as 8.
+    """
     height, width, channels = picture.shape
     pixels = picture.reshape(-1, channels)
     ink = pixels[np.abs(pixels - background).sum(axis=1).argmax()]
-    x = np.linspace(0, width, 16)
-    y = np.polynomial.Polynomial.fit(np.linspace(0, width, 4), rng.uniform(0, height, 4), 3)(x)
+    t = np.linspace(0, 1, 16)[:, None]
+    weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
+    x = weights @ (rng.uniform(*_CONTROLS) * width)
+    y = weights @ (rng.uniform(-0.1, 1.1, 4) * height)
     points = np.stack([x, y], axis=1).round().astype(np.int32)
     drawn = np.ascontiguousarray(picture).copy()
     thickness = int(rng.integers(_THICKNESS[0], _THICKNESS[1] + 1))

@@ -24,6 +24,8 @@ from captcha_rt.recipe import Recipe
 from captcha_rt_train.augment import augment
 from captcha_rt_train.errors import TrainingError
 
+_MIXED = 0.8  # the share of the pictures that stand in another, where the label is of a part
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -212,7 +214,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         batch_size: int,
         outputs: int = 1,
         augmentation: float = 0.0,
+        curves: float = 0.0,
         augment_after: int = 0,
+        window: tuple[float, float] | None = None,
         repeat: int = 1,
         seed: int | None = None,
         epoch: int = 0,
@@ -225,7 +229,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             batch_size: Pictures a batch; the last may have fewer.
             outputs: So many outputs of the network learn the same labels.
             augmentation: The strength of the changes to the pictures, in 0..1; needs a seed.
+            curves: The share of the changed pictures that get one more noise curve, in 0..1.
             augment_after: They are changed after so many steps of the recipe.
+            window: The columns that the labels depend on, from and to as shares of the width. Most
+                of the changed pictures have another picture's columns elsewhere, so that a network
+                can't know a picture, and its label with it, by what stands elsewhere.
             repeat: So often each picture comes in an epoch.
             seed: Shuffles anew for every epoch; None keeps the order.
             epoch: The epoch that comes first.
@@ -237,6 +245,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._batch_size = batch_size
         self._outputs = outputs
         self._augmentation = augmentation
+        self._curves = curves
+        self._window = window
         steps = manifest.recipe.steps
         self._rest = Recipe(steps[augment_after:])
         self._changeable = [item.picture for item in items]
@@ -278,9 +288,24 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         assert self._seed is not None  # noqa: S101  (the constructor says so)
         rng = np.random.default_rng([self._seed, self._epoch, place])
         try:
-            return self._rest.apply(augment(self._changeable[index], rng, self._augmentation))
+            picture = self._in_another(index, rng)
+            return self._rest.apply(augment(picture, rng, self._augmentation, self._curves))
         except RecipeError:  # changed too much to be segmented
             return item.tensor
+
+    def _in_another(self, index: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """The picture, most often with another one's columns outside of the window."""
+        picture = self._changeable[index]
+        if self._window is None or rng.random() >= _MIXED:
+            return picture
+        other = self._changeable[rng.integers(len(self._changeable))]
+        if other.shape != picture.shape:
+            return picture
+        width = picture.shape[1]
+        first, last = (round(min(max(share, 0), 1) * width) for share in self._window)
+        mixed = other.copy()
+        mixed[:, first:last] = picture[:, first:last]
+        return mixed
 
     def _shuffle(self) -> NDArray[np.intp]:
         if self._seed is None:

@@ -25,6 +25,7 @@ def fit(
     settings: Settings,
     folder: Path,
     *,
+    window: tuple[float, float] | None = None,
     verbose: int = 0,
     tensorboard: Path | None = None,
     train: bool = True,
@@ -37,6 +38,7 @@ def fit(
         parts: The split; `training` and `validation` are used.
         settings: How to train.
         folder: Where the history and the weights lie.
+        window: The columns that the labels depend on, as `Batches` takes them.
         verbose: As Keras takes it.
         tensorboard: Where TensorBoard's logs go, if anywhere.
         train: False only takes up what was trained.
@@ -74,7 +76,9 @@ def fit(
         batch_size=settings.batch_size,
         outputs=len(trained.outputs),
         augmentation=settings.augmentation,
+        curves=settings.curves,
         augment_after=settings.augment_after,
+        window=window,
         repeat=settings.repeat,
         seed=settings.seed,
         epoch=epochs.done,

@@ -25,6 +25,7 @@ class Settings:
         monitor: What makes an epoch better: `"loss"` or `"accuracy"`, on the validation pictures.
         falling_rate: Whether the learning rate falls along a cosine, over all epochs.
         augmentation: The strength of the changes to the training pictures, in 0..1.
+        curves: The share of them that get one more noise curve when they are changed, in 0..1.
         augment_after: They are changed after so many steps of the recipe: what is costly comes
             before, once a picture, or what would not work on a changed one.
         repeat: How often an epoch goes over the training pictures.
@@ -47,6 +48,7 @@ class Settings:
     monitor: Monitor = "loss"
     falling_rate: bool = False
     augmentation: float = 0.0
+    curves: float = 0.0
     augment_after: int = 0
     repeat: int = 1
     clip_norm: float | None = None
@@ -61,8 +63,10 @@ class Settings:
             raise TrainingError("epochs, batch size, patience and repeat are above 0")
         if not (self.learning_rate > 0 and (self.clip_norm is None or self.clip_norm > 0)):
             raise TrainingError("learning rate and clip norm are above 0")
-        if not (self.local_weight >= 0 and 0 <= self.augmentation <= 1):
-            raise TrainingError("the local weight is at least 0, the augmentation in 0..1")
+        if not (0 <= self.augmentation <= 1 and 0 <= self.curves <= 1):
+            raise TrainingError("augmentation and curves are in 0..1")
+        if self.local_weight < 0:
+            raise TrainingError("the local weight is at least 0")
         if self.monitor not in get_args(Monitor):
             raise TrainingError(f"monitor is {self.monitor!r}; it is one of {get_args(Monitor)}")
         if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
