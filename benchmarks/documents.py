@@ -6,10 +6,10 @@ seeded; the test part is first looked at when training has ended, and is read by
 `Solver` from the files. Runs lie in `benchmarks/runs`: stopped, the command goes on where it was,
 and a run that is finished there is not trained again. Takes about an hour and a half on two cores.
 
-Labels were checked by looking at the pictures where a label and an answer of an earlier network
-differ; `benchmarks/corrections.csv` lists those that are wrong. THSRC is trained on the corrected
-labels, since its labellers typed 3 for 5 so often that a network learns it. The test part's
-figures use them everywhere, and the raw figures stand beside.
+Labels were checked by looking at the pictures where a label and an answer of a network that had
+not seen the picture differ; `benchmarks/corrections.csv` lists those that are wrong. THSRC is
+trained on the corrected labels, since its labellers typed 3 for 5 so often that a network learns
+it. The test part's figures use them everywhere, and the raw figures stand beside.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
     trained = Manifest.from_json((run / "manifest.json").read_bytes())
     training = trained.training
     if trained.recipe != preset.recipe or any(
-        training[key] != value for key, value in asdict(settings).items() if key != "licence"
+        training.get(key) != value for key, value in asdict(settings).items() if key != "licence"
     ):
         raise SystemExit(f"{run} was trained with other settings than now; remove it")
     model = run / "model.onnx"
