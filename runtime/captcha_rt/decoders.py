@@ -65,10 +65,8 @@ def greedy_decode(scores: NDArray[np.float32], *, blank: int, kind: Scores) -> l
     probabilities = to_probabilities(scores, kind)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
-    best, certainty = scores.argmax(axis=2), probabilities.max(axis=2)
-    peaks = [
-        _peaks(*picture, blank) for picture in zip(best.tolist(), certainty.tolist(), strict=True)
-    ]
+    best, certainty = scores.argmax(axis=2).tolist(), probabilities.max(axis=2).tolist()
+    peaks = [_peaks(*picture, blank) for picture in zip(best, certainty, strict=True)]
     whole = _confidences(probabilities, best, peaks, blank)
     return _answers(best, certainty, peaks, whole)
 
@@ -102,9 +100,9 @@ def position_decode(
     probabilities = to_probabilities(scores, kind)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
-    best, certainty = scores.argmax(axis=2), probabilities.max(axis=2)
-    read = [[i for i, c in enumerate(classes) if c != blank] for classes in best.tolist()]
-    return _answers(best, certainty, read, certainty.prod(axis=1))
+    best, certainty = scores.argmax(axis=2).tolist(), probabilities.max(axis=2)
+    read = [[i for i, c in enumerate(classes) if c != blank] for classes in best]
+    return _answers(best, certainty.tolist(), read, certainty.prod(axis=1))
 
 
 def to_probabilities(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
@@ -136,8 +134,8 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
 
 
 def _answers(
-    best: NDArray[np.intp],
-    certainty: NDArray[np.float32],
+    best: Sequence[Sequence[int]],
+    certainty: Sequence[Sequence[float]],
     read: Sequence[Sequence[int]],
     whole: NDArray[np.float32],
 ) -> list[Decoded]:
@@ -157,7 +155,7 @@ def _answers(
             confidence=min(share, 1.0) if places else 0.0,
         )
         for classes, shares, places, share in zip(
-            best.tolist(), certainty.tolist(), read, whole.tolist(), strict=True
+            best, certainty, read, whole.tolist(), strict=True
         )
     ]
 
@@ -181,13 +179,13 @@ def _peaks(best: Sequence[int], certainty: Sequence[float], blank: int) -> list[
 
 def _confidences(
     probabilities: NDArray[np.float32],
-    best: NDArray[np.intp],
+    best: Sequence[Sequence[int]],
     peaks: Sequence[Sequence[int]],
     blank: int,
 ) -> NDArray[np.float32]:
     """The confidence of each picture's text, `(N,)`; `greedy_decode` defines it."""
     befores, afters, lengths, firsts = [], [], [], []
-    for picture, (classes, places) in enumerate(zip(best.tolist(), peaks, strict=True)):
+    for picture, (classes, places) in enumerate(zip(best, peaks, strict=True)):
         ids = [classes[place] for place in places]
         befores += [blank, *ids]
         afters += [*ids, blank]

@@ -21,8 +21,8 @@ _THICKNESS = 2, 3  # pixels
 def augment(
     picture: NDArray[np.uint8],
     rng: np.random.Generator,
-    strength: float = 1.0,
-    curves: float = 0.5,
+    strength: float,
+    curves: float,
 ) -> NDArray[np.uint8]:
     """Changes a picture in a way that leaves its text as it is.
 
