@@ -26,6 +26,8 @@ def model_card(manifest: Manifest, size: int) -> str:
         f"- Reads: `{manifest.charset.characters}`",
         f"- Recipe: {steps}",
         f"- Decoder: {manifest.decoder} on {manifest.scores}, blank {manifest.charset.blank}",
+        f"- Confidence: temperature {manifest.temperature}; `solve` rejects what is below "
+        f"{manifest.min_confidence}",
         f"- Input: `{manifest.input.name}` {_shape(manifest.input.shape)}; "
         f"output: `{manifest.output.name}` {_shape(manifest.output.shape)}",
         f"- Size: {size:,} bytes" + (f", {width:,} parameters" if width else ""),
@@ -56,7 +58,7 @@ def model_card(manifest: Manifest, size: int) -> str:
 
 
 def _step(step: Mapping[str, Any]) -> str:
-    settings = ", ".join(f"{k} {v}" for k, v in step.items() if k != "step")
+    settings = ", ".join(f"{k} {v}" for k, v in step.items() if k != "step" and v is not False)
     return f"{step['step']} ({settings})" if settings else str(step["step"])
 
 

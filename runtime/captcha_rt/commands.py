@@ -56,6 +56,7 @@ class Commands(TyperGroup):
         """One of ours, else one from the entry points `captcha_rt.commands`, searched only then."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
+            _make_lenient(own, ctx)
             return own
         for entry in entry_points(group="captcha_rt.commands", name=cmd_name):
             return typer.main.get_command(entry.load())
@@ -71,6 +72,11 @@ class Commands(TyperGroup):
         """Ours first, then those of the other distributions that are installed."""
         found = {entry.name for entry in entry_points(group="captcha_rt.commands")}
         return [*super().list_commands(ctx), *sorted(found)]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Parses what stands before a command."""
+        _make_lenient(self, ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Runs a command; what it raises ends it with one line on stderr."""
@@ -89,6 +95,28 @@ class Commands(TyperGroup):
             _fail(str(error), MODEL)
         except (CaptchaRTError, OSError) as error:
             _fail(str(error), USAGE)
+
+
+class Lenient:
+    """Converts values as Typer would, where that takes nothing, and leaves the rest to Typer.
+
+    Typer 0.29 has pydantic convert them all; to load that takes 180 ms of CPU, half of what else
+    `solve` takes for a picture.
+    """
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401
+        """What a parameter's value from the command line, or its default, becomes."""
+        kind = param.type_descriptor.annotation
+        if value == param.default or (value and kind in (str, list[str])):
+            return value
+        if kind is Path and os.access(value, os.R_OK):  # Typer checks no more of our paths
+            return Path(value)
+        return type(param).get_runtime_param(param).coerce(value, param=param, ctx=ctx)
+
+
+def _make_lenient(command: Any, ctx: Any) -> None:  # noqa: ANN401
+    for parameter in command.get_params(ctx):
+        parameter.get_runtime_param = Lenient  # an older Typer, without pydantic, never asks for it
 
 
 app = typer.Typer(
@@ -138,8 +166,9 @@ def solve(
     as_json: JsonOption = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print a JSON object a line.")] = False,
     min_confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Reject what was read less surely.")
-    ] = 0.0,
+        float | None,
+        typer.Option(min=0, max=1, help="Reject what was read less surely; the model's default."),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Read pictures. One file gives its text; several, folders and globs give lines.
@@ -151,6 +180,8 @@ def solve(
     if as_json and as_jsonl:
         raise typer.BadParameter("choose one of --json and --jsonl")
     solver = Solver(model, device=device, threads=threads)
+    if min_confidence is None:
+        min_confidence = solver.manifest.min_confidence
     sources = [source for path in paths for source in _expand(path)]
     alone = len(paths) == 1 and [name for name, _ in sources] == paths
     objects: list[dict[str, Any]] = []

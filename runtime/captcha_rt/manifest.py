@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import inf
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -90,6 +91,10 @@ class Manifest:
             `glyphs` as many rows as a picture has glyphs.
         output: The graph's output: `(N, T, C)` for `"ctc"`, `(N, L, C)` for `"position"`,
             `(N, C)` for `"glyph"`.
+        temperature: What logits are divided by before they become probabilities: it makes the
+            confidences those of the answers being right, and leaves the texts as they are.
+        min_confidence: Below this confidence an answer is better rejected, in 0..1: most pictures
+            of other kinds are, and hardly any of the model's own.
         graph: The bytes described; None as long as the model isn't exported.
         training: Facts about its training: data, pictures, settings, versions.
         accuracy: What was measured, and on which pictures.
@@ -106,6 +111,8 @@ class Manifest:
     scores: Scores
     input: Tensor
     output: Tensor
+    temperature: float = 1.0
+    min_confidence: float = 0.0
     graph: Graph | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
@@ -124,6 +131,12 @@ class Manifest:
             raise ManifestError(
                 f"unknown kind of scores {self.scores!r}; known: {get_args(Scores)}"
             )
+        if type(self.temperature) not in (int, float) or not 0 < self.temperature < inf:
+            raise ManifestError(f"the temperature is above 0, not {self.temperature!r}")
+        if self.temperature != 1 and self.scores != "logits":
+            raise ManifestError("only logits have a temperature")
+        if type(self.min_confidence) not in (int, float) or not 0 <= self.min_confidence <= 1:
+            raise ManifestError(f"the smallest confidence is in 0..1: {self.min_confidence!r}")
         if self.decoder == "ctc" and self.charset.blank is None:
             raise ManifestError("a CTC model's charset has a blank")
         glyphs = self.glyphs is not None
@@ -174,6 +187,8 @@ class Manifest:
             ScoresError: If a score is NaN or infinite.
         """
         blank = self.charset.blank
+        if self.temperature != 1:
+            scores = scores / np.float32(self.temperature)
         if self.decoder == "ctc":
             assert blank is not None  # noqa: S101  (checked above)
             decoded = greedy_decode(scores, blank=blank, kind=self.scores)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,18 @@ def evaluate(readings: Sequence[Reading]) -> Evaluation:
         confusions=tuple(Confusion(*pair, n) for pair, n in Counter(edits).most_common()),
         misread=misread,
     )
+
+
+def figures(readings: Sequence[Reading]) -> dict[str, Any]:
+    """The figures that a manifest gives of some readings, at least one."""
+    found = evaluate(readings)
+    return {
+        "pictures": found.total,
+        "exact_match": found.exact_match,
+        "interval": found.interval,
+        "character_error_rate": found.character_error_rate,
+        "character_accuracy": found.character_accuracy,
+    }
 
 
 def wilson_interval(right: int, total: int, z: float = 1.959964) -> tuple[float, float]:

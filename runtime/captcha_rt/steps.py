@@ -19,11 +19,21 @@ Picture = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Grey:
-    """To one channel: BT.601 luma, `0.299 R + 0.587 G + 0.114 B`; alpha is dropped.
+    """To one channel: BT.601 luma, `0.299 R + 0.587 G + 0.114 B`.
 
     Grey pictures pass unchanged. On colour pictures `tf.io.decode_png(channels=1)` differs by at
     most one level (documents 003, 004).
+
+    Attributes:
+        over_white: Whether white shows through where the picture is transparent; otherwise alpha
+            is dropped, as the documents do.
     """
+
+    over_white: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.over_white) is not bool:
+            raise ValueError(f"over_white is true or false, not {self.over_white!r}")
 
     def __call__(self, picture: Picture) -> Picture:
         """`(H, W, 1 | 3 | 4)` uint8 → `(H, W, 1)` uint8."""
@@ -31,9 +41,14 @@ class Grey:
             case 1:
                 return picture
             case 3:
-                return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))[:, :, None]
+                grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
             case _:
-                return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGBA2GRAY))[:, :, None]
+                grey = cv2.cvtColor(picture, cv2.COLOR_RGBA2GRAY)
+                if self.over_white:  # 255 - alpha (255 - grey) / 255, on bytes
+                    ink = cv2.bitwise_not(grey)
+                    ink = cv2.multiply(ink, cv2.extractChannel(picture, 3), scale=1 / 255)
+                    grey = cv2.bitwise_not(ink)
+        return np.asarray(grey)[:, :, None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from captcha_rt import load_model
 from captcha_rt.manifest import attach
 
 
@@ -30,6 +32,17 @@ def test_one_picture_gives_its_text_and_nothing_else(command, stripes: Path, fol
     """Standard output is the text and a newline, standard error is empty."""
     result = command("solve", folder / "abc.png", "--model", stripes)
     assert (result.stdout, result.stderr, result.returncode) == ("abc\n", "", 0)
+
+
+def test_solve_loads_only_what_it_needs(run_python, stripes: Path, folder: Path) -> None:
+    """Neither pydantic nor rich, which would take as long to load as half of the rest."""
+    code = (
+        "import sys; from captcha_rt.cli import main\n"
+        f"sys.argv = ['captcha-rt', 'solve', {str(folder / 'abc.png')!r}, '-m', {str(stripes)!r}]\n"
+        "try: main()\n"
+        "finally: print([m for m in ('pydantic', 'rich') if m in sys.modules])"
+    )
+    assert run_python(code).stdout == "abc\n[]\n"
 
 
 def test_standard_input_is_a_picture(command, stripes: Path, stripes_png) -> None:
@@ -95,6 +108,20 @@ def test_what_is_less_sure_than_asked_is_rejected(command, stripes: Path, folder
     assert "'abc'" in result.stderr
     answer = json.loads(command(*arguments, "--json").stdout)
     assert answer["error"]["type"] == "LowConfidenceError"
+
+
+def test_a_model_brings_its_own_smallest_confidence(
+    command, stripes: Path, folder: Path, tmp_path: Path
+) -> None:
+    """It rejects where the command line asks for nothing, and gives way where it does."""
+    loaded = load_model(stripes)
+    assert loaded.manifest.graph is not None
+    strict = tmp_path / "strict.onnx"
+    graph = loaded.data[: loaded.manifest.graph.size]
+    strict.write_bytes(attach(graph, replace(loaded.manifest, min_confidence=1.0)))
+    assert command("solve", folder / "abc.png", "-m", strict).returncode == 4
+    asked = command("solve", folder / "abc.png", "-m", strict, "--min-confidence", "0")
+    assert (asked.stdout, asked.returncode) == ("abc\n", 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems know no such names")

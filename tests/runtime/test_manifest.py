@@ -72,6 +72,17 @@ def test_other_recipes_make_one_row(manifest: Manifest) -> None:
     assert manifest.batch(tensors) is tensors
 
 
+def test_a_temperature_changes_the_confidence_alone(manifest: Manifest) -> None:
+    """Logits are divided by it: above 1 nothing is as sure, and the texts stay."""
+    scores = np.random.default_rng(0).normal(0, 4, (20, 16, 4)).astype(np.float32)
+    plain = manifest.decode(scores)
+    cooled = replace(manifest, temperature=2.0).decode(scores)
+    assert cooled == manifest.decode(scores / 2)
+    assert [text for text, _ in cooled] == [text for text, _ in plain]
+    pairs = [(a.confidence, b.confidence) for (_, a), (_, b) in zip(plain, cooled, strict=True)]
+    assert all(warm > cool for warm, cool in pairs)
+
+
 def test_every_flipped_byte_is_noticed(model: bytes, manifest: Manifest) -> None:
     """A graph with one bit changed anywhere is refused before onnxruntime sees it."""
     for position in range(manifest.graph.size):
@@ -142,6 +153,11 @@ def test_what_is_no_model_is_named(data: bytes, message: str) -> None:
         ({"graph": None}, "which graph"),
         ({"surprise": 1}, "surprise"),
         ({"decoder": "glyph"}, "go together"),
+        ({"temperature": 0}, "the temperature is above 0, not 0"),
+        ({"temperature": "1"}, "the temperature is above 0, not '1'"),
+        ({"temperature": 2, "scores": "probabilities"}, "only logits have a temperature"),
+        ({"min_confidence": 1.5}, r"the smallest confidence is in 0\.\.1: 1.5"),
+        ({"min_confidence": None}, r"the smallest confidence is in 0\.\.1: None"),
         ({"recipe": [{"step": "glyphs"}, {"step": "scale"}]}, "go together"),
         ({"decoder": "position", "output": {"name": "logits", "shape": [None, 4]}}, "does not fit"),
     ],

@@ -33,6 +33,20 @@ def test_grey_is_bt601_luma_of_rgb() -> None:
     assert Grey()(transparent)[0, :, 0].tolist() == [76, 150, 29]
 
 
+def test_white_shows_through_where_a_picture_is_transparent() -> None:
+    """Grey over white, by alpha, within half a level; pictures without alpha stay as they are."""
+    over_white = Grey(over_white=True)
+    colours = np.random.default_rng(0).integers(0, 256, (40, 50, 4), np.uint8)
+    grey = Grey()(colours)[:, :, 0].astype(float)
+    alpha = colours[:, :, 3] / 255
+    expected = alpha * grey + (1 - alpha) * 255
+    np.testing.assert_allclose(over_white(colours)[:, :, 0], expected, atol=0.5 + 1e-9)
+    opaque = colours.copy()
+    opaque[:, :, 3] = 255
+    for picture in (opaque, colours[:, :, :3], colours[:, :, :1]):
+        assert (over_white(picture) == Grey()(picture)).all()
+
+
 def test_scale_maps_0_and_255_to_0_and_1() -> None:
     """The ends of the range are exact."""
     assert Scale()(np.asarray([[[0], [255]]], np.uint8)).ravel().tolist() == [0.0, 1.0]
@@ -67,6 +81,7 @@ def test_a_recipe_survives_json() -> None:
         ({"step": "resize", "height": 0, "width": 9}, "1 to 32767 pixels, not 0"),
         ({"step": "resize", "height": "50", "width": 200}, "resize"),
         ({"step": "grey", "channel": 1}, "grey.*channel"),
+        ({"step": "grey", "over_white": 1}, "over_white is true or false, not 1"),
     ],
 )
 def test_steps_that_do_not_exist_are_refused(step: dict[str, object], message: str) -> None:
