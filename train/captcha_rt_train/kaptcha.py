@@ -8,7 +8,6 @@ matplotlib's DejaVu faces are squeezed to Lucida's measures, character by charac
 """
 
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -18,13 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from captcha_rt.errors import CharsetError
+from captcha_rt_train.java2d import FINE, average, draw_curve
 
 CHARSET = "2345678bcdefgmnpwxy"
 MAX_LENGTH = 5  # five m end at column 193 of 200
 WIDTH, HEIGHT = 200, 50
 _ALPHABET = CHARSET + "n"  # n is twice as frequent: 466 times, the others 207 to 257
 _START, _BASELINE, _GAP = 28, 42, 2  # pixels; the gap is Kaptcha's between two characters' ink
-_FINE = 8  # ink is drawn so many times larger, then averaged: the antialiasing
 _CELL = 40  # columns of one character; m, the widest, needs 35
 _SANS, _MONO, _SIZE = "DejaVuSans-Bold.ttf", "DejaVuSansMono-Bold.ttf", 40
 
@@ -44,9 +43,7 @@ _INK = {
 }
 # fmt: on
 _CURVES = ((0.1, 0.1, 0.25, 0.25), (0.1, 0.25, 0.5, 0.9))  # control points' x, of the width
-_FLAT = 2.0  # pixels that a control point may lie off its curve's chord
 _STROKES = (3.6, 2.7, 1.8)  # pixels; segments after the third are as thin
-_HALF = np.array([[8, 0, 0, 0], [4, 4, 0, 0], [2, 4, 2, 0], [1, 3, 3, 1]]) / 8  # de Casteljau
 _GREY, _WHITE = 192, 255
 _JPEG_QUALITY = 75  # Java's default; the faint noise around the ink comes from it
 
@@ -132,22 +129,16 @@ def _glyph(char: str, face: int) -> NDArray[np.float32]:
     """A character's ink, `(50, 40)` in 0..1: sans for face 0, typewriter for 1."""
     # DejaVu's typewriter figures come closer in both faces, its w with the low middle in neither.
     name = _MONO if char.isdigit() or (face and char != "w") else _SANS
-    font = ImageFont.truetype(f"{mpl.get_data_path()}/fonts/ttf/{name}", _SIZE * _FINE)
-    page = Image.new("L", (2 * _CELL * _FINE, HEIGHT * _FINE))
-    ImageDraw.Draw(page).text((_CELL, _BASELINE * _FINE), char, 255, font, anchor="ls")
+    font = ImageFont.truetype(f"{mpl.get_data_path()}/fonts/ttf/{name}", _SIZE * FINE)
+    page = Image.new("L", (2 * _CELL * FINE, HEIGHT * FINE))
+    ImageDraw.Draw(page).text((_CELL, _BASELINE * FINE), char, 255, font, anchor="ls")
     columns = np.flatnonzero(np.asarray(page).any(axis=0))
-    start, width = (_FINE * value for value in _INK[char][face])
+    start, width = (FINE * value for value in _INK[char][face])
     scale = width / (columns[-1] + 1 - columns[0])
     squeeze = np.array([[scale, 0, start - scale * columns[0]], [0, 1, 0]])
-    fine = cv2.warpAffine(np.asarray(page), squeeze, (_CELL * _FINE, HEIGHT * _FINE))
+    fine = cv2.warpAffine(np.asarray(page), squeeze, (_CELL * FINE, HEIGHT * FINE))
     fine = cv2.erode(fine, np.ones((3, 3), np.uint8))  # DejaVu is bolder by a quarter of a pixel
-    return _average(np.asarray(fine, np.uint8))
-
-
-def _average(fine: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Shrinks ink of 0..255 by `_FINE` to ink of 0..1."""
-    ink = cv2.resize(fine, None, fx=1 / _FINE, fy=1 / _FINE, interpolation=cv2.INTER_AREA)
-    return np.asarray(ink, np.float32) / np.float32(255)
+    return average(np.asarray(fine, np.uint8))
 
 
 @cache
@@ -168,27 +159,11 @@ def _waves() -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
 
 def _noise(rng: np.random.Generator) -> NDArray[np.float32]:
     """The ink of both noise curves, `(50, 200)` in 0..1: polylines, thick to thin."""
-    fine = np.zeros((HEIGHT * _FINE, WIDTH * _FINE), np.uint8)
+    fine = np.zeros((HEIGHT * FINE, WIDTH * FINE), np.uint8)
     for xs in _CURVES:
         control = np.stack([np.array(xs) * WIDTH, rng.random(4) * HEIGHT], axis=1)
-        points = np.trunc([control[0], *_flatten(control)]) + 0.5  # the middle of a pixel
-        for i, (start, end) in enumerate(pairwise(points)):
-            dx, dy = end - start
-            stroke = _STROKES[min(i, 2)] - 1 / _FINE  # a filled polygon has its outline too
-            size = np.hypot(dx, dy) + stroke, stroke  # square caps
-            box = cv2.boxPoints(((start + end) / 2, size, np.degrees(np.arctan2(dy, dx))))
-            cv2.fillConvexPoly(fine, np.rint(box * _FINE).astype(np.int32), 255)
-    return _average(fine)
-
-
-def _flatten(control: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """The ends of the segments of a cubic curve, `(4, 2)`, halved until flat, as Java does."""
-    start, *inner, end = control
-    chord = end - start
-    nearest = [start + np.clip((p - start) @ chord / (chord @ chord), 0, 1) * chord for p in inner]
-    if np.hypot(*(np.array(inner) - nearest).T).max() < _FLAT:
-        return [end]
-    return _flatten(_HALF @ control) + _flatten(_HALF[::-1, ::-1] @ control)
+        draw_curve(fine, control, _STROKES)
+    return average(fine)
 
 
 @cache
