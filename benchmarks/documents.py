@@ -27,18 +27,26 @@ from typing import Any
 
 from rich.console import Console
 
-from captcha_rt import CaptchaRTError, Solver
+from captcha_rt import Solver
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import read_labels
 from captcha_rt.manifest import Manifest
-from captcha_rt.metrics import Evaluation, Reading, evaluate
-from captcha_rt.progress import track
+from captcha_rt.metrics import Reading, evaluate
+from captcha_rt_train.corrections import read_corrections
+from harness import (
+    CORRECTIONS,
+    RESULTS,
+    RUNS,
+    correct,
+    held_back,
+    processor,
+    read_all,
+    summary,
+)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-HERE = Path(__file__).parent
-RESULT = HERE / "results" / "documents.json"
-CORRECTIONS = HERE / "corrections.csv"
+RESULT = RESULTS / "documents.json"
 TIMED = 200  # pictures that are read one by one for the milliseconds
 SEED = 0
 
@@ -85,7 +93,7 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
     folder = data / plan.data
     if not (run / "manifest.json").exists():
         say(f"[bold]{name}[/bold]: training on {plan.data}")
-        labelled = correct(folder, run.parent / "data" / plan.data) if plan.corrected else folder
+        labelled = relabel(folder, run.parent / "data" / plan.data) if plan.corrected else folder
         train(labelled, run, preset, settings, resume=run.exists(), verbose=2)
     trained = Manifest.from_json((run / "manifest.json").read_bytes())
     training = trained.training
@@ -97,11 +105,10 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
     report = export(run, model, name=name)
     solver = Solver(model, device="cpu")
 
-    paths, labels = zip(*test_part(run, folder), strict=True)
-    shown = read_corrections(plan.data)
-    raw = read_test(solver, paths, labels)
-    right = [shown.get(path.name, label) for path, label in zip(paths, labels, strict=True)]
-    figures = evaluate([replace(r, truth=t) for r, t in zip(raw, right, strict=True)])
+    paths, labels = zip(*held_back(run, folder), strict=True)
+    raw = read_all(solver, paths, labels)
+    right = correct(raw, read_corrections(CORRECTIONS, plan.data))
+    figures = evaluate(right)
     check_against_keras(run, report.manifest, paths, raw)
     entry = {
         "document_figure": plan.document_figure,
@@ -109,9 +116,9 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
         "misread": [asdict(reading) for reading in figures.misread],
         "raw": summary(evaluate(raw)),
         "corrections": [
-            {"picture": path.name, "label": label, "shown": truth}
-            for path, label, truth in zip(paths, labels, right, strict=True)
-            if label != truth
+            {"picture": old.path, "label": old.truth, "shown": new.truth}
+            for old, new in zip(raw, right, strict=True)
+            if old.truth != new.truth
         ],
         "data": plan.data,
         "trained_on_corrected_labels": plan.corrected,
@@ -139,10 +146,10 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
     return entry
 
 
-def correct(folder: Path, made: Path) -> Path:
+def relabel(folder: Path, made: Path) -> Path:
     """A folder with the same pictures, by a link, and with the corrected labels."""
     items = read_labels(folder).items
-    shown = read_corrections(folder.name)
+    shown = read_corrections(CORRECTIONS, folder.name)
     pictures = items[0][0].parent
     made.mkdir(parents=True, exist_ok=True)
     if not (made / "pictures").exists():
@@ -157,24 +164,6 @@ def correct(folder: Path, made: Path) -> Path:
             (f"pictures/{path.name}", shown.get(path.name, label)) for path, label in items
         )
     return made
-
-
-def test_part(run: Path, folder: Path) -> list[tuple[Path, str]]:
-    """The test pictures with their labels, and those that training had to leave out."""
-    with (run / "pictures.csv").open(newline="", encoding="utf-8") as file:
-        trained = {Path(row["path"]) for row in csv.DictReader(file) if row["part"] != "test"}
-    return [item for item in read_labels(folder).items if item[0].resolve() not in trained]
-
-
-def read_test(solver: Solver, paths: Sequence[Path], labels: Sequence[str]) -> list[Reading]:
-    """Reads the test pictures from their files; one that can't be read is read as nothing."""
-    answers = solver.solve_batch(track(paths, len(paths), what="evaluating"))
-    return [
-        Reading(path.name, label, "", 0.0)
-        if isinstance(answer, CaptchaRTError)
-        else Reading(path.name, label, answer.text, answer.confidence)
-        for path, label, answer in zip(paths, labels, answers, strict=True)
-    ]
 
 
 def check_against_keras(
@@ -200,12 +189,6 @@ def check_against_keras(
     ]
     if different:
         raise SystemExit(f"{len(different)} texts differ from Keras's, {different[0]} first")
-
-
-def read_corrections(data: str) -> dict[str, str]:
-    """What the wrongly labelled pictures of a set show, by file name."""
-    with CORRECTIONS.open(newline="", encoding="utf-8") as file:
-        return {row["picture"]: row["shown"] for row in csv.DictReader(file) if row["data"] == data}
 
 
 def compare_with_six_sessions(run: Path, model: Path, paths: Sequence[Path]) -> dict[str, float]:
@@ -235,27 +218,6 @@ def compare_with_six_sessions(run: Path, model: Path, paths: Sequence[Path]) -> 
                 session.run(None, {"image": tensor})
             times[name].append(time.perf_counter() - started)
     return {name: round(statistics.median(t) * 1000, 3) for name, t in times.items()}
-
-
-def processor() -> str:
-    """The processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def summary(figures: Evaluation) -> dict[str, Any]:
-    """The figures that the table shows."""
-    return {
-        "pictures": figures.total,
-        "errors": figures.errors,
-        "exact_match": figures.exact_match,
-        "interval": figures.interval,
-        "character_accuracy": figures.character_accuracy,
-    }
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -300,7 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("presets", nargs="*", help=f"{', '.join(PLANS)}; all by default")
     parser.add_argument("--table", action="store_true", help="only print the README's table")
-    parser.add_argument("--runs", type=Path, default=HERE / "runs", help="where the runs lie")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where the runs lie")
     arguments = parser.parse_args()
     if unknown := set(arguments.presets) - PLANS.keys():
         parser.error(f"no such presets: {', '.join(sorted(unknown))}")

@@ -1,9 +1,12 @@
 """From a training run to one checked model file."""
 
 import csv
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -15,12 +18,23 @@ from captcha_rt.files import write_atomically
 from captcha_rt.image import decode_image
 from captcha_rt.labels import pictures_of
 from captcha_rt.manifest import Manifest, attach
+from captcha_rt.metrics import Reading, figures
 from captcha_rt.session import Session
 from captcha_rt_export.convert import convert, operators
 from captcha_rt_export.errors import ExportError
+from captcha_rt_export.quantize import quantize
 
 BATCHES = (1, 3, 64)
 """The batch sizes that an export is checked with."""
+
+CALIBRATED = 400
+"""The ranges of an 8-bit graph are found on so many training pictures."""
+
+TIMED = 200
+"""So often a picture is run to compare times."""
+
+LOSS_TOLERANCE = 0.001
+"""The share of the pictures that 8 bits may cost."""
 
 PROBABILITY_TOLERANCE = 1e-5
 LOGIT_TOLERANCE = 1e-4
@@ -37,6 +51,7 @@ class Report:
         pictures: On how many pictures it was checked, at each of the batch sizes.
         probability_difference: The largest difference to Keras, in probabilities.
         score_difference: The same in the scores as the network gives them.
+        int8: What 8 bits changed; None if the graph is a float one.
     """
 
     manifest: Manifest
@@ -45,6 +60,26 @@ class Report:
     pictures: int
     probability_difference: float
     score_difference: float
+    int8: "Int8 | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Int8:
+    """What 8 bits changed, on pictures that the run held back.
+
+    Attributes:
+        pictures: Their number.
+        float_right: How many the float graph reads right.
+        right: How many the 8-bit graph does.
+        float_milliseconds: The median time of the float graph, one picture on one thread.
+        milliseconds: The same of the 8-bit graph, run in turn.
+    """
+
+    pictures: int
+    float_right: int
+    right: int
+    float_milliseconds: float
+    milliseconds: float
 
 
 def export(
@@ -53,6 +88,8 @@ def export(
     *,
     pictures: Path | None = None,
     name: str | None = None,
+    int8: bool = False,
+    min_confidence: float = 0.0,
 ) -> Report:
     """Converts a run's model, checks it against Keras on pictures, and writes it.
 
@@ -61,25 +98,35 @@ def export(
         out: The `.onnx` file to write; it appears whole or not at all.
         pictures: A folder of pictures to check on; by default those that the run held back.
         name: The model's name in its answers; by default the run's.
+        int8: Whether the file holds an 8-bit graph. The manifest's accuracy is then measured anew,
+            on the pictures that the run held back.
+        min_confidence: Below this confidence `solve` rejects answers by default, in 0..1.
 
     Returns:
         What was made.
 
     Raises:
         ExportError: If the run is not finished, its pictures are gone, the graph can't be fast,
-            or the converted model answers differently from Keras.
+            the converted model answers differently from Keras, or 8 bits cost more than one
+            picture in a thousand.
         FolderError: If `pictures` is no folder of pictures.
         ImageDecodeError: If a picture can't be decoded.
         RecipeError: If the model's preprocessing can't use one.
     """
     manifest = _read_manifest(run)
-    manifest = replace(manifest, name=name or manifest.name)
-    paths = pictures_of(pictures) if pictures is not None else _held_back(run)
+    manifest = replace(manifest, name=name or manifest.name, min_confidence=min_confidence)
+    paths = pictures_of(pictures) if pictures is not None else [p.path for p in _held_back(run)]
     model = _load(run / "model.keras")
     proto = convert(model)
     graph = proto.SerializeToString()
     tensors = _prepare(paths, manifest)
     probability_difference, score_difference = check_parity(model, graph, manifest, tensors)
+    changed = None
+    if int8:
+        rows = manifest.batch(_prepare(_to_calibrate(run), manifest))
+        proto = quantize(proto, rows)
+        graph, float_graph = proto.SerializeToString(), graph
+        manifest, changed = measure_int8(run, manifest, float_graph, graph)
     data = attach(graph, manifest)
     with write_atomically(out) as path:
         path.write_bytes(data)
@@ -90,6 +137,7 @@ def export(
         pictures=len(tensors),
         probability_difference=probability_difference,
         score_difference=score_difference,
+        int8=changed,
     )
 
 
@@ -170,20 +218,97 @@ def _load(path: Path) -> keras.Model:
         raise ExportError(f"can't load the Keras model {path}: {error}") from error
 
 
-def _held_back(run: Path) -> list[Path]:
-    """The pictures that the run didn't train on."""
+class _Picture(NamedTuple):
+    """A picture of a run: a row of its `pictures.csv`."""
+
+    path: Path
+    label: str
+    part: str
+    source: str
+
+
+def _pictures(run: Path) -> list[_Picture]:
+    """The run's pictures; those that a generator drew have no file."""
     try:
         with (run / "pictures.csv").open(newline="", encoding="utf-8") as file:
-            paths = [Path(row["path"]) for row in csv.DictReader(file) if row["part"] != "training"]
+            rows = [
+                _Picture(Path(row["path"]), row["label"], row["part"], row.get("source", ""))
+                for row in csv.DictReader(file)
+            ]
     except (OSError, KeyError) as error:
         raise ExportError(f"can't read the split of the run {run}: {error}") from error
-    gone = [path for path in paths if not path.exists()]
+    return [row for row in rows if row.path.is_absolute()]
+
+
+def _held_back(run: Path) -> list[_Picture]:
+    """The pictures that the run didn't train on."""
+    held_back = [picture for picture in _pictures(run) if picture.part != "training"]
+    gone = [picture.path for picture in held_back if not picture.path.exists()]
     if gone:
         raise ExportError(
             f"{len(gone)} of the run's pictures are gone, {gone[0]} first; "
             "name a folder of its kind with --pictures"
         )
-    return paths
+    return held_back
+
+
+def _to_calibrate(run: Path) -> list[Path]:
+    """Some of the pictures that the run trained on, as many of each source."""
+    trained: dict[str, list[Path]] = {}
+    for picture in _pictures(run):
+        if picture.part == "training" and picture.path.exists():
+            trained.setdefault(picture.source, []).append(picture.path)
+    if not trained:
+        raise ExportError(f"the pictures that the run {run} was trained on are gone")
+    share = -(-CALIBRATED // len(trained))
+    return [path for paths in trained.values() for path in paths[:: -(-len(paths) // share)]]
+
+
+def measure_int8(
+    run: Path, manifest: Manifest, float_graph: bytes, graph: bytes
+) -> tuple[Manifest, Int8]:
+    """The manifest with the accuracy of the 8-bit graph, and how that compares with the float one.
+
+    Raises:
+        ExportError: If it reads fewer pictures, by more than one in a thousand.
+    """
+    pictures = _held_back(run)
+    tensors = _prepare([picture.path for picture in pictures], manifest)
+    sessions = [Session(data, manifest, device="cpu") for data in (float_graph, graph)]
+    answers = []
+    for session in sessions:
+        scores = [
+            session.run(manifest.batch(tensors[i : i + BATCHES[-1]]))
+            for i in range(0, len(tensors), BATCHES[-1])
+        ]
+        answers.append(manifest.decode(np.concatenate(scores)))
+    readings: dict[str, list[Reading]] = {}
+    for picture, (text, decoded) in zip(pictures, answers[1], strict=True):
+        reading = Reading(picture.path.name, picture.label, text, decoded.confidence)
+        readings.setdefault(picture.part, []).append(reading)
+        if picture.source:
+            readings.setdefault(f"{picture.part} {picture.source}", []).append(reading)
+    labels = [picture.label for picture in pictures]
+    float_right, right = (
+        sum(text == label for (text, _), label in zip(texts, labels, strict=True))
+        for texts in answers
+    )
+    if float_right - right > LOSS_TOLERANCE * len(pictures):
+        raise ExportError(
+            f"in 8 bits {right} of {len(pictures)} pictures are read right, in float "
+            f"{float_right}: export it without --int8"
+        )
+    one = manifest.batch(tensors[:1])
+    times: list[list[float]] = [[], []]
+    for _ in range(TIMED):
+        for session, its in zip(sessions, times, strict=True):
+            started = time.perf_counter()
+            session.run(one)
+            its.append(time.perf_counter() - started)
+    float_time, time_ = (1000 * statistics.median(its) for its in times)
+    accuracy = {part: figures(readings[part]) for part in manifest.accuracy if part in readings}
+    changed = Int8(len(pictures), float_right, right, float_time, time_)
+    return replace(manifest, accuracy=accuracy), changed
 
 
 def _prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:

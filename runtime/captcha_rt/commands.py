@@ -411,6 +411,7 @@ def _describe_evaluation(result: "Evaluation") -> str:
         f"success rate: {result.exact_match:.4f}",
         f"exact match: {result.exact_match:.4f} (95 % interval {low:.4f} to {high:.4f})",
         f"character error rate: {result.character_error_rate:.4f}",
+        f"expected calibration error: {result.calibration_error:.4f}",
         "right at position: " + ", ".join(f"{p:.4f}" for p in result.position_accuracy),
     ]
     lines += [

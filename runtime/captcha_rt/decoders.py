@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from math import isfinite
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -62,13 +62,20 @@ def greedy_decode(scores: NDArray[np.float32], *, blank: int, kind: Scores) -> l
     """
     if scores.ndim != 3 or not 0 <= blank < scores.shape[2]:
         raise ValueError(f"no CTC scores with blank {blank}: shape {scores.shape}")
-    probabilities = to_probabilities(scores, kind)
+    _check(scores, kind)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
-    best, certainty = scores.argmax(axis=2).tolist(), probabilities.max(axis=2).tolist()
+    shape = scores.shape[:2]
+    powers, total = _powers(scores, kind)
+    best: list[list[int]] = scores.argmax(axis=2).tolist()
+    top = np.float32(1) if kind == "logits" else np.maximum.reduce(powers, axis=1)
+    certainty: list[list[float]] = np.asarray(top / total).reshape(shape).tolist()
     peaks = [_peaks(*picture, blank) for picture in zip(best, certainty, strict=True)]
-    whole = _confidences(probabilities, best, peaks, blank)
-    return _answers(best, certainty, peaks, whole)
+    harmless = [c for picture in zip(best, peaks, strict=True) for c in _harmless(*picture, blank)]
+    chosen = np.array(harmless).reshape(-1, 3)
+    chosen += np.arange(1, powers.size, powers.shape[1])[:, None]
+    shares = np.add.reduce(powers.take(chosen), axis=1) / total
+    return _answers(best, certainty, peaks, np.multiply.reduce(shares.reshape(shape), axis=1))
 
 
 def position_decode(
@@ -119,10 +126,7 @@ def to_probabilities(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.fl
         ScoresError: If a score is NaN or infinite.
         ValueError: If the kind is unknown.
     """
-    if kind not in get_args(Scores):
-        raise ValueError(f"kind is {kind!r}; it is one of {get_args(Scores)}")
-    if not np.isfinite(scores).all():
-        raise ScoresError("the model answered with NaN or infinite scores")
+    _check(scores, kind)
     return softmax(scores) if kind == "logits" and scores.size else scores
 
 
@@ -131,6 +135,16 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore"):  # what lies 3e38 below the best has no probability anyway
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _check(scores: NDArray[np.float32], kind: Scores) -> None:
+    if kind not in get_args(Scores):
+        raise ValueError(f"kind is {kind!r}; it is one of {get_args(Scores)}")
+    # The sum is the faster look; that of finite scores may overflow.
+    with np.errstate(over="ignore"):
+        total = np.add.reduce(scores, axis=None)
+    if not isfinite(total) and not np.isfinite(scores).all():
+        raise ScoresError("the model answered with NaN or infinite scores")
 
 
 def _answers(
@@ -177,27 +191,38 @@ def _peaks(best: Sequence[int], certainty: Sequence[float], blank: int) -> list[
     return peaks
 
 
-def _confidences(
-    probabilities: NDArray[np.float32],
-    best: Sequence[Sequence[int]],
-    peaks: Sequence[Sequence[int]],
-    blank: int,
-) -> NDArray[np.float32]:
-    """The confidence of each picture's text, `(N,)`; `greedy_decode` defines it."""
-    befores, afters, lengths, firsts = [], [], [], []
-    for picture, (classes, places) in enumerate(zip(best, peaks, strict=True)):
-        ids = [classes[place] for place in places]
-        befores += [blank, *ids]
-        afters += [*ids, blank]
-        lengths += [end - start for start, end in pairwise([0, *places, len(classes)])]
-        firsts += [picture * len(classes) + place for place in places]
-    before = np.repeat(befores, lengths)  # of each time step, all pictures' in a row
-    rows = np.arange(len(before))
-    harmless = np.zeros((len(before), probabilities.shape[2]), np.float32)
-    harmless[:, blank] = 1
-    harmless[rows, before] = 1
-    harmless[rows, np.repeat(afters, lengths)] = 1
-    harmless[firsts] = 0
-    harmless[firsts, before[firsts]] = 1
-    share = np.einsum("ntc,ntc->nt", probabilities, harmless.reshape(probabilities.shape))
-    return np.asarray(share.prod(axis=1))
+def _harmless(best: Sequence[int], peaks: Sequence[int], blank: int) -> list[int]:
+    """Three classes a time step, flat, each of which leaves the text as it is; -1 is none.
+
+    At a character's surest step that character, between two of these the blank or either
+    neighbour: `greedy_decode` defines it.
+    """
+    classes: list[int] = []
+    before, start = -1, 0
+    for peak in peaks:
+        after = best[peak]
+        classes += [blank, before, -1 if after == before else after] * (peak - start)
+        classes += [after, -1, -1]
+        before, start = after, peak + 1
+    return classes + [blank, before, -1] * (len(best) - start)
+
+
+def _powers(
+    scores: NDArray[np.float32], kind: Scores
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Each time step's probabilities, times one number that is given beside.
+
+    To divide them all would take longer than what is read of them.
+
+    Returns:
+        `(N * T, 1 + C)`, with 0 for no class before the classes, the best one's power 1 for
+        logits; and `(N * T,)`, what to divide by.
+    """
+    rows = scores.reshape(-1, scores.shape[2])
+    powers = np.zeros((len(rows), 1 + rows.shape[1]), np.float32)
+    if kind == "probabilities":
+        powers[:, 1:] = rows
+        return powers, np.ones(len(rows), np.float32)
+    with np.errstate(over="ignore"):  # what lies 3e38 below the best has no probability anyway
+        np.exp(rows - np.maximum.reduce(rows, axis=1, keepdims=True), out=powers[:, 1:])
+    return powers, np.add.reduce(powers, axis=1)

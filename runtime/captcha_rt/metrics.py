@@ -48,6 +48,7 @@ class Evaluation:
         errors: How many were not read exactly.
         exact_match: The share that was, in 0..1.
         interval: Its 95 % Wilson interval.
+        calibration_error: How far the confidences lie from the share that is right, in 0..1.
         character_error_rate: Edits needed over characters there, in 0..; 0 is perfect.
         character_accuracy: The share of the truth's characters that were read right in their
             place, in 0..1.
@@ -60,6 +61,7 @@ class Evaluation:
     errors: int
     exact_match: float
     interval: tuple[float, float]
+    calibration_error: float
     character_error_rate: float
     character_accuracy: float
     position_accuracy: tuple[float, ...]
@@ -92,6 +94,7 @@ def evaluate(readings: Sequence[Reading]) -> Evaluation:
         errors=len(misread),
         exact_match=right / len(readings),
         interval=wilson_interval(right, len(readings)),
+        calibration_error=calibration_error(readings),
         character_error_rate=len(edits) / characters,
         character_accuracy=sum(map(sum, by_position)) / characters,
         position_accuracy=tuple(sum(hits) / len(hits) for hits in by_position),
@@ -110,6 +113,27 @@ def figures(readings: Sequence[Reading]) -> dict[str, Any]:
         "character_error_rate": found.character_error_rate,
         "character_accuracy": found.character_accuracy,
     }
+
+
+def calibration_error(readings: Sequence[Reading], bins: int = 10) -> float:
+    """The expected calibration error: how far confidences lie from the share that is right.
+
+    Source: M. P. Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning"
+    (AAAI 2015).
+
+    Args:
+        readings: At least one.
+        bins: Into so many of equal width the confidences are put.
+
+    Returns:
+        The mean over the bins, by their readings, of the distance of mean confidence and share
+        right, in 0..1.
+    """
+    members: dict[int, list[Reading]] = {}
+    for reading in readings:
+        members.setdefault(min(int(reading.confidence * bins), bins - 1), []).append(reading)
+    gaps = (sum((r.text == r.truth) - r.confidence for r in its) for its in members.values())
+    return sum(map(abs, gaps)) / len(readings)
 
 
 def wilson_interval(right: int, total: int, z: float = 1.959964) -> tuple[float, float]:

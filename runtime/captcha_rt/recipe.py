@@ -91,8 +91,8 @@ class Recipe:
             RecipeError: If a step can't use the picture, or the last one leaves no float32.
         """
         result: Picture = picture
-        for _, result in self.trace(picture):  # noqa: B007  (the last is wanted)
-            pass
+        for step in self.steps:
+            result = _run(step, result)
         if result.dtype != np.float32:
             raise RecipeError(
                 f"the recipe leaves {result.dtype} instead of float32; "
@@ -114,15 +114,7 @@ class Recipe:
         """
         result: Picture = picture
         for step in self.steps:
-            try:
-                result = step(result)
-            except RecipeError as error:
-                raise type(error)(f"step {name_of(step)!r}: {error}") from error
-            except (cv2.error, ValueError, TypeError) as error:
-                raise RecipeError(
-                    f"step {name_of(step)!r} can't use a picture of shape {result.shape} "
-                    f"and dtype {result.dtype}: {error}"
-                ) from error
+            result = _run(step, result)
             yield step, result
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -139,6 +131,19 @@ class Recipe:
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
             raise RecipeError(f"a recipe is a list of objects, not {steps!r:.80}")
         return cls(tuple(_build(step) for step in steps))
+
+
+def _run(step: Step, picture: Picture) -> Picture:
+    """Runs one step; what goes wrong is said with its name."""
+    try:
+        return step(picture)
+    except RecipeError as error:
+        raise type(error)(f"step {name_of(step)!r}: {error}") from error
+    except (cv2.error, ValueError, TypeError) as error:
+        raise RecipeError(
+            f"step {name_of(step)!r} can't use a picture of shape {picture.shape} "
+            f"and dtype {picture.dtype}: {error}"
+        ) from error
 
 
 def name_of(step: Step) -> str:

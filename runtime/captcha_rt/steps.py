@@ -57,7 +57,9 @@ class Scale:
 
     def __call__(self, picture: Picture) -> Picture:
         """`(H, W, C)` uint8 → `(H, W, C)` float32 in 0..1."""
-        return np.multiply(picture, np.float32(1 / 255), dtype=np.float32)
+        scaled = picture.astype(np.float32)
+        scaled *= np.float32(1 / 255)
+        return scaled
 
 
 @dataclass(frozen=True, slots=True)

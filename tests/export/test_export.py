@@ -1,5 +1,6 @@
 """`captcha-rt export` in real processes, and its check against Keras."""
 
+import re
 import runpy
 import shutil
 import subprocess
@@ -12,10 +13,10 @@ import numpy as np
 import pytest
 
 from captcha_rt import Solver, decode_image, load_model
-from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.manifest import Manifest, Tensor, detach
 from captcha_rt_export.convert import convert
 from captcha_rt_export.errors import ExportError
-from captcha_rt_export.export import check_parity
+from captcha_rt_export.export import check_parity, measure_int8
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +145,68 @@ def test_a_killed_export_leaves_no_half_file(
     assert out.read_bytes() == exported.read_bytes()
     assert command("export", trained_run, "-o", out).returncode == 0
     assert list(tmp_path.iterdir()) == [out]  # what the killed ones left is gone
+
+
+def test_eight_bits_say_nearly_the_same(
+    command, sample_folder: Path, tmp_path: Path, captcha_data: Path
+) -> None:
+    """`--int8` makes a smaller file of nearly the same scores, with its own accuracy in it."""
+    mix = tmp_path / "mix.toml"
+    mix.write_text(
+        f'[drawn]\nfolder = "{sample_folder}"\nvalidation = 0.5\n'
+        f'[real]\nfolder = "{captcha_data / "captcha_v2"}"\ntest = 0.9\nvalidation = 0.05\n'
+        '[other]\ngenerator = "foreign"\npictures = 20\n'
+    )
+    run = tmp_path / "run"
+    options = ("--preset", "compact", "--epochs", "2", "--batch-size", "16")
+    trained = command("train", mix, "-o", run, *options)
+    assert trained.returncode == 0, trained.stderr
+    files = {kind: tmp_path / f"{kind}.onnx" for kind in ("float", "int8")}
+    assert command("export", run, "-o", files["float"]).returncode == 0
+    made = command("export", run, "-o", files["int8"], "--int8", "--min-confidence", "0.5")
+    assert made.returncode == 0, made.stderr
+    assert re.search(r"in 8 bits \d+ of 909 pictures are read right, in float \d+", made.stdout)
+    assert files["int8"].stat().st_size < files["float"].stat().st_size / 2
+
+    solvers = {kind: Solver(file) for kind, file in files.items()}
+    manifest = solvers["int8"].manifest
+    assert manifest.min_confidence == 0.5
+    assert set(manifest.accuracy) == {
+        "test",
+        "test real",
+        "validation",
+        "validation drawn",
+        "validation real",
+    }
+    assert manifest.accuracy["validation drawn"]["pictures"] == 20
+    rows = np.stack([manifest.recipe.apply(decode_image(p)) for p in sample_folder.iterdir()])
+    scores = {kind: solver.session.run(rows) for kind, solver in solvers.items()}
+    difference = np.abs(scores["int8"] - scores["float"])
+    assert 0 < difference.mean() < 0.05 * np.ptp(scores["float"])
+
+
+def test_eight_bits_that_misread_are_refused(
+    stripes: Path, stripes_png, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture in a thousand may be lost, not half of them."""
+    script = runpy.run_path(str(Path(__file__).parent.parent / "models" / "make_models.py"))
+    loaded = load_model(stripes)
+    right = loaded.data[: loaded.manifest.graph.size]
+    monkeypatch.setitem(
+        script["make_stripes"].__globals__, "LEVELS", (1.0, 0.0, -1.0, 2 / 3)
+    )  # no b
+    made = script["make_stripes"](nan_on_black=False)
+    wrong = made[: detach(made).graph.size]
+    rows = ["path,label,part,source"]
+    for text in ("abc", "ac"):
+        picture = tmp_path / f"{text}.png"
+        picture.write_bytes(stripes_png(text.ljust(16, "-")))
+        rows.append(f"{picture},{text},validation,")
+    (tmp_path / "pictures.csv").write_text("\n".join(rows))
+    manifest, found = measure_int8(tmp_path, loaded.manifest, right, right)
+    assert (found.pictures, found.float_right, found.right) == (2, 2, 2)
+    with pytest.raises(ExportError, match="in 8 bits 1 of 2 pictures are read right, in float 2"):
+        measure_int8(tmp_path, manifest, right, wrong)
 
 
 @pytest.mark.parametrize("missing", ["model.keras", "pictures.csv"])

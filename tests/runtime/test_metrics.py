@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captcha_rt.metrics import Confusion, Reading, align, evaluate, wilson_interval
+from captcha_rt.metrics import (
+    Confusion,
+    Reading,
+    align,
+    calibration_error,
+    evaluate,
+    figures,
+    wilson_interval,
+)
 
 
 def reading(truth: str, text: str) -> Reading:
@@ -46,3 +54,21 @@ def test_no_readings_are_refused() -> None:
     """A share of nothing is no figure."""
     with pytest.raises(ValueError, match="no readings"):
         evaluate([])
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        ([(1.0, True)] * 4, 0.0),
+        ([(1.0, True), (1.0, False)], 0.5),  # surer than right
+        ([(0.55, True)] * 3 + [(0.55, False)], 0.2),
+        ([(0.75, True), (0.75, True), (0.75, True), (0.75, False)], 0.0),
+        ([(0.05, False), (0.95, True)], 0.05),
+    ],
+)
+def test_the_calibration_error(answers: list[tuple[float, bool]], error: float) -> None:
+    """Confidence against the share that is right, in ten bins."""
+    readings = [Reading("a.png", "x", "x" if right else "y", sure) for sure, right in answers]
+    assert calibration_error(readings) == pytest.approx(error)
+    assert evaluate(readings).calibration_error == pytest.approx(error)
+    assert figures(readings)["pictures"] == len(answers)

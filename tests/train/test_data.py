@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from captcha_rt_train.augment import augment
 from captcha_rt_train.data import (
     Batches,
     Dataset,
+    Share,
     drop_misfits,
     encode_labels,
     read_dataset,
@@ -145,26 +147,91 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
 
 def test_a_split_is_seeded_and_by_picture(folder: Path) -> None:
     """Parts don't overlap, cover all, and depend on the seed alone."""
-    items = read_dataset(folder, RECIPE).items
-    parts = split(items, validation=0.2, test=0.1, seed=3)
+    dataset = read_dataset(folder, RECIPE)
+    parts = split(dataset, validation=0.2, test=0.1, seed=3)
     assert {name: len(part) for name, part in parts.items()} == {
         "training": 14,
         "validation": 4,
         "test": 2,
     }
     labels = [item.label for part in parts.values() for item in part]
-    assert sorted(labels) == [item.label for item in items]
-    again = split(items, validation=0.2, test=0.1, seed=3)
-    other = split(items, validation=0.2, test=0.1, seed=4)
+    assert sorted(labels) == [item.label for item in dataset.items]
+    again = split(dataset, validation=0.2, test=0.1, seed=3)
+    other = split(dataset, validation=0.2, test=0.1, seed=4)
     assert [i.label for i in again["validation"]] == [i.label for i in parts["validation"]]
     assert [i.label for i in other["validation"]] != [i.label for i in parts["validation"]]
 
 
 def test_a_split_that_leaves_nothing_is_refused(folder: Path) -> None:
     """Two pictures can't be three parts."""
-    items = read_dataset(folder, RECIPE).items[:2]
+    dataset = read_dataset(folder, RECIPE)
     with pytest.raises(TrainingError, match="2 pictures can't be split"):
-        split(items, validation=0.1, test=0.1, seed=0)
+        split(replace(dataset, items=dataset.items[:2]), validation=0.1, test=0.1, seed=0)
+
+
+def test_each_source_is_split_for_itself(folder: Path) -> None:
+    """By its own shares, else by the run's; a source without shares for others only trains."""
+    items = read_dataset(folder, RECIPE).items
+    sources = ["a"] * 10 + ["b"] * 5 + ["c"] * 5
+    dataset = replace(
+        read_dataset(folder, RECIPE),
+        items=tuple(replace(i, source=s) for i, s in zip(items, sources, strict=True)),
+        shares={"a": Share(test=0.5), "b": Share(), "c": Share(0, 0)},
+    )
+    parts = split(dataset, validation=0.2, test=0.2, seed=0)
+    counts = {name: Counter(item.source for item in part) for name, part in parts.items()}
+    assert counts == {
+        "test": {"a": 5, "b": 1},
+        "validation": {"a": 2, "b": 1},
+        "training": {"a": 3, "b": 3, "c": 5},
+    }
+    dataset = replace(dataset, shares=dict.fromkeys("abc", Share(0, 0)))
+    with pytest.raises(TrainingError, match="no picture is left for validation"):
+        split(dataset, validation=0.2, test=0.2, seed=0)
+
+
+def test_an_epoch_has_so_many_pictures_of_each_source(folder: Path) -> None:
+    """More than there are come again, fewer are others in the next epoch."""
+    dataset = read_dataset(folder, RECIPE)
+    items = [replace(i, source="ab"[n % 2]) for n, i in enumerate(dataset.items)]
+    batches = Batches(items, describe(dataset), batch_size=64, counts={"a": 25, "b": 3}, seed=5)
+    seen = []
+    for _ in range(2):
+        _, labels = batches[0]
+        seen.append(Counter(dataset.charset.decode(row) for row in labels))
+        batches.on_epoch_end()
+    for epoch in seen:
+        assert Counter({i.source: 0 for i in items}) + Counter(
+            {s: sum(epoch[i.label] for i in items if i.source == s) for s in "ab"}
+        ) == {"a": 25, "b": 3}
+        assert {epoch[i.label] for i in items if i.source == "a"} == {2, 3}
+    assert seen[0] != seen[1]
+
+
+def test_a_warm_up_starts_from_the_pictures_as_they_are(folder: Path) -> None:
+    """The first epoch changes none and has no weight on the first output; then both grow."""
+    dataset = read_dataset(folder, RECIPE)
+
+    def batches(epoch: int) -> tuple:
+        return Batches(
+            dataset.items,
+            describe(dataset),
+            batch_size=20,
+            outputs=2,
+            augmentation=1.0,
+            noise=1.0,
+            warm_up=4,
+            seed=5,
+            epoch=epoch,
+        )[0]
+
+    plain = np.sort([item.tensor.sum() for item in dataset.items])
+    for epoch, weight in enumerate((0, 0.25, 0.5, 0.75, 1, 1)):
+        inputs, labels, (first, second) = batches(epoch)
+        assert (first == np.float32(weight)).all()
+        assert (second == 1).all()
+        assert second.shape == labels[1].shape
+        assert np.allclose(np.sort(inputs.sum(axis=(1, 2, 3))), plain) == (epoch == 0)
 
 
 def test_batches_hold_every_picture_once_in_a_new_order_each_epoch(folder: Path) -> None:

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from captcha_rt_train.networks import NETWORKS, merge, with_local_head
+from captcha_rt_train.networks import NETWORKS, merge, with_local_head, with_position_head
+from captcha_rt_train.presets import load_preset
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,23 @@ def test_the_local_head_sees_the_features_alone(name: str) -> None:
     trained = with_local_head(model)
     assert [output.shape for output in trained.outputs] == [(None, 50, 20)] * 2
     assert trained.count_params() == model.count_params() + 64 * 20 + 20
+
+
+def test_the_compact_network_keeps_every_fourth_column() -> None:
+    """Its preset's layers give 40 time steps of 160 columns, without recurrence."""
+    preset = load_preset("compact")
+    model = NETWORKS["compact"]((48, 160, 1), 5, 36, **preset.layers)
+    assert model.output_shape == (None, 40, 36)
+    assert not any(isinstance(layer, keras.layers.RNN) for layer in model.layers)
+
+
+def test_the_position_head_sees_all_features() -> None:
+    """A second output with a softmax a place; the first one's layers are shared."""
+    layers = {"rows": [[4, 3, 2, 2], [4, 3, 1, 1]], "columns": [[8, 1, 1], [8, 5, 2]]}
+    model = NETWORKS["compact"]((16, 40, 1), 5, 7, **layers)
+    trained = with_position_head(model, 3)
+    assert [output.shape for output in trained.outputs] == [(None, 20, 7), (None, 3, 7)]
+    assert trained.count_params() == model.count_params() + (20 * 8 + 1) * 3 * 7
 
 
 def _trainable(model: keras.Model) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ from captcha_rt_train.presets import Settings, load_preset, preset_names
 
 PICTURES = 40
 DATA = {
+    "compact": "captcha_v2",
     "multihead": "thsrc",
     "ensemble": "court",
     "glyph": "metu",
@@ -22,6 +23,7 @@ DATA = {
     "crnn-conv1d": "captcha_v2",
 }
 PARAMETERS = {
+    "compact": 190_820,
     "multihead": 4_835_208,
     "ensemble": 6 * 619_370,
     "glyph": 143_114,
@@ -88,10 +90,11 @@ def test_a_preset_trains_exports_and_solves(
 
 
 def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
-    """Document 000 to 004, by the names that the README gives."""
+    """Document 000 to 004, and our own, by the names that the README gives."""
     assert preset_names() == sorted(DATA)
     documents = {name: load_preset(name).document for name in preset_names()}
     assert documents == {
+        "compact": "",
         "multihead": "000",
         "ensemble": "001",
         "glyph": "002",
@@ -107,8 +110,11 @@ def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
         ({"epochs": 0}, "above 0"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"clip_norm": -1.0}, "above 0"),
-        ({"augmentation": 1.5}, "augmentation and curves are in 0..1"),
-        ({"curves": -0.5}, "augmentation and curves are in 0..1"),
+        ({"augmentation": 1.5}, "augmentation, curves and noise are in 0..1"),
+        ({"curves": -0.5}, "augmentation, curves and noise are in 0..1"),
+        ({"noise": 2.0}, "augmentation, curves and noise are in 0..1"),
+        ({"position_weight": -1.0}, "at least 0"),
+        ({"position_weight": 1.0, "local_weight": 1.0}, "not both"),
         ({"monitor": "luck"}, "monitor is 'luck'"),
         ({"validation": 0.0}, "leave nothing to train on"),
     ],

@@ -13,6 +13,11 @@ _SHEAR = 0.12
 _SCALE = 0.1
 _SHIFT = 0.04, 0.08  # of the width, of the height
 _BEND = 0.04  # of the height: what a point is moved by, at most, against its surroundings
+_CONTRAST = 0.25
+_BRIGHTNESS = 15.0  # grey levels
+_NOISE = 12.0  # grey levels: the largest standard deviation
+_SPECKS = 0.15  # the largest share of the pixels that are specks
+_HOLES = 0.4  # of these, those of the background's colour: holes in the ink
 _KNOTS = 3, 6  # the bending's grid, rows and columns: low frequencies only
 _CONTROLS = (0, 0, 0.1, 0.7), (0.2, 0.5, 0.9, 1)  # where its control points lie, of the width
 _THICKNESS = 2, 3  # pixels
@@ -23,6 +28,7 @@ def augment(
     rng: np.random.Generator,
     strength: float,
     curves: float,
+    noise: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Changes a picture in a way that leaves its text as it is.
 
@@ -33,6 +39,7 @@ def augment(
         rng: Where the randomness comes from.
         strength: Multiplies all movements, in 0..1.
         curves: The probability of a curve, in 0..1.
+        noise: The probability of noise and another contrast, in 0..1.
 
     Returns:
         A picture of the same shape.
@@ -54,7 +61,8 @@ def augment(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=background.tolist(),
     )
-    return np.asarray(moved, np.uint8).reshape(height, width, channels)
+    moved = np.asarray(moved, np.uint8).reshape(height, width, channels)
+    return _add_noise(moved, background, rng, strength) if rng.random() < noise else moved
 
 
 def _affine(
@@ -95,3 +103,25 @@ def _add_curve(
     thickness = int(rng.integers(_THICKNESS[0], _THICKNESS[1] + 1))
     cv2.polylines(drawn, [points], isClosed=False, color=ink.tolist(), thickness=thickness)
     return drawn
+
+
+def _add_noise(
+    picture: NDArray[np.uint8],
+    background: NDArray[np.float64],
+    rng: np.random.Generator,
+    strength: float,
+) -> NDArray[np.uint8]:
+    """Another contrast and brightness, a little normal noise, and specks, black or of any level.
+
+    The specks are what half of document 002's pictures are full of: of 600 of these a network
+    misread 7 without, and 2 with them and a first kernel of 5 x 5.
+    """
+    contrast, brightness = rng.uniform(-1, 1, 2) * strength
+    levels = (picture - background) * (1 + contrast * _CONTRAST) + background
+    levels += brightness * _BRIGHTNESS
+    levels += rng.normal(0, rng.uniform(0, _NOISE) * strength, picture.shape)
+    specks = rng.random(picture.shape[:2]) < rng.uniform(0, _SPECKS) * strength
+    count = int(specks.sum())
+    shades = rng.uniform(0, 255, (count, 1)) * rng.integers(2)
+    levels[specks] = np.where(rng.random((count, 1)) < _HOLES, background, shades)
+    return np.asarray(levels.clip(0, 255), np.uint8)

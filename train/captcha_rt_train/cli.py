@@ -20,11 +20,16 @@ samples_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @train_app.command("train")
 def train_command(
-    folder: Annotated[Path, typer.Argument(help="A folder of labelled pictures.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A folder of labelled pictures, or a .toml file that names several."),
+    ],
     run: Annotated[Path, typer.Option("-o", "--out", help="The run's folder.")],
     preset: Annotated[
         str,
-        typer.Option(help="The system: multihead, ensemble, glyph, steps, crnn, crnn-conv1d."),
+        typer.Option(
+            help="The system: compact, multihead, ensemble, glyph, steps, crnn, crnn-conv1d."
+        ),
     ] = "crnn",
     labels: Annotated[str, typer.Option(help=FORMS_HELP)] = "auto",
     digit: Annotated[

@@ -1,10 +1,10 @@
-"""From a folder of labelled pictures to batches."""
+"""From labelled pictures to batches."""
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,23 +32,40 @@ class Item:
     """A usable picture.
 
     Attributes:
-        path: Its file.
-        name: The file from the data set's folder on.
+        path: Its file; None if it was drawn.
+        name: The file from the data set's folder on; of a mix, after the source's name.
         label: Its text.
         picture: Its pixels, `(H, W, C)` uint8.
         tensor: What the recipe makes of them, float32.
+        source: Which of a mix's sources it is from.
     """
 
-    path: Path
+    path: Path | None
     name: str
     label: str
     picture: NDArray[np.uint8]
     tensor: NDArray[np.float32]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What is done with one source of a mix.
+
+    Attributes:
+        validation: The share of its pictures that validate, in 0..1; None for the run's.
+        test: The share that is kept aside, in 0..1; None for the run's.
+        epoch: How many of those that train an epoch has; None for each as often as the run says.
+    """
+
+    validation: float | None = None
+    test: float | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A folder's usable pictures, and what was left out.
+    """A folder's or a mix's usable pictures, and what was left out.
 
     Attributes:
         items: The usable pictures, by file name.
@@ -57,6 +74,7 @@ class Dataset:
         left_out: File names with the reason.
         form: In which form the labels were found, as `--labels` names it.
         labels: The same in words.
+        shares: Of a mix, what is done with each source.
     """
 
     items: tuple[Item, ...]
@@ -65,6 +83,7 @@ class Dataset:
     left_out: tuple[tuple[str, str], ...]
     form: str
     labels: str
+    shares: Mapping[str, Share] = field(default_factory=lambda: {"": Share()})
 
 
 def read_dataset(
@@ -74,6 +93,7 @@ def read_dataset(
     labels: str = "auto",
     characters: str | None = None,
     blank: bool = True,
+    corrections: Mapping[str, str] | None = None,
     watch: Watch = lambda items, _: items,
 ) -> Dataset:
     """Reads all labelled pictures of a folder, and lists those that can't be used.
@@ -88,6 +108,7 @@ def read_dataset(
         labels: The form of the labels.
         characters: The charset's characters in order; by default all that the labels hold, sorted.
         blank: Whether the charset has a blank.
+        corrections: What wrongly labelled pictures show, by file name.
         watch: Wraps the walk over the pictures, to show its progress; gets their number.
 
     Raises:
@@ -96,12 +117,14 @@ def read_dataset(
         CharsetError: If `characters` is no charset.
     """
     found = read_labels(folder, labels)
+    shown = corrections or {}
+    labelled = [(path, shown.get(path.name, label)) for path, label in found.items]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         reads = pool.map(
             lambda item: _read(item[0], name_below(item[0], folder), item[1], recipe, characters),
-            found.items,
+            labelled,
         )
-        results = list(zip(found.items, watch(reads, len(found.items)), strict=True))
+        results = list(zip(labelled, watch(reads, len(labelled)), strict=True))
 
     shapes = Counter(read.tensor.shape for _, read in results if isinstance(read, Item))
     tensor_shape = shapes.most_common(1)[0][0] if shapes else ()
@@ -115,7 +138,7 @@ def read_dataset(
             left_out.append((read.name, reason))
         else:
             items.append(read)
-    charset = Charset(characters or _characters(items), blank=0 if blank else None)
+    charset = Charset(characters or characters_of(items), blank=0 if blank else None)
     return Dataset(
         tuple(items), tensor_shape, charset, tuple(left_out), found.form, found.description
     )
@@ -161,19 +184,17 @@ def drop_misfits(dataset: Dataset, decoder: Decoder, places: int) -> Dataset:
     left_out = tuple((item.name, reason) for item, reason in both if reason)
     items = tuple(item for item, reason in both if not reason)
     charset = dataset.charset
-    if charset.characters == _characters(dataset.items):  # not given, but those of the labels
-        charset = Charset(_characters(items), charset.blank)
+    if charset.characters == characters_of(dataset.items):  # not given, but those of the labels
+        charset = Charset(characters_of(items), charset.blank)
     return replace(dataset, items=items, charset=charset, left_out=dataset.left_out + left_out)
 
 
-def split(
-    items: Sequence[Item], *, validation: float, test: float, seed: int
-) -> dict[str, list[Item]]:
+def split(dataset: Dataset, *, validation: float, test: float, seed: int) -> dict[str, list[Item]]:
     """Splits by picture: a seeded shuffle of the pictures by name, then test, validation, rest.
 
     Args:
-        items: The pictures, sorted by name.
-        validation: The share that validates, in 0..1; at least one picture.
+        dataset: The pictures, sorted by name; each source is split for itself.
+        validation: The share that validates, in 0..1; at least one picture unless 0.
         test: The share that is kept aside until the end, in 0..1; at least one unless 0.
         seed: The same seed gives the same split.
 
@@ -181,19 +202,29 @@ def split(
         The parts `training`, `validation` and `test`, each sorted by name.
 
     Raises:
-        TrainingError: If nothing is left to train on.
+        TrainingError: If nothing is left to train on, or to validate.
     """
-    order = np.random.default_rng(seed).permutation(len(items))
-    tests = max(1, round(test * len(items))) if test else 0
-    validations = max(1, round(validation * len(items)))
-    if len(items) <= tests + validations:
-        raise TrainingError(
-            f"{len(items)} pictures can't be split into training, {validations} for validation "
-            f"and {tests} for test"
-        )
-    parts = np.split(order, [tests, tests + validations])
-    names = ("test", "validation", "training")
-    return {name: [items[i] for i in sorted(p)] for name, p in zip(names, parts, strict=True)}
+    parts: dict[str, list[Item]] = {"test": [], "validation": [], "training": []}
+    for source, share in dataset.shares.items():
+        items = [item for item in dataset.items if item.source == source]
+        order = np.random.default_rng(seed).permutation(len(items))
+        tests = _count(test if share.test is None else share.test, items)
+        validations = _count(validation if share.validation is None else share.validation, items)
+        if len(items) <= tests + validations:
+            raise TrainingError(
+                f"{len(items)} pictures can't be split into training, {validations} for validation "
+                f"and {tests} for test"
+            )
+        cut = np.split(order, [tests, tests + validations])
+        for part, indices in zip(parts.values(), cut, strict=True):
+            part += [items[i] for i in sorted(indices)]
+    if not parts["validation"]:
+        raise TrainingError("no picture is left for validation")
+    return parts
+
+
+def _count(share: float, items: Sequence[Item]) -> int:
+    return max(1, round(share * len(items))) if share else 0
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -215,9 +246,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         outputs: int = 1,
         augmentation: float = 0.0,
         curves: float = 0.0,
+        noise: float = 0.0,
         augment_after: int = 0,
+        warm_up: int = 0,
         window: tuple[float, float] | None = None,
         repeat: int = 1,
+        counts: Mapping[str, int | None] | None = None,
         seed: int | None = None,
         epoch: int = 0,
     ) -> None:
@@ -230,11 +264,15 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             outputs: So many outputs of the network learn the same labels.
             augmentation: The strength of the changes to the pictures, in 0..1; needs a seed.
             curves: The share of the changed pictures that get one more noise curve, in 0..1.
+            noise: The share of them that get noise and another contrast, in 0..1.
             augment_after: They are changed after so many steps of the recipe.
+            warm_up: Epochs over which the changes' strength grows from nothing. Where there are
+                several outputs, so does the weight of the first one's loss.
             window: The columns that the labels depend on, from and to as shares of the width. Most
                 of the changed pictures have another picture's columns elsewhere, so that a network
                 can't know a picture, and its label with it, by what stands elsewhere.
             repeat: So often each picture comes in an epoch.
+            counts: Of sources, how many of their pictures come instead.
             seed: Shuffles anew for every epoch; None keeps the order.
             epoch: The epoch that comes first.
         """
@@ -246,6 +284,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._outputs = outputs
         self._augmentation = augmentation
         self._curves = curves
+        self._noise = noise
+        self._warm_up = warm_up
         self._window = window
         steps = manifest.recipe.steps
         self._rest = Recipe(steps[augment_after:])
@@ -255,7 +295,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 results = pool.map(lambda picture: [*start.trace(picture)], self._changeable)
                 self._changeable = [trace[-1][1] for trace in results]
-        self._repeat = repeat
+        self._drawn: list[tuple[NDArray[np.intp], int]] = []
+        sources = np.array([item.source for item in items])
+        for source in dict.fromkeys(item.source for item in items):
+            indices = np.flatnonzero(sources == source)
+            count = (counts or {}).get(source)
+            self._drawn.append((indices, repeat * len(indices) if count is None else count))
         self._seed = seed
         self._epoch = epoch
         self._labels = encode_labels(items, manifest)
@@ -265,8 +310,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         """The number of batches."""
         return -(-len(self._order) // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], Any]:
-        """The batch at `index`: the inputs, and the labels, or as many of them as outputs."""
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """The batch at `index`: the inputs, the labels or as many of them as outputs, weights."""
         start = index * self._batch_size
         chosen = self._order[start : start + self._batch_size]
         tensors = [self._tensor(i, place) for place, i in enumerate(chosen, start)]
@@ -274,7 +319,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         labels = self._labels[chosen]
         if self._manifest.decoder == "glyph":
             labels = labels.ravel()
-        return inputs, labels if self._outputs == 1 else (labels,) * self._outputs
+        if self._outputs == 1:
+            return inputs, labels
+        if not self._warm_up:
+            return inputs, (labels,) * self._outputs
+        first = np.full(len(labels), self._warmth(), np.float32)
+        others = (np.ones(labels.shape, np.float32),) * (self._outputs - 1)
+        return inputs, (labels,) * self._outputs, (first, *others)
 
     def on_epoch_end(self) -> None:
         """Shuffles for the next epoch; Keras calls it when no batch is under way."""
@@ -283,13 +334,15 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
 
     def _tensor(self, index: int, place: int) -> NDArray[np.float32]:
         item = self._items[index]
-        if not self._augmentation:
+        strength = self._augmentation * self._warmth()
+        if not strength:
             return item.tensor
         assert self._seed is not None  # noqa: S101  (the constructor says so)
         rng = np.random.default_rng([self._seed, self._epoch, place])
         try:
             picture = self._in_another(index, rng)
-            return self._rest.apply(augment(picture, rng, self._augmentation, self._curves))
+            changed = augment(picture, rng, strength, self._curves, self._noise)
+            return self._rest.apply(changed)
         except RecipeError:  # changed too much to be segmented
             return item.tensor
 
@@ -307,11 +360,20 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         mixed[:, first:last] = picture[:, first:last]
         return mixed
 
+    def _warmth(self) -> float:
+        """How much of the warm-up is over, in 0..1."""
+        return min(self._epoch / self._warm_up, 1.0) if self._warm_up else 1.0
+
     def _shuffle(self) -> NDArray[np.intp]:
         if self._seed is None:
             return np.arange(len(self._items))
         rng = np.random.default_rng([self._seed, self._epoch])
-        return np.concatenate([rng.permutation(len(self._items)) for _ in range(self._repeat)])
+        drawn = [
+            np.concatenate([rng.permutation(indices) for _ in range(-(-count // len(indices)))])
+            for indices, count in self._drawn
+        ]
+        chosen = [order[:count] for order, (_, count) in zip(drawn, self._drawn, strict=True)]
+        return rng.permutation(np.concatenate(chosen)) if len(chosen) > 1 else chosen[0]
 
 
 def encode_labels(items: Sequence[Item], manifest: Manifest) -> NDArray[np.int32]:
@@ -327,7 +389,7 @@ def encode_labels(items: Sequence[Item], manifest: Manifest) -> NDArray[np.int32
     return labels
 
 
-def _characters(items: Sequence[Item]) -> str:
+def characters_of(items: Sequence[Item]) -> str:
     """All characters of the labels, sorted; without labels there is nothing to read."""
     return "".join(sorted({c for item in items for c in item.label})) or "?"
 

@@ -12,7 +12,7 @@ from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Evaluation, Reading, evaluate
 from captcha_rt_train.data import Batches, Item, encode_labels
 from captcha_rt_train.epochs import Epochs
-from captcha_rt_train.networks import with_local_head
+from captcha_rt_train.networks import with_local_head, with_position_head
 from captcha_rt_train.presets import Settings
 
 _LAST_RATE = 0.01  # what a falling learning rate comes down to, of the first
@@ -26,6 +26,7 @@ def fit(
     folder: Path,
     *,
     window: tuple[float, float] | None = None,
+    counts: Mapping[str, int | None] | None = None,
     verbose: int = 0,
     tensorboard: Path | None = None,
     train: bool = True,
@@ -39,6 +40,7 @@ def fit(
         settings: How to train.
         folder: Where the history and the weights lie.
         window: The columns that the labels depend on, as `Batches` takes them.
+        counts: How many pictures of a mix's sources an epoch has, as `Batches` takes them.
         verbose: As Keras takes it.
         tensorboard: Where TensorBoard's logs go, if anywhere.
         train: False only takes up what was trained.
@@ -69,7 +71,14 @@ def fit(
         monitor=settings.monitor,
         measure=measure,
     )
-    trained = with_local_head(model) if settings.local_weight else model
+    trained, losses, weights = model, [loss], [1.0]
+    if settings.local_weight:
+        trained, losses, weights = with_local_head(model), [loss] * 2, [1.0, settings.local_weight]
+    elif settings.position_weight:
+        length = max(len(item.label) for item in parts["training"])
+        trained = with_position_head(model, length)
+        losses.append(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        weights.append(settings.position_weight)
     batches = Batches(
         parts["training"],
         manifest,
@@ -77,9 +86,12 @@ def fit(
         outputs=len(trained.outputs),
         augmentation=settings.augmentation,
         curves=settings.curves,
+        noise=settings.noise,
+        warm_up=settings.warm_up,
         augment_after=settings.augment_after,
         window=window,
         repeat=settings.repeat,
+        counts=counts,
         seed=settings.seed,
         epoch=epochs.done,
     )
@@ -90,8 +102,8 @@ def fit(
         )
     trained.compile(
         keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm),
-        [loss] * len(trained.outputs),
-        loss_weights=[1.0, settings.local_weight] if settings.local_weight else None,
+        losses,
+        loss_weights=weights,
         metrics=None if ctc else ["accuracy"],
     )
     trained.optimizer.build(trained.trainable_variables)  # else a checkpoint's state has no place

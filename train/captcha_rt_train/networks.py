@@ -1,11 +1,11 @@
-"""The documents' networks, layer by layer as they print them.
+"""The documents' networks, layer by layer as they print them, and the project's own.
 
 Each is the plain inference graph, from the recipe's tensor to logits: the loss is given to
 `compile` and is no layer of the model, and the documents' softmax is left to the decoder, since
 losses work on logits. Nothing here is bound to one Keras backend.
 
 A network is built from the shape of its input, the number of characters of a text (which a CTC
-network has no use for) and the number of classes.
+network has no use for) and the number of classes; `compact` also from its preset's layers.
 """
 
 from collections.abc import Callable, Sequence
@@ -197,6 +197,72 @@ def with_local_head(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, [model.output, local], name=f"{model.name}-in-training")
 
 
+def compact(
+    input_shape: Shape,
+    length: int,
+    classes: int,
+    *,
+    rows: Sequence[tuple[int, int, int, int]],
+    columns: Sequence[tuple[int, int, int]],
+) -> keras.Model:
+    """The project's own: convolutions down to one row, then along it; no recurrence, CTC.
+
+    Args:
+        input_shape: `(H, W, 1)`.
+        length: No use; CTC finds it.
+        classes: The number of classes, the blank included.
+        rows: Of each convolution over the picture the filters, the side of its square kernel, and
+            its strides down and across.
+        columns: Of each convolution along the row the filters, the kernel's width and its
+            dilation. The first one takes all rows that are left.
+
+    Returns:
+        A model from `(N, H, W, 1)` float32 in 0..1 to logits `(N, T, classes)`.
+    """
+    del length
+    image = keras.Input(input_shape, name="image")
+    x = image
+    for filters, side, down, across in rows:
+        x = _convolve(x, filters, side, strides=(down, across))
+    (filters, width, dilation), *others = columns
+    x = layers.ZeroPadding2D((0, width // 2 * dilation))(x)
+    x = _convolve(x, filters, (x.shape[1], width), padding="valid", dilation_rate=(1, dilation))
+    for filters, width, dilation in others:
+        x = _convolve(x, filters, (1, width), dilation_rate=(1, dilation))
+    x = layers.Reshape(x.shape[2:], name="features")(x)
+    return keras.Model(image, layers.Dense(classes, name="logits")(x), name="compact")
+
+
+def with_position_head(model: keras.Model, length: int) -> keras.Model:
+    """Adds logits for each character's place to train on, made of all of the layer `features`.
+
+    CTC alone starts on a plateau: only blanks are read, and with few pictures it may stay there.
+    A softmax a place, over the whole row, learns from the first step on what the characters look
+    like. Alone it is the worse reader, since it knows each character at each place anew.
+
+    Args:
+        model: A network with a layer `features`, `(N, T, units)`, and logits `(N, T, classes)`.
+        length: The number of places.
+
+    Returns:
+        A model of the same layers with two outputs: the logits, and `(N, length, classes)`.
+    """
+    classes = model.output_shape[-1]
+    x = layers.Flatten()(model.get_layer("features").output)
+    x = layers.Dense(length * classes)(layers.Dropout(0.2)(x))
+    places = layers.Reshape((length, classes), name="places")(x)
+    return keras.Model(model.inputs, [model.output, places], name=f"{model.name}-in-training")
+
+
+def _convolve(
+    x: keras.KerasTensor, filters: int, kernel: int | tuple[int, int], **options: object
+) -> keras.KerasTensor:
+    """A convolution, a batch normalisation that export folds into it, and ReLU."""
+    options = {"padding": "same", **options}
+    x = layers.Conv2D(filters, kernel, use_bias=False, **options)(x)
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
+
+
 def _two_convolutions(input_shape: Shape) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The start that documents 003 and 004 share: the input, and `(N, W // 4, H // 4, 64)`."""
     image = keras.Input(input_shape, name="image")
@@ -227,11 +293,12 @@ def _side_by_side(heads: Sequence[keras.KerasTensor], classes: int) -> keras.Ker
     return layers.Concatenate(axis=1, name="logits")(rows)
 
 
-NETWORKS: dict[str, Callable[[Shape, int, int], keras.Model]] = {
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "multihead": multihead,
     "ensemble": ensemble_digit,
     "glyph": glyph,
     "steps": steps,
     "crnn": crnn,
     "crnn-conv1d": crnn_conv1d,
+    "compact": compact,
 }

@@ -32,8 +32,9 @@ import keras
 from captcha_rt.errors import InstallationError
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest, Tensor
-from captcha_rt.metrics import Evaluation, Reading, evaluate
+from captcha_rt.metrics import Reading, figures
 from captcha_rt.progress import Watch
+from captcha_rt_train.calibration import fit_temperature
 from captcha_rt_train.data import (
     Dataset,
     Item,
@@ -46,6 +47,7 @@ from captcha_rt_train.ensemble import Network, train_digits
 from captcha_rt_train.epochs import Epochs
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.fitting import fit, read
+from captcha_rt_train.mix import read_mix, read_sources
 from captcha_rt_train.networks import NETWORKS, merge
 from captcha_rt_train.presets import Preset, Settings
 from captcha_rt_train.report import Curves, write_report
@@ -67,10 +69,11 @@ def train(
     watch: Watch = lambda items, _: items,
     report: Callable[[Dataset], None] = lambda _: None,
 ) -> Manifest | None:
-    """Trains a preset on a folder of labelled pictures.
+    """Trains a preset on labelled pictures.
 
     Args:
-        folder: The pictures, with their labels in any form that `read_labels` knows.
+        folder: The pictures, with their labels in any form that `read_labels` knows; or a TOML
+            file that names several folders and generators (`mix`).
         run: The run's folder; made here.
         preset: What to train.
         settings: With which settings.
@@ -107,20 +110,23 @@ def train(
         "preset": preset.name,
         "recipe": preset.recipe.to_json(),
         "labels": labels,
+        **({"layers": preset.layers} if preset.layers else {}),
+        **({"sources": read_sources(folder)} if folder.is_file() else {}),
         **chosen,
     }
     started = _compare_settings(run / "run.json", started, digit=digit, resume=resume)
 
-    dataset = read_dataset(
-        folder,
-        preset.recipe,
-        labels=labels,
-        characters=settings.characters,
-        blank=preset.blank,
-        watch=watch,
-    )
+    wanted: dict[str, Any] = {
+        "characters": settings.characters,
+        "blank": preset.blank,
+        "watch": watch,
+    }
+    if folder.is_file():
+        dataset = read_mix(folder, preset.recipe, seed=settings.seed, **wanted)
+    else:
+        dataset = read_dataset(folder, preset.recipe, labels=labels, **wanted)
     if dataset.items:
-        dataset, build, manifest = _plan(dataset, preset)
+        dataset, build, manifest = plan(dataset, preset)
     report(dataset)
     if not dataset.items:
         name, reason = dataset.left_out[0]
@@ -130,7 +136,7 @@ def train(
     if digit is not None and not 1 <= digit <= length:
         raise TrainingError(f"no digit {digit}; the texts have digits 1 to {length}")
     parts = split(
-        dataset.items,
+        dataset,
         validation=settings.validation,
         test=settings.test,
         seed=started["seed"],
@@ -165,10 +171,18 @@ def train(
         keras.utils.set_random_seed(settings.seed)
         model = build(length)
         epochs = fit(
-            model, manifest, parts, settings, run, verbose=verbose, tensorboard=tensorboard
+            model,
+            manifest,
+            parts,
+            settings,
+            run,
+            counts={source: share.epoch for source, share in dataset.shares.items()},
+            verbose=verbose,
+            tensorboard=tensorboard,
         )
         networks = [Network("", model, epochs)]
 
+    manifest = replace(manifest, temperature=fit_temperature(model, manifest, parts["validation"]))
     readings = {
         part: read(model, manifest, items)
         for part, items in parts.items()
@@ -185,7 +199,7 @@ def train(
             "parameters": model.count_params(),
             **_facts([network.epochs for network in networks]),
         },
-        accuracy={part: _figures(evaluate(texts)) for part, texts in readings.items()},
+        accuracy=_accuracy(parts, readings),
     )
     _write_report(run, manifest, networks, model, dataset, readings)
     with write_atomically(run / "model.keras") as path:
@@ -194,15 +208,27 @@ def train(
     return manifest
 
 
-def _plan(
+def plan(
     dataset: Dataset, preset: Preset
 ) -> tuple[Dataset, Callable[[int], keras.Model], Manifest]:
-    """The pictures that fit the network, how to build it, and what it will be."""
+    """The pictures that fit a preset's network, how to build it, and what it will be.
+
+    Args:
+        dataset: At least one picture.
+        preset: What is to be trained on them.
+
+    Returns:
+        The pictures with room for their labels; a function from the number of characters to a new
+        network; and the description of the model, still without figures.
+
+    Raises:
+        TrainingError: If the network can't be built for such pictures.
+    """
     length = text_length(dataset, preset.decoder)
     shape = dataset.tensor_shape[1:] if preset.decoder == "glyph" else dataset.tensor_shape
 
     def build(classes: int, places: int) -> keras.Model:
-        return NETWORKS[preset.network](shape, places, classes)
+        return NETWORKS[preset.network](shape, places, classes, **preset.layers)
 
     try:
         model = build(dataset.charset.classes, length)
@@ -267,22 +293,26 @@ def _facts(networks: Sequence[Epochs]) -> dict[str, Any]:
     }
 
 
-def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "pictures": evaluation.total,
-        "exact_match": evaluation.exact_match,
-        "interval": evaluation.interval,
-        "character_error_rate": evaluation.character_error_rate,
-        "character_accuracy": evaluation.character_accuracy,
-    }
+def _accuracy(parts: Parts, readings: Mapping[str, Sequence[Reading]]) -> dict[str, dict[str, Any]]:
+    """The figures of each part that was held back, and of a mix those of each of its sources."""
+    found: dict[str, dict[str, Any]] = {}
+    for part, texts in readings.items():
+        found[part] = figures(texts)
+        sources = [item.source for item in parts[part]]
+        for source in filter(None, dict.fromkeys(sources)):
+            its = [text for text, name in zip(texts, sources, strict=True) if name == source]
+            found[f"{part} {source}"] = figures(its)
+    return found
 
 
 def _table(parts: Parts) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("path", "label", "part"))
+    writer.writerow(("path", "label", "part", "source"))
     writer.writerows(
-        (item.path.resolve(), item.label, part) for part, items in parts.items() for item in items
+        (item.path.resolve() if item.path else item.name, item.label, part, item.source)
+        for part, items in parts.items()
+        for item in items
     )
     return out.getvalue()
 

@@ -1,9 +1,10 @@
-"""The documents' systems as presets: one TOML file each, beside this module."""
+"""The documents' systems and our own as presets: one TOML file each, beside this module."""
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from captcha_rt.manifest import Decoder
 from captcha_rt.recipe import Recipe
@@ -26,11 +27,15 @@ class Settings:
         falling_rate: Whether the learning rate falls along a cosine, over all epochs.
         augmentation: The strength of the changes to the training pictures, in 0..1.
         curves: The share of them that get one more noise curve when they are changed, in 0..1.
+        noise: The share of them that get noise and another contrast when they are changed, in 0..1.
         augment_after: They are changed after so many steps of the recipe: what is costly comes
             before, once a picture, or what would not work on a changed one.
         repeat: How often an epoch goes over the training pictures.
         clip_norm: The largest global norm of a step's gradients; None for any.
         local_weight: The weight of the CTC loss on the features, beside 1 for the logits.
+        position_weight: The weight of the cross-entropy of a head a place, beside 1 for the logits.
+        warm_up: Epochs over which the changes' strength grows from nothing, and with a position
+            weight that of the CTC loss, too.
         test: The share that is only looked at when all is done, in 0..1.
         seed: Seeds the split, the weights, the shuffling, the augmentation and the dropout.
         characters: The charset's characters in order; None takes those of the labels.
@@ -49,10 +54,13 @@ class Settings:
     falling_rate: bool = False
     augmentation: float = 0.0
     curves: float = 0.0
+    noise: float = 0.0
     augment_after: int = 0
     repeat: int = 1
     clip_norm: float | None = None
     local_weight: float = 0.0
+    position_weight: float = 0.0
+    warm_up: int = 0
     test: float = 0.0
     seed: int = 0
     characters: str | None = None
@@ -63,10 +71,12 @@ class Settings:
             raise TrainingError("epochs, batch size, patience and repeat are above 0")
         if not (self.learning_rate > 0 and (self.clip_norm is None or self.clip_norm > 0)):
             raise TrainingError("learning rate and clip norm are above 0")
-        if not (0 <= self.augmentation <= 1 and 0 <= self.curves <= 1):
-            raise TrainingError("augmentation and curves are in 0..1")
-        if self.local_weight < 0:
-            raise TrainingError("the local weight is at least 0")
+        if not all(0 <= share <= 1 for share in (self.augmentation, self.curves, self.noise)):
+            raise TrainingError("augmentation, curves and noise are in 0..1")
+        if min(self.local_weight, self.position_weight, self.warm_up) < 0:
+            raise TrainingError("local weight, position weight and warm-up are at least 0")
+        if self.local_weight and self.position_weight:
+            raise TrainingError("a network has a local head or one a place, not both")
         if self.monitor not in get_args(Monitor):
             raise TrainingError(f"monitor is {self.monitor!r}; it is one of {get_args(Monitor)}")
         if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
@@ -82,12 +92,13 @@ class Preset:
 
     Attributes:
         name: The file's stem.
-        document: The document that it follows, `"000"` to `"004"`.
+        document: The document that it follows, `"000"` to `"004"`; empty for our own.
         network: Its network's name in `networks.NETWORKS`.
         decoder: How its scores are read.
         blank: Whether its classes have a blank: CTC's, or for places without a character.
         recipe: Its preprocessing.
         settings: How it is trained, unless asked for otherwise.
+        layers: What its network takes beside the shape of the data.
     """
 
     name: str
@@ -97,6 +108,7 @@ class Preset:
     blank: bool
     recipe: Recipe
     settings: Settings
+    layers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def preset_names() -> list[str]:
@@ -119,10 +131,11 @@ def load_preset(name: str) -> Preset:
     values = tomllib.loads((files(__name__) / f"{name}.toml").read_text("utf-8"))
     return Preset(
         name=name,
-        document=values["document"],
+        document=values.get("document", ""),
         network=values["network"],
         decoder=values["decoder"],
         blank=values["blank"],
         recipe=Recipe.from_json(values["recipe"]),
         settings=Settings(**values["training"]),
+        layers=values.get("layers", {}),
     )

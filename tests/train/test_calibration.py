@@ -1,0 +1,49 @@
+"""The temperature that makes confidences mean what they say."""
+
+import keras
+import numpy as np
+import pytest
+
+from captcha_rt.charset import Charset
+from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.recipe import Recipe
+from captcha_rt.steps import Scale
+from captcha_rt_train.calibration import fit_temperature
+from captcha_rt_train.data import Item
+
+STEPS, CLASSES = 5, 4
+
+
+@pytest.mark.parametrize(
+    ("share_right", "sharpness", "low", "high"),
+    [
+        (0.6, 6.0, 1.5, 4.0),  # surer than right: cooled
+        (1.0, 2.5, 0.25, 0.7),  # right more often than sure: warmed
+    ],
+)
+def test_confidences_come_to_the_share_that_is_right(
+    share_right: float, sharpness: float, low: float, high: float
+) -> None:
+    """Over- and under-confident networks that read one character end near the truth."""
+    manifest = Manifest(
+        name="one",
+        charset=Charset("abc", blank=0),
+        recipe=Recipe((Scale(),)),
+        decoder="ctc",
+        scores="logits",
+        input=Tensor("scores", (None, STEPS, CLASSES)),
+        output=Tensor("scores", (None, STEPS, CLASSES)),
+    )
+    scores = np.zeros((STEPS, CLASSES), np.float32)
+    scores[:, 0] = 20  # blanks, and one step that says `b`
+    scores[2] = [0, 0, sharpness, 0]
+    count = 200
+    labels = ["b" if n < share_right * count else "a" for n in range(count)]
+    picture = np.zeros((1, 1, 1), np.uint8)
+    items = [Item(None, str(n), label, picture, scores) for n, label in enumerate(labels)]
+    rows = keras.Input((STEPS, CLASSES), name="scores")
+    temperature = fit_temperature(keras.Model(rows, rows), manifest, items)
+    assert low < temperature < high
+    _, before = manifest.decode(scores[None])[0]
+    _, after = manifest.decode(scores[None] / temperature)[0]
+    assert abs(after.confidence - share_right) < 0.05 < abs(before.confidence - share_right)
