@@ -109,7 +109,7 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
     raw = read_all(solver, paths, labels)
     right = correct(raw, read_corrections(CORRECTIONS, plan.data))
     figures = evaluate(right)
-    check_against_keras(run, report.manifest, paths, raw)
+    check_against_keras(run, trained, paths, raw)
     entry = {
         "document_figure": plan.document_figure,
         **summary(figures),

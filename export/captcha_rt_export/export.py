@@ -20,7 +20,7 @@ from captcha_rt.labels import pictures_of
 from captcha_rt.manifest import Manifest, attach
 from captcha_rt.metrics import Reading, figures
 from captcha_rt.session import Session
-from captcha_rt_export.convert import convert, operators
+from captcha_rt_export.convert import convert, operators, with_softmax
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.quantize import quantize
 
@@ -117,17 +117,22 @@ def export(
     manifest = replace(manifest, name=name or manifest.name, min_confidence=min_confidence)
     paths = pictures_of(pictures) if pictures is not None else [p.path for p in _held_back(run)]
     model = _load(run / "model.keras")
-    proto = convert(model)
-    graph = proto.SerializeToString()
+    logits = convert(model)
     tensors = _prepare(paths, manifest)
-    probability_difference, score_difference = check_parity(model, graph, manifest, tensors)
+    probability_difference, score_difference = check_parity(
+        model, logits.SerializeToString(), manifest, tensors
+    )
+    output = replace(manifest.output, name="probabilities")
+    manifest = replace(manifest, scores="probabilities", output=output)
+    proto = with_softmax(logits, manifest.temperature)
     changed = None
     if int8:
         rows = manifest.batch(_prepare(_to_calibrate(run), manifest))
-        proto = quantize(proto, rows)
-        graph, float_graph = proto.SerializeToString(), graph
-        manifest, changed = measure_int8(run, manifest, float_graph, graph)
-    data = attach(graph, manifest)
+        quantized = with_softmax(quantize(logits, rows), manifest.temperature)
+        graphs = proto.SerializeToString(), quantized.SerializeToString()
+        manifest, changed = measure_int8(run, manifest, *graphs)
+        proto = quantized
+    data = attach(proto.SerializeToString(), manifest)
     with write_atomically(out) as path:
         path.write_bytes(data)
     return Report(

@@ -42,19 +42,29 @@ def model_card(manifest: Manifest, size: int) -> str:
         "|---|---|---|---|---|",
     ]
     lines += [_accuracy(part, figures) for part, figures in manifest.accuracy.items()]
+    sources = manifest.training.get("sources", {})
+    if sources:
+        lines += ["", "## Data", "", "| source | what it is |", "|---|---|"]
+        lines += [f"| {name} | {_value(source)} |" for name, source in sources.items()]
     lines += ["", "## Training", "", "| what | value |", "|---|---|"]
     lines += [
-        f"| {name.replace('_', ' ')} | {_value(v)} |" for name, v in manifest.training.items()
+        f"| {name.replace('_', ' ')} | {_value(v)} |"
+        for name, v in manifest.training.items()
+        if name != "sources" and v not in ("", None)
     ]
+    rejected = (
+        f"What it reads with a confidence below {manifest.min_confidence} is better rejected, as "
+        "`solve` does: most pictures of other kinds, and few of its own."
+        if manifest.min_confidence
+        else "It answers with some text for any other picture too: look at the confidence."
+    )
     lines += [
         "",
         "## Limits",
         "",
-        "It reads pictures of the kind that it was trained on, and answers with some text for any "
-        "other picture too: look at the confidence.",
-        "",
+        f"It reads pictures of the kinds that it was trained on. {rejected}",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def _step(step: Mapping[str, Any]) -> str:

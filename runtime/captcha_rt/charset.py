@@ -75,7 +75,7 @@ class Charset:
         Raises:
             CharsetError: If an id is the blank or out of range.
         """
-        return "".join(self._character(i) for i in ids)
+        return "".join(map(self._character, ids))
 
     def _skip_blank(self, index: int) -> int:
         return index + (self.blank is not None and index >= self.blank)

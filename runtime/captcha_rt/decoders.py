@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from captcha_rt.errors import ScoresError
 
 Scores = Literal["logits", "probabilities"]
+_KINDS: Final = get_args(Scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,9 @@ class Decoded:
     confidence: float
 
 
-def greedy_decode(scores: NDArray[np.float32], *, blank: int, kind: Scores) -> list[Decoded]:
+def greedy_decode(
+    scores: NDArray[np.float32], *, blank: int, kind: Scores, temperature: float = 1.0
+) -> list[Decoded]:
     """CTC greedy (best path) decoding: the best class a time step, repeats merged, blanks dropped.
 
     Ids and lengths equal those of `tf.nn.ctc_greedy_decoder(merge_repeated=True)` and of
@@ -52,6 +55,7 @@ def greedy_decode(scores: NDArray[np.float32], *, blank: int, kind: Scores) -> l
         scores: `(N, T, C)` float32, T time steps of C classes; N and T may be 0.
         blank: The blank's class, in `0..C - 1`.
         kind: What the scores are: `"logits"` (softmax is applied here) or `"probabilities"`.
+        temperature: What logits are divided by first, above 0.
 
     Returns:
         One result a picture, N in all.
@@ -62,24 +66,19 @@ def greedy_decode(scores: NDArray[np.float32], *, blank: int, kind: Scores) -> l
     """
     if scores.ndim != 3 or not 0 <= blank < scores.shape[2]:
         raise ValueError(f"no CTC scores with blank {blank}: shape {scores.shape}")
-    _check(scores, kind)
+    probabilities = to_probabilities(scores, kind, temperature)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
-    shape = scores.shape[:2]
-    powers, total = _powers(scores, kind)
     best: list[list[int]] = scores.argmax(axis=2).tolist()
-    top = np.float32(1) if kind == "logits" else np.maximum.reduce(powers, axis=1)
-    certainty: list[list[float]] = np.asarray(top / total).reshape(shape).tolist()
-    peaks = [_peaks(*picture, blank) for picture in zip(best, certainty, strict=True)]
-    harmless = [c for picture in zip(best, peaks, strict=True) for c in _harmless(*picture, blank)]
-    chosen = np.array(harmless).reshape(-1, 3)
-    chosen += np.arange(1, powers.size, powers.shape[1])[:, None]
-    shares = np.add.reduce(powers.take(chosen), axis=1) / total
-    return _answers(best, certainty, peaks, np.multiply.reduce(shares.reshape(shape), axis=1))
+    return [_read(*picture, blank) for picture in zip(probabilities, best, strict=True)]
 
 
 def position_decode(
-    scores: NDArray[np.float32], *, blank: int | None, kind: Scores
+    scores: NDArray[np.float32],
+    *,
+    blank: int | None,
+    kind: Scores,
+    temperature: float = 1.0,
 ) -> list[Decoded]:
     """Reads one character at each place: of each softmax the best class.
 
@@ -94,6 +93,7 @@ def position_decode(
         scores: `(N, L, C)` float32, L places of C classes; N and L may be 0.
         blank: The blank's class, in `0..C - 1`; None if there is none.
         kind: What the scores are: `"logits"` (softmax is applied here) or `"probabilities"`.
+        temperature: What logits are divided by first, above 0.
 
     Returns:
         One result a picture, N in all.
@@ -104,20 +104,34 @@ def position_decode(
     """
     if scores.ndim != 3 or not (blank is None or 0 <= blank < scores.shape[2]):
         raise ValueError(f"no scores a place with blank {blank}: shape {scores.shape}")
-    probabilities = to_probabilities(scores, kind)
+    probabilities = to_probabilities(scores, kind, temperature)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
     best, certainty = scores.argmax(axis=2).tolist(), probabilities.max(axis=2)
-    read = [[i for i, c in enumerate(classes) if c != blank] for classes in best]
-    return _answers(best, certainty.tolist(), read, certainty.prod(axis=1))
+    whole = certainty.prod(axis=1).tolist()
+    answers = []
+    for classes, shares, share in zip(best, certainty.tolist(), whole, strict=True):
+        places = [place for place, c in enumerate(classes) if c != blank]
+        answers.append(
+            Decoded(
+                ids=tuple([classes[place] for place in places]),
+                positions=tuple(places),
+                confidences=tuple([shares[place] for place in places]),
+                confidence=min(share, 1.0) if places else 0.0,
+            )
+        )
+    return answers
 
 
-def to_probabilities(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
+def to_probabilities(
+    scores: NDArray[np.float32], kind: Scores, temperature: float = 1.0
+) -> NDArray[np.float32]:
     """Checks scores, and makes probabilities of logits.
 
     Args:
         scores: `(N, T, C)` float32.
         kind: What the scores are.
+        temperature: What logits are divided by first, above 0.
 
     Returns:
         `(N, T, C)`, in 0..1.
@@ -126,8 +140,10 @@ def to_probabilities(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.fl
         ScoresError: If a score is NaN or infinite.
         ValueError: If the kind is unknown.
     """
-    _check(scores, kind)
-    return softmax(scores) if kind == "logits" and scores.size else scores
+    scores = _check(scores, kind)
+    if kind == "probabilities" or not scores.size:
+        return scores
+    return softmax(scores * np.float32(1 / temperature))
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:
@@ -137,92 +153,60 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def _check(scores: NDArray[np.float32], kind: Scores) -> None:
-    if kind not in get_args(Scores):
-        raise ValueError(f"kind is {kind!r}; it is one of {get_args(Scores)}")
-    # The sum is the faster look; that of finite scores may overflow.
-    with np.errstate(over="ignore"):
-        total = np.add.reduce(scores, axis=None)
-    if not isfinite(total) and not np.isfinite(scores).all():
+def _check(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
+    """The scores, if they are finite; logits beyond 1e18 are moved so that nothing overflows."""
+    if kind not in _KINDS:
+        raise ValueError(f"kind is {kind!r}; it is one of {_KINDS}")
+    if isfinite(np.vdot(scores, scores)):  # the fastest look at all of them
+        return scores
+    if not np.isfinite(scores).all():
         raise ScoresError("the model answered with NaN or infinite scores")
+    if kind == "probabilities":
+        return scores
+    below = scores.astype(np.float64) - scores.max(axis=2, keepdims=True)
+    return np.asarray(np.maximum(below, -1e18), np.float32)
 
 
-def _answers(
-    best: Sequence[Sequence[int]],
-    certainty: Sequence[Sequence[float]],
-    read: Sequence[Sequence[int]],
-    whole: NDArray[np.float32],
-) -> list[Decoded]:
-    """The answers of N pictures.
+def _read(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -> Decoded:
+    """One picture's text; `greedy_decode` defines it.
+
+    Plain Python on the few columns that count: on fifty time steps a dozen calls of NumPy take
+    three times as long.
 
     Args:
-        best: The best class of each time step or place, `(N, T)`.
-        certainty: Its probability, `(N, T)`.
-        read: For each picture, the time steps or places that hold its characters.
-        whole: How sure each text is, `(N,)`, should there be one.
+        probabilities: `(T, C)`.
+        best: The best class of each time step.
+        blank: The blank's class.
     """
-    return [
-        Decoded(
-            ids=tuple([classes[place] for place in places]),
-            positions=tuple(places),
-            confidences=tuple([shares[place] for place in places]),
-            confidence=min(share, 1.0) if places else 0.0,
-        )
-        for classes, shares, places, share in zip(
-            best, certainty, read, whole.tolist(), strict=True
-        )
-    ]
-
-
-def _peaks(best: Sequence[int], certainty: Sequence[float], blank: int) -> list[int]:
-    """Of each run of equal classes but the blank's, the surest time step, the first of equals.
-
-    Plain Python: on fifty time steps a dozen calls of NumPy take three times as long.
-    """
-    peaks: list[int] = []
-    last = blank
-    for step, character in enumerate(best):
-        if character != blank:
-            if character != last:
-                peaks.append(step)
-            elif certainty[step] > certainty[peaks[-1]]:
-                peaks[-1] = step
-        last = character
-    return peaks
-
-
-def _harmless(best: Sequence[int], peaks: Sequence[int], blank: int) -> list[int]:
-    """Three classes a time step, flat, each of which leaves the text as it is; -1 is none.
-
-    At a character's surest step that character, between two of these the blank or either
-    neighbour: `greedy_decode` defines it.
-    """
-    classes: list[int] = []
-    before, start = -1, 0
-    for peak in peaks:
-        after = best[peak]
-        classes += [blank, before, -1 if after == before else after] * (peak - start)
-        classes += [after, -1, -1]
-        before, start = after, peak + 1
-    return classes + [blank, before, -1] * (len(best) - start)
-
-
-def _powers(
-    scores: NDArray[np.float32], kind: Scores
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Each time step's probabilities, times one number that is given beside.
-
-    To divide them all would take longer than what is read of them.
-
-    Returns:
-        `(N * T, 1 + C)`, with 0 for no class before the classes, the best one's power 1 for
-        logits; and `(N * T,)`, what to divide by.
-    """
-    rows = scores.reshape(-1, scores.shape[2])
-    powers = np.zeros((len(rows), 1 + rows.shape[1]), np.float32)
-    if kind == "probabilities":
-        powers[:, 1:] = rows
-        return powers, np.ones(len(rows), np.float32)
-    with np.errstate(over="ignore"):  # what lies 3e38 below the best has no probability anyway
-        np.exp(rows - np.maximum.reduce(rows, axis=1, keepdims=True), out=powers[:, 1:])
-    return powers, np.add.reduce(powers, axis=1)
+    ids: list[int] = []
+    runs: list[tuple[int, int]] = []  # of each character, from which time step to which
+    last, start = blank, 0
+    for step, character in enumerate([*best, blank]):
+        if character != last:
+            if last != blank:
+                ids.append(last)
+                runs.append((start, step))
+            last, start = character, step
+    if not ids:
+        return Decoded((), (), (), 0.0)
+    shares: list[list[float]] = probabilities.take([blank, *ids], axis=1).tolist()
+    positions: list[int] = []
+    confidences: list[float] = []
+    whole, after = 1.0, 0  # after the last character's surest time step
+    for number, (first, end) in enumerate(runs, 1):  # the number of its column, too
+        column = [share[number] for share in shares[first:end]]
+        confidence = max(column)
+        peak = first + column.index(confidence)
+        if number == 1 or ids[number - 1] == ids[number - 2]:
+            for share in shares[after:peak]:
+                whole *= share[0] + share[number]
+        else:
+            for share in shares[after:peak]:
+                whole *= share[0] + share[number - 1] + share[number]
+        whole *= confidence
+        after = peak + 1
+        positions.append(peak)
+        confidences.append(confidence)
+    for share in shares[after:]:
+        whole *= share[0] + share[-1]
+    return Decoded(tuple(ids), tuple(positions), tuple(confidences), min(whole, 1.0))

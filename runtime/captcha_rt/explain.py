@@ -121,7 +121,7 @@ def _scores(
     manifest: Manifest, scores: NDArray[np.float32], text: str, decoded: Decoded
 ) -> list[Sheet]:
     """The heat map of scores `(T, C)` with what was read from them above it, and the answer."""
-    probabilities = to_probabilities(scores[None], manifest.scores)[0]
+    probabilities = to_probabilities(scores[None], manifest.scores, manifest.temperature)[0]
     shown = np.sort(np.argsort(-probabilities.max(axis=0), kind="stable")[:_CLASSES])
     steps = len(scores)
     cell = max(2, min(48, (WIDTH - 120) // max(steps, 1)))

@@ -91,8 +91,9 @@ class Manifest:
             `glyphs` as many rows as a picture has glyphs.
         output: The graph's output: `(N, T, C)` for `"ctc"`, `(N, L, C)` for `"position"`,
             `(N, C)` for `"glyph"`.
-        temperature: What logits are divided by before they become probabilities: it makes the
-            confidences those of the answers being right, and leaves the texts as they are.
+        temperature: What logits are divided by before they become probabilities, in the decoder,
+            or in the graph if it gives probabilities: it makes the confidences those of the answers
+            being right, and leaves the texts as they are.
         min_confidence: Below this confidence an answer is better rejected, in 0..1: most pictures
             of other kinds are, and hardly any of the model's own.
         graph: The bytes described; None as long as the model isn't exported.
@@ -133,8 +134,6 @@ class Manifest:
             )
         if type(self.temperature) not in (int, float) or not 0 < self.temperature < inf:
             raise ManifestError(f"the temperature is above 0, not {self.temperature!r}")
-        if self.temperature != 1 and self.scores != "logits":
-            raise ManifestError("only logits have a temperature")
         if type(self.min_confidence) not in (int, float) or not 0 <= self.min_confidence <= 1:
             raise ManifestError(f"the smallest confidence is in 0..1: {self.min_confidence!r}")
         if self.decoder == "ctc" and self.charset.blank is None:
@@ -170,7 +169,7 @@ class Manifest:
         Returns:
             `(N, ...)` as the input says: a row a picture, or a row a glyph.
         """
-        if self.glyphs is None:
+        if self.decoder != "glyph":
             return tensors
         return tensors.reshape(-1, *tensors.shape[2:])
 
@@ -187,15 +186,17 @@ class Manifest:
             ScoresError: If a score is NaN or infinite.
         """
         blank = self.charset.blank
-        if self.temperature != 1:
-            scores = scores / np.float32(self.temperature)
         if self.decoder == "ctc":
             assert blank is not None  # noqa: S101  (checked above)
-            decoded = greedy_decode(scores, blank=blank, kind=self.scores)
+            decoded = greedy_decode(
+                scores, blank=blank, kind=self.scores, temperature=self.temperature
+            )
         else:
             if self.glyphs is not None:
                 scores = scores.reshape(-1, self.glyphs, self.charset.classes)
-            decoded = position_decode(scores, blank=blank, kind=self.scores)
+            decoded = position_decode(
+                scores, blank=blank, kind=self.scores, temperature=self.temperature
+            )
         return [(self.charset.decode(d.ids), d) for d in decoded]
 
     def to_json(self) -> str:

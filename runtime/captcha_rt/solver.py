@@ -88,6 +88,7 @@ class Solver:
             raise type(error)(f"{loaded.path}: {error}") from error
         self.providers = self.session.providers
         self.max_pixels = max_pixels
+        self._tensor_shape = self.manifest.tensor_shape
 
     def solve(self, image: ImageSource) -> Solution:
         """Reads one picture.
@@ -152,10 +153,10 @@ class Solver:
         """Decodes and preprocesses one picture."""
         picture = decode_image(image, max_pixels=self.max_pixels)
         tensor = self.manifest.recipe.apply(picture)
-        if tensor.shape != self.manifest.tensor_shape:
+        if tensor.shape != self._tensor_shape:
             raise RecipeError(
                 f"a picture of shape {picture.shape} becomes {tensor.shape}, "
-                f"the model takes {self.manifest.tensor_shape}"
+                f"the model takes {self._tensor_shape}"
             )
         return tensor
 

@@ -5,7 +5,8 @@ import onnxruntime
 import pytest
 from keras import layers
 
-from captcha_rt_export.convert import check_graph, convert, operators
+from captcha_rt.decoders import to_probabilities
+from captcha_rt_export.convert import check_graph, convert, operators, with_softmax
 from captcha_rt_export.errors import ExportError
 from captcha_rt_train.networks import crnn
 
@@ -86,3 +87,20 @@ def test_foreign_operators_are_refused(graph: onnx.ModelProto) -> None:
     foreign.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
     with pytest.raises(ExportError, match=r"foreign operators: com\.example"):
         check_graph(foreign)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.4, 3.0])
+def test_the_softmax_of_the_graph_is_the_decoders(temperature: float) -> None:
+    """Probabilities of logits over a temperature, as `to_probabilities` makes them."""
+    rows = keras.Input((5, 4), name="rows")
+    proto = convert(keras.Model(rows, layers.Dense(3, name="logits")(rows)))
+    data = np.random.default_rng(0).normal(0, 9, (7, 5, 4)).astype(np.float32)
+
+    def run(graph: onnx.ModelProto) -> np.ndarray:
+        return onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"rows": data})[0]
+
+    made = with_softmax(proto, temperature)
+    assert [value.name for value in made.graph.output] == ["probabilities"]
+    expected = to_probabilities(run(proto), "logits", temperature)
+    np.testing.assert_allclose(run(made), expected, atol=1e-6)
+    assert [value.name for value in proto.graph.output] == ["logits"]  # as it was

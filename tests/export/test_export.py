@@ -42,8 +42,10 @@ def manifest(trained_run: Path) -> Manifest:
 
 
 def test_the_file_describes_itself(exported: Path, manifest: Manifest) -> None:
-    """All that the run knew stands in the file."""
-    assert replace(load_model(exported).manifest, graph=None) == manifest
+    """All that the run knew stands in the file, which gives probabilities of its logits."""
+    output = replace(manifest.output, name="probabilities")
+    expected = replace(manifest, scores="probabilities", output=output)
+    assert replace(load_model(exported).manifest, graph=None) == expected
 
 
 def test_texts_through_the_runtime_are_kerass(

@@ -78,6 +78,10 @@ def test_a_temperature_changes_the_confidence_alone(manifest: Manifest) -> None:
     plain = manifest.decode(scores)
     cooled = replace(manifest, temperature=2.0).decode(scores)
     assert cooled == manifest.decode(scores / 2)
+    shares = np.exp(scores / 2) / np.exp(scores / 2).sum(axis=2, keepdims=True)
+    in_graph = replace(manifest, temperature=2.0, scores="probabilities").decode(shares)
+    for (_, a), (_, b) in zip(cooled, in_graph, strict=True):
+        assert a.confidence == pytest.approx(b.confidence, rel=1e-4)
     assert [text for text, _ in cooled] == [text for text, _ in plain]
     pairs = [(a.confidence, b.confidence) for (_, a), (_, b) in zip(plain, cooled, strict=True)]
     assert all(warm > cool for warm, cool in pairs)
@@ -155,7 +159,6 @@ def test_what_is_no_model_is_named(data: bytes, message: str) -> None:
         ({"decoder": "glyph"}, "go together"),
         ({"temperature": 0}, "the temperature is above 0, not 0"),
         ({"temperature": "1"}, "the temperature is above 0, not '1'"),
-        ({"temperature": 2, "scores": "probabilities"}, "only logits have a temperature"),
         ({"min_confidence": 1.5}, r"the smallest confidence is in 0\.\.1: 1.5"),
         ({"min_confidence": None}, r"the smallest confidence is in 0\.\.1: None"),
         ({"recipe": [{"step": "glyphs"}, {"step": "scale"}]}, "go together"),

@@ -146,9 +146,29 @@ def _text(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64
         turn[1, 2] += height * rng.uniform(0.4, 0.6) - side / 2
         ink = np.asarray(cv2.warpAffine(stamp, turn, (width, height)), np.float64) / 255
         page += (rng.uniform(0, 150) - page) * ink
+    if rng.random() < 0.4:
+        page = _warp(page, rng)
     if rng.random() < 0.6:
         _scribble(page, rng)
     return page
+
+
+def _warp(page: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Bends a page along waves, across and down."""
+    height, width = page.shape
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    across, down = rng.uniform(10, 60, 2)
+    phase = rng.uniform(0, 2 * np.pi, 2)
+    moved_x = columns + rng.uniform(0, 5) * np.sin(2 * np.pi * rows / down + phase[0])
+    moved_y = rows + rng.uniform(0, 5) * np.sin(2 * np.pi * columns / across + phase[1])
+    bent = cv2.remap(
+        page,
+        moved_x.astype(np.float32),
+        moved_y.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(bent)
 
 
 def _scribble(page: NDArray[np.float64], rng: np.random.Generator) -> None:
