@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from captcha_rt import Solver, load_model
 from captcha_rt.card import model_card
+from captcha_rt.labels import read_labels
 from captcha_rt.metrics import Reading, evaluate
 from captcha_rt.model import EMBEDDED
 
+KINDS = ("captcha_v2", "thsrc", "court", "metu")
 SAMPLES = sorted((Path(__file__).parent.parent / "samples").glob("*.png"))
 
 
@@ -27,15 +30,25 @@ def test_it_is_the_default_of_the_command(command) -> None:
     assert (result.stdout, result.stderr, result.returncode) == (f"{SAMPLES[0].stem}\n", "", 0)
 
 
-def test_its_manifest_holds_its_own_held_out_figure() -> None:
-    """Measured on pictures that it wasn't trained on, with an interval."""
+def test_its_manifest_holds_its_own_held_out_figures() -> None:
+    """Measured on pictures that it wasn't trained on, for each kind, with an interval."""
     manifest = load_model().manifest
-    figures = manifest.accuracy["validation"]
-    assert figures["pictures"] == manifest.training["pictures"]["validation"]
-    assert figures["exact_match"] >= 0.98
-    assert figures["interval"][0] < figures["exact_match"] <= figures["interval"][1]
-    assert manifest.charset.characters == "2345678bcdefgmnpwxy"
+    for kind in KINDS:
+        figures = manifest.accuracy[f"test {kind}"]
+        assert figures["pictures"] >= 500
+        assert figures["exact_match"] >= 0.99
+        assert figures["interval"][0] < figures["exact_match"] <= figures["interval"][1]
+    assert manifest.charset.characters == "0123456789ACFHKMNPQRTYZbcdefgmnpwxy"
     assert manifest.licence == "Apache-2.0"
+    assert EMBEDDED.stat().st_size <= 1_000_000
+
+
+def test_what_shows_no_text_is_rejected() -> None:
+    """An empty page and noise are left unread, with a confidence below the default's."""
+    solver = Solver()
+    noise = np.random.default_rng(0).integers(0, 256, (50, 150, 3), np.uint8)
+    for picture in (np.full((50, 150, 1), 255, np.uint8), np.zeros((40, 120, 3), np.uint8), noise):
+        assert solver.solve(picture).confidence < solver.manifest.min_confidence
 
 
 def test_its_card_is_the_generated_one() -> None:
@@ -44,12 +57,13 @@ def test_its_card_is_the_generated_one() -> None:
     assert card == model_card(load_model().manifest, EMBEDDED.stat().st_size)
 
 
-def test_it_reads_the_real_pictures(captcha_data: Path) -> None:
-    """All of captcha_v2, most of which it was trained on: a floor, not a figure."""
-    paths = sorted((captcha_data / "captcha_v2").glob("*.png"))
-    answers = Solver().solve_batch(paths)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_reads_the_real_pictures(captcha_data: Path, kind: str) -> None:
+    """A floor, not a figure: it was trained on some of them, and some labels are wrong."""
+    items = read_labels(captcha_data / kind).items[-300:]
+    answers = Solver().solve_batch([path for path, _ in items])
     readings = [
-        Reading(path.name, path.stem, answer.text, answer.confidence)
-        for path, answer in zip(paths, answers, strict=True)
+        Reading(path.name, label, answer.text, answer.confidence)
+        for (path, label), answer in zip(items, answers, strict=True)
     ]
-    assert evaluate(readings).exact_match == pytest.approx(1, abs=0.02)
+    assert evaluate(readings).exact_match >= 0.97

@@ -1,0 +1,43 @@
+"""The committed results of the embedded model, and the README's table of them."""
+
+import csv
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from captcha_rt.model import EMBEDDED, load_model
+
+pytest.importorskip("captcha_rt_train", reason="the model is made by captcha-rt-train")
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "default.py"))
+RESULT = json.loads((ROOT / "benchmarks" / "results" / "default.json").read_text("utf-8"))
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    """Its table is the one that `python benchmarks/default.py --table` prints."""
+    assert SCRIPT["table"](RESULT) in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_file_in_the_wheel_is_the_one_that_was_measured() -> None:
+    """Size, figures, temperature and smallest confidence are those of the results."""
+    manifest = load_model().manifest
+    assert EMBEDDED.stat().st_size == RESULT["model"]["bytes"] <= 1_000_000
+    assert manifest.temperature == RESULT["confidence"]["temperature"]
+    assert manifest.min_confidence == RESULT["confidence"]["min_confidence"]
+    assert manifest.training["seed"] == RESULT["model"]["training"]["seed"]
+    for kind, entry in RESULT["accuracy"].items():
+        assert manifest.accuracy[f"test {kind}"]["pictures"] == entry["pictures"]
+
+
+def test_corrections_are_those_of_the_list() -> None:
+    """Each figure by other than the raw labels rests on rows of `corrections.csv`."""
+    with (ROOT / "benchmarks" / "corrections.csv").open(newline="") as file:
+        listed = {(r["data"], r["picture"], r["label"], r["shown"]) for r in csv.DictReader(file)}
+    for kind, entry in RESULT["accuracy"].items():
+        for row in entry["corrections"]:
+            assert (kind, row["picture"], row["label"], row["shown"]) in listed
+        assert entry["exact_match"] == 1 - entry["errors"] / entry["pictures"]
+        assert entry["errors"] == len(entry["misread"])
