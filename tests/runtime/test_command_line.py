@@ -161,7 +161,7 @@ def test_closed_streams_end_in_no_traceback(folder: Path, arguments: str, stream
     result = subprocess.run(
         ["/bin/sh", "-c", line], check=False, capture_output=True, text=True, cwd=folder
     )
-    assert result.returncode in (0, 1)
+    assert result.returncode in (0, 1, 4)  # what the embedded model does not know is rejected
     assert "Traceback" not in result.stderr
     assert "Exception" not in result.stderr
 
