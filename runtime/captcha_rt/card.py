@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from captcha_rt.manifest import Manifest
+from captcha_rt.recipe import Recipe
 
 
 def model_card(manifest: Manifest, size: int) -> str:
@@ -17,14 +18,13 @@ def model_card(manifest: Manifest, size: int) -> str:
         Markdown.
     """
     width = manifest.training.get("parameters")
-    steps = " → ".join(_step(step) for step in manifest.recipe.to_json())
     lines = [
         f"# {manifest.name}",
         "",
         "Written by `captcha-rt info --card` from the description inside the model file.",
         "",
         f"- Reads: `{manifest.charset.characters}`",
-        f"- Recipe: {steps}",
+        f"- Recipe: {in_words(manifest.recipe)}",
         f"- Decoder: {manifest.decoder} on {manifest.scores}, blank {manifest.charset.blank}",
         f"- Confidence: temperature {manifest.temperature}; `solve` rejects what is below "
         f"{manifest.min_confidence}",
@@ -67,9 +67,14 @@ def model_card(manifest: Manifest, size: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def _step(step: Mapping[str, Any]) -> str:
-    settings = ", ".join(f"{k} {v}" for k, v in step.items() if k != "step" and v is not False)
-    return f"{step['step']} ({settings})" if settings else str(step["step"])
+def in_words(recipe: Recipe) -> str:
+    """A recipe's steps on one line, each with its settings but for those that are off."""
+
+    def step_in_words(step: Mapping[str, Any]) -> str:
+        settings = ", ".join(f"{k} {v}" for k, v in step.items() if k != "step" and v is not False)
+        return f"{step['step']} ({settings})" if settings else str(step["step"])
+
+    return " → ".join(map(step_in_words, recipe.to_json()))
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

@@ -23,7 +23,7 @@ DATA = {
     "crnn-conv1d": "captcha_v2",
 }
 PARAMETERS = {
-    "compact": 190_820,
+    "compact": 146_460,
     "multihead": 4_835_208,
     "ensemble": 6 * 619_370,
     "glyph": 143_114,

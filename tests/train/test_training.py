@@ -141,7 +141,7 @@ def test_a_run_is_not_mixed_with_another(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--preset", "nothing"), "no preset 'nothing'; there are: crnn"),
+        (("--preset", "nothing"), "no preset 'nothing'; there are: compact, crnn"),
         (("--validation", "1.5"), "leave nothing to train on"),
         (("--validation", "nan"), "leave nothing to train on"),
         (("--seed", "5000000000"), "4294967295"),

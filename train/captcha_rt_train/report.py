@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from captcha_rt.card import in_words
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Evaluation, Reading, align, evaluate
@@ -195,13 +196,9 @@ def _frequencies(labels: Sequence[str]) -> str:
 
 def _settings(manifest: Manifest) -> list[tuple[str, str]]:
     """What the model is and how it was trained, but for the versions."""
-    steps = (
-        f"{step.pop('step')} ({_words(step)})" if len(step) > 1 else step["step"]
-        for step in manifest.recipe.to_json()
-    )
     facts = {
         "charset": manifest.charset.characters,
-        "recipe": " → ".join(steps),
+        "recipe": in_words(manifest.recipe),
         "decoder": manifest.decoder,
         "licence": manifest.licence,
         **{name: value for name, value in manifest.training.items() if name != "versions"},
