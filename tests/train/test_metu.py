@@ -1,4 +1,3 @@
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -6,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from captcha_rt.errors import CharsetError
-from captcha_rt_train.metu import CHARSET, HEIGHT, LENGTH, WIDTH, draw, random_text
+from captcha_rt_train.digits import CHARSET, LENGTH
+from captcha_rt_train.metu import HEIGHT, WIDTH, draw
 
 Pictures = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -84,33 +83,6 @@ def test_a_1_moves_towards_a_1() -> None:
     moved, still = profiles
     off = [np.abs(moved[56:112] - still[56 + by : 112 + by]).mean() for by in range(5)]
     assert np.argmin(off) == 2
-
-
-def test_random_text_is_uniform() -> None:
-    """Texts are six digits, each as frequent as any other."""
-    generator = rng(1)
-    texts = [random_text(generator) for _ in range(4000)]
-    counts = Counter("".join(texts))
-    assert {len(text) for text in texts} == {LENGTH}
-    assert set(counts) == set(CHARSET)
-    # 24,000 draws: 2,400 of each; 160 is more than three deviations.
-    assert all(abs(count - 2400) < 160 for count in counts.values())
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "0 characters"),
-        ("12345", "5 characters; a picture has 6"),
-        ("1234567", "7 characters"),
-        ("12a4b5", "'ab'"),
-        ("12345²", "'²'"),  # a digit for str.isdigit
-    ],
-)
-def test_refuses_what_cannot_be_drawn(text: str, message: str) -> None:
-    """A text of another length or with foreign characters is refused with what is wrong."""
-    with pytest.raises(CharsetError, match=message):
-        draw(text, rng())
 
 
 def test_styles_are_as_frequent_as_real_ones(pictures: Pictures) -> None:

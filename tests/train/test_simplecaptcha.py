@@ -1,5 +1,4 @@
 import csv
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -7,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from captcha_rt.errors import CharsetError
-from captcha_rt_train.simplecaptcha import CHARSET, HEIGHT, LENGTH, WIDTH, draw, random_text
+from captcha_rt_train.digits import CHARSET, LENGTH
+from captcha_rt_train.simplecaptcha import HEIGHT, WIDTH, draw
 
 BLACK, GREY = 255, 191  # of alpha
 
@@ -80,33 +79,6 @@ def test_every_digit_shows_in_every_place(char: str, place: int) -> None:
 def test_every_digit_has_several_faces(char: str) -> None:
     """A word of one digit ends in several places, as its faces have their own widths."""
     assert len({word_end(draw(char * LENGTH, rng(seed))) for seed in range(12)}) > 1
-
-
-def test_random_text_is_uniform() -> None:
-    """Texts are six digits, each as frequent as any other."""
-    generator = rng(1)
-    texts = [random_text(generator) for _ in range(4000)]
-    counts = Counter("".join(texts))
-    assert {len(text) for text in texts} == {LENGTH}
-    assert set(counts) == set(CHARSET)
-    # 24,000 draws: 2,400 of each; 160 is more than three deviations.
-    assert all(abs(count - 2400) < 160 for count in counts.values())
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "0 characters"),
-        ("12345", "5 characters; a picture has 6"),
-        ("1234567", "7 characters"),
-        ("12a4b5", "'ab'"),
-        ("12345²", "'²'"),  # a digit for str.isdigit
-    ],
-)
-def test_refuses_what_cannot_be_drawn(text: str, message: str) -> None:
-    """A text of another length or with foreign characters is refused with what is wrong."""
-    with pytest.raises(CharsetError, match=message):
-        draw(text, rng())
 
 
 # The tolerances lie between what the faces and chance make (4, 10, 3 grey levels; 0.008) and what

@@ -15,10 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt.errors import CharsetError
+from captcha_rt_train.digits import check_text
 
-CHARSET = "0123456789"
-LENGTH = 6
 WIDTH, HEIGHT = 150, 50
 _DOWN, _DOWN_SHARES = (0, 3, 5, 9, 10, 12), np.array([2, 2, 1, 2, 2, 2]) / 11  # rows; their shares
 _PERIODS = (4, 5, 6)  # pixels between a grid's lines
@@ -105,28 +103,20 @@ _STROKES: tuple[tuple[tuple[tuple[int, int], ...], ...], ...] = (
 # fmt: on
 
 
-def random_text(rng: np.random.Generator) -> str:
-    """Draws a text as the source does: every digit as likely as any other."""
-    return "".join(CHARSET[i] for i in rng.integers(len(CHARSET), size=LENGTH))
-
-
 def draw(text: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draws one picture; the same for the same state of `rng` and the same library versions.
 
     Args:
-        text: `LENGTH` digits.
+        text: Six digits.
         rng: Chooses size and height of the text, and the noise.
 
     Returns:
         The picture, `(50, 150, 1)` uint8, grey, out of a JPEG file.
 
     Raises:
-        CharsetError: If the text has another length, or characters outside of `CHARSET`.
+        CharsetError: If the text is none of six digits.
     """
-    if len(text) != LENGTH:
-        raise CharsetError(f"{text!r} has {len(text)} characters; a picture has {LENGTH}")
-    if foreign := sorted(set(text) - set(CHARSET)):
-        raise CharsetError(f"{text!r} has characters outside of {CHARSET!r}: {''.join(foreign)!r}")
+    check_text(text)
     ink = _word(text, int(rng.integers(len(_SIZES))), int(rng.choice(_DOWN, p=_DOWN_SHARES)))
     if rng.random() < 0.5:
         page = np.where(ink > 0, _mix(ink, _GRID_TEXT), _grid(int(rng.choice(_PERIODS))))

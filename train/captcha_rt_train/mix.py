@@ -31,7 +31,7 @@ from captcha_rt.charset import Charset
 from captcha_rt.labels import AUTO
 from captcha_rt.progress import Watch
 from captcha_rt.recipe import Recipe
-from captcha_rt_train import foreign, kaptcha, metu, simplecaptcha
+from captcha_rt_train import digits, foreign, kaptcha, metu, simplecaptcha
 from captcha_rt_train.corrections import read_corrections
 from captcha_rt_train.data import Dataset, Item, Share, characters_of, read_dataset
 from captcha_rt_train.errors import TrainingError
@@ -40,8 +40,8 @@ Generator = Callable[[np.random.Generator], tuple[str, NDArray[np.uint8]]]
 
 GENERATORS: Final[dict[str, Generator]] = {
     "kaptcha": lambda rng: _labelled(kaptcha.draw, kaptcha.random_text(rng), rng),
-    "simplecaptcha": lambda rng: _labelled(simplecaptcha.draw, simplecaptcha.random_text(rng), rng),
-    "metu": lambda rng: _labelled(metu.draw, metu.random_text(rng), rng),
+    "simplecaptcha": lambda rng: _labelled(simplecaptcha.draw, digits.random_text(rng), rng),
+    "metu": lambda rng: _labelled(metu.draw, digits.random_text(rng), rng),
     "foreign": lambda rng: ("", foreign.draw(rng)),
 }
 _FOLDER_KEYS: Final = {"folder", "labels", "corrections", "test", "validation", "epoch"}

@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from captcha_rt.errors import CharsetError
+from captcha_rt_train.digits import LENGTH, check_text
 from captcha_rt_train.java2d import FINE, average, draw_curve
 
-CHARSET = "0123456789"
-LENGTH = 6
 WIDTH, HEIGHT = 120, 40
 _START, _TOP, _BASELINE = 6, 4, 30  # pixels; every digit's ink fills the rows between
 _CELL = 20  # columns of one digit; Lucida Sans' 4, the widest, ends in the 19th
@@ -82,28 +80,20 @@ _FACES = (
 )
 
 
-def random_text(rng: np.random.Generator) -> str:
-    """Draws a text as the source does: every digit as likely as any other."""
-    return "".join(CHARSET[i] for i in rng.integers(len(CHARSET), size=LENGTH))
-
-
 def draw(text: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draws one picture; the same for the same state of `rng` and the same library versions.
 
     Args:
-        text: `LENGTH` digits.
+        text: Six digits.
         rng: Chooses each digit's face and grey, and the curve.
 
     Returns:
         The picture, `(40, 120, 4)` uint8: black, and all that shows in the last channel, alpha.
 
     Raises:
-        CharsetError: If the text has another length, or characters outside of `CHARSET`.
+        CharsetError: If the text is none of six digits.
     """
-    if len(text) != LENGTH:
-        raise CharsetError(f"{text!r} has {len(text)} characters; a picture has {LENGTH}")
-    if foreign := sorted(set(text) - set(CHARSET)):
-        raise CharsetError(f"{text!r} has characters outside of {CHARSET!r}: {''.join(foreign)!r}")
+    check_text(text)
     page = _word(text, rng)
     page += _noise(rng) * (_BLACK - page)
     page[[0, -1]] = page[:, [0, -1]] = _BLACK
