@@ -30,7 +30,6 @@ from rich.console import Console
 from captcha_rt import Solver, decode_image
 from captcha_rt.card import model_card
 from captcha_rt.files import write_atomically
-from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Reading, calibration_error, evaluate
 from captcha_rt.model import EMBEDDED, load_model
 from captcha_rt_train.corrections import read_corrections
@@ -40,10 +39,12 @@ from harness import (
     RESULTS,
     RUNS,
     correct,
+    corrections,
     held_back,
     machine,
     read_all,
     summary,
+    trained_manifest,
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -73,13 +74,7 @@ def train_and_export(run: Path, data: Path) -> dict[str, Any]:
     settings = replace(preset.settings, licence="Apache-2.0")
     if not (run / "manifest.json").exists():
         train(CONFIG, run, preset, settings, resume=run.exists(), verbose=2)
-    trained = Manifest.from_json((run / "manifest.json").read_bytes())
-    if trained.recipe != preset.recipe or any(
-        trained.training.get(key) != value
-        for key, value in asdict(settings).items()
-        if key != "licence"
-    ):
-        raise SystemExit(f"{run} was trained with other settings than now; remove it")
+    trained = trained_manifest(run, preset, settings)
     in_float = export(run, run / "float.onnx", name=NAME)
     export(run, run / "int8.onnx", name=NAME, int8=True)
     threshold = choose_threshold(Solver(run / "int8.onnx", device="cpu"), run, data)
@@ -133,11 +128,7 @@ def measure_accuracy(
             **summary(figures),
             "misread": [asdict(reading) for reading in figures.misread],
             "raw": summary(evaluate(raw[kind])),
-            "corrections": [
-                {"picture": old.path, "label": old.truth, "shown": new.truth}
-                for old, new in zip(raw[kind], its, strict=True)
-                if old.truth != new.truth
-            ],
+            "corrections": corrections(raw[kind], its),
         }
     return result
 

@@ -38,10 +38,12 @@ from harness import (
     RESULTS,
     RUNS,
     correct,
+    corrections,
     held_back,
     processor,
     read_all,
     summary,
+    trained_manifest,
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -95,12 +97,8 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
         say(f"[bold]{name}[/bold]: training on {plan.data}")
         labelled = relabel(folder, run.parent / "data" / plan.data) if plan.corrected else folder
         train(labelled, run, preset, settings, resume=run.exists(), verbose=2)
-    trained = Manifest.from_json((run / "manifest.json").read_bytes())
+    trained = trained_manifest(run, preset, settings)
     training = trained.training
-    if trained.recipe != preset.recipe or any(
-        training.get(key) != value for key, value in asdict(settings).items() if key != "licence"
-    ):
-        raise SystemExit(f"{run} was trained with other settings than now; remove it")
     model = run / "model.onnx"
     report = export(run, model, name=name)
     solver = Solver(model, device="cpu")
@@ -115,11 +113,7 @@ def run_preset(name: str, plan: Plan, data: Path, run: Path) -> dict[str, Any]:
         **summary(figures),
         "misread": [asdict(reading) for reading in figures.misread],
         "raw": summary(evaluate(raw)),
-        "corrections": [
-            {"picture": old.path, "label": old.truth, "shown": new.truth}
-            for old, new in zip(raw, right, strict=True)
-            if old.truth != new.truth
-        ],
+        "corrections": corrections(raw, right),
         "data": plan.data,
         "trained_on_corrected_labels": plan.corrected,
         "split": training["pictures"],

@@ -4,15 +4,19 @@ import csv
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captcha_rt import CaptchaRTError, Solver
 from captcha_rt.labels import read_labels
+from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Evaluation, Reading
 from captcha_rt.progress import track
+
+if TYPE_CHECKING:
+    from captcha_rt_train.presets import Preset, Settings
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -42,6 +46,27 @@ def read_all(solver: Solver, paths: Sequence[Path], labels: Sequence[str]) -> li
 def correct(readings: Sequence[Reading], shown: dict[str, str]) -> list[Reading]:
     """The readings with what the pictures show, where their label is wrong."""
     return [replace(r, truth=shown.get(r.path, r.truth)) for r in readings]
+
+
+def corrections(raw: Sequence[Reading], corrected: Sequence[Reading]) -> list[dict[str, str]]:
+    """Where `correct` changed a label: the picture, its label and what it shows."""
+    return [
+        {"picture": old.path, "label": old.truth, "shown": new.truth}
+        for old, new in zip(raw, corrected, strict=True)
+        if old.truth != new.truth
+    ]
+
+
+def trained_manifest(run: Path, preset: "Preset", settings: "Settings") -> Manifest:
+    """What a finished run made; one of another recipe or other settings ends the command."""
+    manifest = Manifest.from_json((run / "manifest.json").read_bytes())
+    if manifest.recipe != preset.recipe or any(
+        manifest.training.get(key) != value
+        for key, value in asdict(settings).items()
+        if key != "licence"
+    ):
+        raise SystemExit(f"{run} was trained with other settings than now; remove it")
+    return manifest
 
 
 def summary(figures: Evaluation) -> dict[str, Any]:

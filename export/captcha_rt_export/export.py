@@ -176,12 +176,7 @@ def check_parity(
     expected_texts = [text for text, _ in manifest.decode(expected)]
     largest_probability = largest_score = 0.0
     for batch in BATCHES:
-        scores = np.concatenate(
-            [
-                session.run(manifest.batch(tensors[i : i + batch]))
-                for i in range(0, len(tensors), batch)
-            ]
-        )
+        scores = _run(session, manifest, tensors, batch)
         if scores.shape != expected.shape:
             raise ExportError(f"ONNX answers {scores.shape}, Keras {expected.shape}")
         score = float(np.abs(scores - expected).max())
@@ -280,13 +275,7 @@ def measure_int8(
     pictures = _held_back(run)
     tensors = _prepare([picture.path for picture in pictures], manifest)
     sessions = [Session(data, manifest, device="cpu") for data in (float_graph, graph)]
-    answers = []
-    for session in sessions:
-        scores = [
-            session.run(manifest.batch(tensors[i : i + BATCHES[-1]]))
-            for i in range(0, len(tensors), BATCHES[-1])
-        ]
-        answers.append(manifest.decode(np.concatenate(scores)))
+    answers = [manifest.decode(_run(s, manifest, tensors, BATCHES[-1])) for s in sessions]
     readings: dict[str, list[Reading]] = {}
     for picture, (text, decoded) in zip(pictures, answers[1], strict=True):
         reading = Reading(picture.path.name, picture.label, text, decoded.confidence)
@@ -314,6 +303,14 @@ def measure_int8(
     accuracy = {part: figures(readings[part]) for part in manifest.accuracy if part in readings}
     changed = Int8(len(pictures), float_right, right, float_time, time_)
     return replace(manifest, accuracy=accuracy), changed
+
+
+def _run(
+    session: Session, manifest: Manifest, tensors: NDArray[np.float32], batch: int
+) -> NDArray[np.float32]:
+    """The scores of all pictures, so many of them at once."""
+    starts = range(0, len(tensors), batch)
+    return np.concatenate([session.run(manifest.batch(tensors[i : i + batch])) for i in starts])
 
 
 def _prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:

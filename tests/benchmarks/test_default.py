@@ -1,8 +1,7 @@
-"""The committed results of the embedded model, and the README's table of them."""
+"""The committed results of the embedded model."""
 
 import csv
 import json
-import runpy
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,7 @@ from captcha_rt.model import EMBEDDED, load_model
 pytest.importorskip("captcha_rt_train", reason="the model is made by captcha-rt-train")
 
 ROOT = Path(__file__).parent.parent.parent
-SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "default.py"))
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "default.json").read_text("utf-8"))
-
-
-def test_the_readme_shows_what_was_measured() -> None:
-    """Its table is the one that `python benchmarks/default.py --table` prints."""
-    assert SCRIPT["table"](RESULT) in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_file_in_the_wheel_is_the_one_that_was_measured() -> None:
