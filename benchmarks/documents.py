@@ -28,6 +28,7 @@ from typing import Any
 from rich.console import Console
 
 from captcha_rt import Solver
+from captcha_rt.bench import processor
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import read_labels
 from captcha_rt.manifest import Manifest
@@ -40,7 +41,6 @@ from harness import (
     correct,
     corrections,
     held_back,
-    processor,
     read_all,
     summary,
     trained_manifest,

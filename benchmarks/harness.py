@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captcha_rt import CaptchaRTError, Solver
+from captcha_rt.bench import processor
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import read_labels
 from captcha_rt.manifest import Manifest
@@ -29,7 +30,13 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 RUNS = HERE / "runs"
+MEASURED = (
+    *("runtime", "train", "export", "benchmarks/*.py", "benchmarks/*.toml", "benchmarks/*.csv"),
+    *(":!benchmarks/report.py", ":!benchmarks/suite.py", ":!*.md"),
+)
+"""What a result depends on, as Git's pathspecs."""
 CORRECTIONS = HERE / "corrections.csv"
+SAMPLES = sorted((HERE.parent / "tests" / "samples").glob("*.png"))
 
 
 def held_back(run: Path, folder: Path, part: str = "test") -> list[tuple[Path, str]]:
@@ -123,16 +130,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    """The processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
 class Part:
     """A part of the suite: its rows, each measured once, and the result file that they make.
 
@@ -223,20 +220,16 @@ def rounded(value: float) -> float:
 
 @cache
 def commit() -> str:
-    """The commit that is measured, with `+` if files of the code differ from it."""
+    """The commit that is measured, with `+` if what is measured differs from it."""
     head = _git("rev-parse", "--short=12", "HEAD").strip()
-    return head + ("+" if _changes() else "")
+    return head + ("+" if _git("status", "--porcelain", "--", *MEASURED) else "")
 
 
 @cache
 def state() -> str:
-    """What tells one state of the code from another."""
-    return hashlib.sha256((_git("rev-parse", "HEAD") + _changes()).encode()).hexdigest()
-
-
-def _changes() -> str:
-    """What differs from the commit, but for results and words."""
-    return _git("diff", "HEAD", "--", ".", ":!benchmarks/results", ":!*.md")
+    """What tells one state of what is measured from another."""
+    files = _git("ls-files", "-s", "--", *MEASURED) + _git("diff", "--", *MEASURED)
+    return hashlib.sha256(files.encode()).hexdigest()
 
 
 def _git(*arguments: str) -> str:

@@ -6,22 +6,16 @@ time is what a caller waits; CPU time is what the pictures cost a server. Writes
 `benchmarks/results/session_options.json`.
 """
 
-import json
-import os
-import platform
 import statistics
 import time
-from importlib.metadata import version
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from captcha_rt import decode_image, load_model
+from harness import SAMPLES, Part
 
-RESULT = Path(__file__).parent / "results" / "session_options.json"
-SAMPLES = sorted((Path(__file__).parent.parent / "tests" / "samples").glob("*.png"))
 ROUNDS, RUNS, WARM_UP = 30, 20, 5
 PAUSE = 0.05  # seconds, for the threads of the setting before to stop spinning
 
@@ -67,18 +61,16 @@ def main() -> None:
                     "cpu_ms": round(statistics.median(cpus), 4),
                 }
             )
-    result = {
-        "model": load_model().manifest.name,
-        "provider": "CPUExecutionProvider",
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "versions": {name: version(name) for name in ("captcha-rt", "onnxruntime", "numpy")},
-        "rounds": ROUNDS,
-        "runs_a_round": RUNS,
-        "warm_up": WARM_UP,
-        "median_a_picture": rows,
-    }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    Part("session_options").finish(
+        {
+            "model": load_model().manifest.name,
+            "provider": "CPUExecutionProvider",
+            "rounds": ROUNDS,
+            "runs_a_round": RUNS,
+            "warm_up": WARM_UP,
+            "median_a_picture": rows,
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 EXPECTED = {
     "captcha_rt/__init__.py",
     "captcha_rt/__main__.py",
+    "captcha_rt/bench.py",
     "captcha_rt/card.py",
     "captcha_rt/charset.py",
     "captcha_rt/cli.py",

@@ -250,6 +250,44 @@ def evaluate(
 
 
 @app.command()
+def bench(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH...]", help="Files, folders, globs; - is stdin. None: a drawn picture."
+        ),
+    ] = None,
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure how fast a model is here: each stage, throughput, cold start, memory.
+
+    Of more than 200 pictures some are taken, evenly spread.
+    """
+    from captcha_rt.bench import describe, draw_picture, measure, read_pictures
+    from captcha_rt.solver import Solver
+
+    solver = Solver(model, device=device, threads=threads)
+    sources = [source for path in paths or () for source in _expand(path)]
+    pictures, problems = read_pictures(solver, sources, quiet=quiet)
+    for name, error in problems:
+        _complain_of(name, error)
+    if not paths:
+        pictures = [draw_picture(solver.manifest)]
+    if not pictures:
+        raise typer.Exit(SOME_FAILED)
+    options = ["--device", device, "--threads", str(threads)]
+    if model is not None:
+        options += ["--model", str(model)]
+    report = measure(solver, pictures, options, threads=threads, drawn=not paths, quiet=quiet)
+    typer.echo(json.dumps(asdict(report), indent=2) if as_json else describe(report))
+    raise typer.Exit(SOME_FAILED if problems else OK)
+
+
+@app.command()
 def explain(
     image: Annotated[str, typer.Argument(help="A picture; - is stdin.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The PNG to write.")],
@@ -349,7 +387,7 @@ def _activations(run: Path, layer: str) -> "Callable[[NDArray[np.float32]], NDAr
     return lambda rows: activations(run, rows, layer)
 
 
-def _expand(path: str) -> list[tuple[str, "ImageSource | CaptchaRTError"]]:
+def _expand(path: str) -> list[tuple[str, Path | bytes | CaptchaRTError]]:
     """What a PATH on the command line stands for: names, each with its picture or an error."""
     from captcha_rt.pictures import find_pictures
 

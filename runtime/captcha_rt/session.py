@@ -84,6 +84,7 @@ class Session:
             raise ProviderError(f"providers {wanted}: {error}") from error
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelError(f"onnxruntime can't load the model: {_first_line(error)}") from error
+        self._session.disable_fallback()  # a run that fails on CUDA would go on on the CPU unseen
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         _check_active(self.providers, wanted, device if providers is None else None)
         _check_tensors("input", self._session.get_inputs(), manifest.input)

@@ -1,0 +1,201 @@
+"""The quick look: the real command in a real process, and what it measures with."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from captcha_rt import ImageDecodeError, InstallationError, ProviderError, RecipeError, Solver
+from captcha_rt.bench import (
+    BATCHES,
+    MAX_PICTURES,
+    available_cores,
+    describe,
+    draw_picture,
+    measure,
+    measure_rate,
+    measure_session,
+    measure_stages,
+    read_pictures,
+    start_python,
+)
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+UNIX = sys.platform != "win32"
+
+
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess:
+    """What the command says of six pictures and one that can't be read, as JSON."""
+    bad = tmp_path_factory.mktemp("bench") / "bad.png"
+    bad.write_text("not a picture")
+    program = [sys.executable, "-m", "captcha_rt", "bench", str(bad), str(SAMPLES), "--json"]
+    return subprocess.run(program, check=False, capture_output=True, text=True, timeout=300)
+
+
+def test_percentiles_of_each_stage(benched) -> None:
+    """In order, in milliseconds, of enough rounds; the whole takes what its stages take."""
+    stages = json.loads(benched.stdout)["stages"]
+    assert list(stages) == ["decode", "recipe", "session", "decoder", "whole"]
+    for its in stages.values():
+        assert 0 < its["p50"] <= its["p90"] <= its["p99"]
+        assert its["rounds"] >= 20
+    parts = [its["p50"] for name, its in stages.items() if name != "whole"]
+    assert sum(parts) / 3 < stages["whole"]["p50"] < sum(parts) * 3
+
+
+def test_every_batch_size_and_number_of_threads(benched) -> None:
+    """Of the session by batch, and of the throughput by batch and threads, each once."""
+    report = json.loads(benched.stdout)
+    assert [int(batch) for batch in report["session"]] == list(BATCHES)
+    assert report["session"]["1"]["p50"] < report["session"]["32"]["p50"]
+    pairs = [(rate["threads"], rate["batch"]) for rate in report["throughput"]]
+    threads = sorted({1, 2, available_cores()})
+    assert pairs == [(callers, batch) for callers in threads for batch in BATCHES]
+    assert all(rate["pictures_per_second"] > 0 for rate in report["throughput"])
+
+
+def test_the_cold_start_is_that_of_a_process(benched) -> None:
+    """Imports and a session take tens of milliseconds and megabytes, not micro and not giga."""
+    start = json.loads(benched.stdout)["cold_start"]
+    assert 50 < start["wall_ms"] < 60_000
+    if UNIX:
+        assert 50 < start["cpu_ms"] < start["wall_ms"] * available_cores() + 50
+        assert 30 < start["peak_mb"] < 2000
+    else:
+        assert start["cpu_ms"] is start["peak_mb"] is None
+
+
+def test_the_report_says_what_was_measured(benched) -> None:
+    """The provider is the one that the session reports."""
+    report = json.loads(benched.stdout)
+    solver = Solver()
+    assert report["provider"] == solver.session.providers[0]
+    assert report["model"] == solver.manifest.name
+    assert (report["pictures"], report["drawn"], report["threads"]) == (6, False, 1)
+    assert {"python", "captcha-rt", "numpy"} < set(report["versions"])
+
+
+def test_a_picture_that_can_not_be_read_costs_the_others_nothing(benched) -> None:
+    """One line on stderr, exit code 1, and the numbers of the others."""
+    assert benched.returncode == 1
+    assert benched.stderr.count("\n") == 1
+    assert "bad.png" in benched.stderr
+
+
+def test_no_picture_that_can_be_read(command, tmp_path: Path) -> None:
+    """Exit code 1, a line for each, and no number."""
+    (tmp_path / "bad.png").write_text("not a picture")
+    result = command("bench", tmp_path, "no-such.png")
+    assert (result.stdout, result.returncode) == ("", 1)
+    assert result.stderr.count("\n") == 2
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_cuda_that_does_not_work_is_refused(command, arguments: tuple[str, ...]) -> None:
+    """Exit code 3, one line on stderr, and no number of the CPU under another name."""
+    try:
+        Solver(device="cuda")
+    except ProviderError:
+        pass
+    else:
+        pytest.skip("CUDA works here")
+    result = command("bench", SAMPLES, "--device", "cuda", *arguments)
+    assert (result.stdout, result.returncode) == ("", 3)
+    assert result.stderr.count("\n") == 1
+    assert "CUDA" in result.stderr
+
+
+def test_a_model_that_can_not_read_the_drawn_picture(command, bars: Path) -> None:
+    """It asks for pictures, in one line."""
+    result = command("bench", "--model", bars)
+    assert (result.stdout, result.returncode) == ("", 2)
+    assert result.stderr.count("\n") == 1
+    assert "name pictures" in result.stderr
+
+
+def test_the_text_holds_the_numbers(stripes: Path) -> None:
+    """Milliseconds with three decimals, columns aligned, and that the picture was drawn."""
+    solver = Solver(stripes, threads=2)
+    options = ["--model", str(stripes), "--threads", "2"]
+    report = measure(
+        solver,
+        [draw_picture(solver.manifest)],
+        options,
+        threads=2,
+        drawn=True,
+        seconds=0.001,
+        starts=1,
+    )
+    lines = describe(report).splitlines()
+    assert "active provider: CPUExecutionProvider" in lines
+    assert "threads within one run: 2" in lines
+    assert any("drawn" in line for line in lines if line.startswith("pictures:"))
+    whole = next(line for line in lines if line.startswith("whole"))
+    its = report.stages["whole"]
+    figures = [f"{its.p50:.3f}", f"{its.p90:.3f}", f"{its.p99:.3f}", f"{its.rounds}"]
+    assert whole.split()[1:] == figures
+    header = next(line for line in lines if "p50" in line)
+    assert len(header) == len(whole)
+
+
+def test_the_drawn_picture_is_always_the_same(stripes: Path) -> None:
+    """The embedded model reads it, and so does one that takes only its own size."""
+    for solver in (Solver(), Solver(stripes)):
+        picture = draw_picture(solver.manifest)
+        assert picture == draw_picture(solver.manifest)
+        assert solver.solve(picture).text
+
+
+def test_a_model_that_cuts_glyphs_is_measured_too(bars: Path, bars_array) -> None:
+    """One picture is several rows of its batch."""
+    import cv2
+
+    solver = Solver(bars)
+    picture = cv2.imencode(".png", bars_array("abccba"))[1].tobytes()
+    assert measure_stages(solver, [picture], seconds=0)["whole"].rounds >= 20
+    assert measure_session(solver, [picture], batch=8, seconds=0).rounds >= 20
+    assert measure_rate(solver, [picture], batch=8, threads=2, seconds=0).pictures_per_second > 0
+    with pytest.raises(RecipeError, match="name pictures"):
+        draw_picture(solver.manifest)
+
+
+def test_an_error_is_no_fast_answer(stripes: Path) -> None:
+    """The throughput of pictures that can't be read is an error."""
+    with pytest.raises(ImageDecodeError):
+        measure_rate(Solver(stripes), [b"not a picture"], batch=1, threads=2, seconds=0)
+
+
+def test_of_very_many_pictures_some_are_taken(stripes: Path, stripes_png) -> None:
+    """Evenly spread: those at the end, too."""
+    pictures = [stripes_png(f"{'a' * (i // 101):-<16}") for i in range(2 * MAX_PICTURES + 1)]
+    sources = [(str(i), picture) for i, picture in enumerate(pictures)]
+    taken, problems = read_pictures(Solver(stripes), sources)
+    assert len(taken) <= MAX_PICTURES
+    assert set(taken) == set(pictures)
+    assert problems == []
+
+
+@pytest.mark.skipif(not UNIX, reason="Windows tells no peak memory")
+def test_peak_memory_is_the_processs_own(run_python) -> None:
+    """Not that of the large process that started it, as Linux has it."""
+    code = (
+        "import numpy; from captcha_rt.bench import start_python\n"
+        "ballast = numpy.ones(20_000_000)\n"
+        "print(start_python('-c', 'pass').peak_mb)"
+    )
+    assert 3 < float(run_python(code).stdout) < 100
+
+
+def test_a_process_that_fails_is_an_error() -> None:
+    """The message holds what it said last."""
+    with pytest.raises(InstallationError, match="no typer"):
+        start_python("-c", "raise ImportError('no typer')")
+
+
+def test_the_other_commands_do_not_load_it(run_python) -> None:
+    """Their start stays as it was."""
+    code = "import sys, captcha_rt.commands; print('captcha_rt.bench' in sys.modules)"
+    assert run_python(code).stdout == "False\n"
