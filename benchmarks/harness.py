@@ -4,14 +4,13 @@ import csv
 import hashlib
 import json
 import os
-import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Evaluation, Reading
 from captcha_rt.model import load_model
 from captcha_rt.progress import track
+from captcha_rt.session import installed
 
 if TYPE_CHECKING:
     from captcha_rt_train.presets import Preset, Settings
@@ -125,8 +125,8 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": processor(),
         "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "opencv-python-headless", "onnxruntime")},
+        "python": sys.version,  # with its build: one without optimisations is slower
+        **installed("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu"),
     }
 
 

@@ -1,0 +1,133 @@
+"""The GPU part, run on the CPU at small sizes: all of it but CUDA itself."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("captcha_rt_export", reason="the benchmarks need training and export")
+
+import gpu
+import harness
+from captcha_rt import ProviderError, Solver
+from captcha_rt.model import load_model
+from captcha_rt.session import _CUDA_OPTIONS, CPU, CUDA, Session
+
+
+@pytest.fixture
+def no_cuda() -> None:
+    """Skips where CUDA works."""
+    try:
+        Solver(device="cuda")
+    except ProviderError:
+        return
+    pytest.skip("CUDA works here")
+
+
+def columns(count: int) -> np.ndarray:
+    """Inputs of the tiny model, `(count, 16, 4, 1)`: columns of its four levels of grey."""
+    levels = np.random.default_rng(0).integers(4, size=(count, 16, 1, 1)) / 3
+    return np.tile(levels.astype(np.float32), (1, 1, 4, 1))
+
+
+def test_a_float_model_is_run_in_all_ways(stripes: Path) -> None:
+    """Each in each precision; all read the pictures alike, and halves differ in their scores."""
+    model = load_model(stripes)
+    rows = gpu.measure(model, columns(6), 2, device="cpu", rounds=1)
+    own, others = [r for r in rows if "threads" in r], [r for r in rows if "threads" not in r]
+    assert {row["threads"] for row in own} >= {1}
+    ways = [(r["precision"], r["tf32"], r["how"], r["copies"]) for r in others]
+    assert ways == [
+        (precision, tf32, how, copies)
+        for precision, tf32 in (("float32", False), ("float32", True), ("float16", True))
+        for how, copies in (("numpy", True), ("bound", True), ("bound", False))
+    ]
+    for row in rows:
+        assert row["provider"] == CPU
+        assert row["batch"] == 2
+        assert row["agreement"] == 1
+        assert row["pictures_a_second"] == pytest.approx(2000 / row["p50"], rel=1e-3)
+        assert (row["largest_difference"] > 0) == (row.get("precision") == "float16")
+
+
+def test_a_quantised_model_is_run_as_it_is() -> None:
+    """The embedded one in one precision, on generated pictures, most of which it reads right."""
+    model = load_model()
+    inputs, shown = gpu.generated(model, 4)
+    [whole] = gpu.precisions(model.data)
+    assert whole.name == "int8"
+    described = gpu.describe(model, inputs, shown, "cpu")
+    assert described["exact_match_on_cpu"] >= 0.5
+    assert described["nodes"][0]["nodes"].keys() == {CPU}
+
+
+def test_bound_buffers_hold_the_inputs_that_were_copied_last(stripes: Path) -> None:
+    """Scores follow the inputs, and those given out before stay as they were."""
+    model = load_model(stripes)
+    session = Session(model.data, model.manifest, providers=[CPU])
+    inputs = columns(4)
+    read, replay = gpu.bind(session, model.manifest, 2, "cpu")
+    first, second = read(inputs[:2]), read(inputs[2:])
+    replay()
+    np.testing.assert_array_equal(np.concatenate([first, second]), session.run(inputs))
+    assert (first != second).any()
+
+
+def test_likeness_sees_other_answers(stripes: Path) -> None:
+    """Of two pictures one is read as another's text."""
+    model = load_model(stripes)
+    inputs = columns(2)
+    way = next(gpu.cpu_ways(model, inputs))
+    expected = way.read(inputs)
+    expected[1] = way.read(inputs[:1])[0]
+    alike = gpu.likeness(way, inputs, 2, expected, model.manifest)
+    assert alike["agreement"] == 0.5
+    assert alike["largest_difference"] > 0.1
+
+
+def test_every_model_is_measured_at_every_batch_size(tmp_path: Path, monkeypatch) -> None:
+    """What has no run is said to be left out; a second time nothing is measured again."""
+    monkeypatch.setattr(harness, "RUNS", tmp_path)
+    monkeypatch.setattr(gpu, "RUNS", tmp_path)
+    part = harness.Part("gpu")
+    found = gpu.measure_all(part, device="cpu", batches=(1, 2), rounds=1)
+    assert found["models"].keys() == {"default"}
+    assert found["left_out"] == [
+        f"{name}: there is no benchmarks/runs/{run}" for name, run in gpu.GRAPHS.items() if run
+    ]
+    assert {(row["model"], row["batch"]) for row in found["rows"]} == {
+        ("default", n) for n in (1, 2)
+    }
+    assert "onnxruntime" in found["versions"]
+    assert gpu.measure_all(part, device="cpu", batches=(1, 2), rounds=1)["rows"] == found["rows"]
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_the_cpu_is_never_called_cuda(stripes: Path) -> None:
+    """Asked for CUDA, every way fails in its row, and times are the CPU's alone."""
+    rows = gpu.measure(load_model(stripes), columns(2), 1, rounds=1)
+    failed = [row for row in rows if "failed" in row]
+    assert {row["how"] for row in failed} == {"numpy", "bound", "captured"}
+    assert all("ProviderError" in row["failed"] and "p50" not in row for row in failed)
+    assert all("threads" in row for row in rows if "p50" in row)
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_without_cuda_nothing_is_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The command says why, with what to type, and ends well."""
+    monkeypatch.setattr(harness, "RUNS", tmp_path)
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    gpu.main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("not measured yet: this onnxruntime has no CUDA")
+    assert "captcha-rt[gpu]" in said
+    assert not [*tmp_path.iterdir()]
+
+
+def test_cuda_is_asked_for_with_the_runtimes_options() -> None:
+    """And with those that are measured, as onnxruntime spells them."""
+    [(name, options), fallback] = gpu.providers("cuda", tf32=False, captured=True)
+    assert (name, fallback) == (CUDA, CPU)
+    assert options == {**_CUDA_OPTIONS, "use_tf32": 0, "enable_cuda_graph": 1}
