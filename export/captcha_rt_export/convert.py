@@ -54,6 +54,10 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     used = {node.domain for node in proto.graph.node}
     for opset in [opset for opset in proto.opset_import if opset.domain not in used]:
         proto.opset_import.remove(opset)
+    for node in proto.graph.node:  # else their order changes from one process to the next
+        attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+        del node.attribute[:]
+        node.attribute.extend(attributes)
     proto.ir_version = IR_VERSION
     proto.producer_name = "captcha-rt-export"
     check_graph(proto)
