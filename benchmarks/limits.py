@@ -37,7 +37,8 @@ from models import MODELS, noise, preset_model
 SIZES = (512, 768, 1024)  # of square matrices
 PICTURE, FILTERS = (1, 128, 34, 66), (128, 128, 3, 3)  # of a convolution
 LARGE, SMALL = 256_000_000, 256_000  # bytes to copy: beyond all caches, and in the core's own
-ROUNDS = {"rates": 15, "models": 200, "path": 500}
+ROUNDS = {"rates": 15, "models": 60, "path": 500}
+RUNS = 5  # of a model in a turn: the first finds the caches full of another's data
 
 # Operators that multiply, with the places of what they multiply among their inputs.
 _PRODUCTS = {
@@ -306,7 +307,7 @@ def measure_models(
             "bytes_ms": memory,
             "limit_ms": max(arithmetic, memory),
         }
-    times = in_turn(calls, rounds=rounds)
+    times = in_turn(calls, rounds=rounds, runs=RUNS)
     for name, row in rows.items():
         row["session_ms"] = times[name]["p50"]
         row["share"] = rounded(row["limit_ms"] / row["session_ms"])

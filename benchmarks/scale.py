@@ -36,7 +36,7 @@ REPEATED = 1_000  # few pictures are read again until they are as many; the medi
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WIDTHS = (0.5, 1.0, 2.0, 4.0)
 BATCH_SIZE = 8  # of threads and processes
-ROUNDS = {"batches": 15, "workers": 9, "widths": 200}
+ROUNDS = {"batches": 15, "workers": 9, "widths": 60}
 DISTINCT = 500
 FOLDER = RUNS / "data" / "generated"
 
@@ -213,7 +213,7 @@ def run_widths(widths: Sequence[float], rounds: int) -> list[dict[str, float]]:
         manifest = detach(data)
         session = Session(data, manifest, device="cpu")
         calls[str(width)] = partial(session.run, noise(manifest))
-    times = in_turn(calls, rounds=rounds)
+    times = in_turn(calls, rounds=rounds, runs=5)
     return [
         {
             "width": width,
