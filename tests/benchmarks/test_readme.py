@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("captcha_rt_train", reason="the benchmarks need captcha-rt-train")
 
+import report
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -18,3 +20,18 @@ def test_the_readme_shows_what_was_measured(benchmark: str) -> None:
     result = ROOT / "benchmarks" / "results" / f"{benchmark}.json"
     table = script["table"](json.loads(result.read_text("utf-8")))
     assert table in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_shows_the_suite() -> None:
+    """Its tables, and every figure in which another system is better."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    peers, origin = (
+        json.loads((report.RESULTS / f"{name}.json").read_text("utf-8"))
+        for name in ("peers", "origin")
+    )
+    assert report.peers_table(peers) in readme
+    assert report.start_table(peers) in readme
+    assert report.origin_table(origin) in readme
+    wins = [*report.where_others_win(peers), *report.where_other_ways_win(origin)]
+    assert wins
+    assert all(f"- {won}\n" in readme for won in wins)
