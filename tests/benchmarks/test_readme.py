@@ -35,3 +35,16 @@ def test_the_readme_shows_the_suite() -> None:
     wins = [*report.where_others_win(peers), *report.where_other_ways_win(origin)]
     assert wins
     assert all(f"- {won}\n" in readme for won in wins)
+
+
+def test_the_readme_says_what_the_embedded_model_rejects() -> None:
+    """Each figure of the paragraph is that of the results."""
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    found = json.loads((report.RESULTS / "default.json").read_text("utf-8"))["confidence"]
+    foreign = found["foreign"].values()
+    rejected = sum(f["rejected"] * f["pictures"] for f in foreign)
+    rejected /= sum(f["pictures"] for f in foreign)
+    assert f"accepts {found['accepted']:.2%}" in readme
+    assert f"{found['right_of_accepted']:.2%} of them are right" in readme
+    assert f"empty pages) {rejected:.2%} are rejected" in readme
+    assert f"expected calibration error is {found['calibration_error']:.2%}" in readme
