@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,7 +29,6 @@ from rich.console import Console
 
 from captcha_rt import Solver, decode_image
 from captcha_rt.card import model_card
-from captcha_rt.files import write_atomically
 from captcha_rt.metrics import Reading, calibration_error, evaluate
 from captcha_rt.model import EMBEDDED, load_model
 from captcha_rt_train.corrections import read_corrections
@@ -38,6 +37,7 @@ from harness import (
     HERE,
     RESULTS,
     RUNS,
+    clock,
     correct,
     corrections,
     held_back,
@@ -45,6 +45,7 @@ from harness import (
     read_all,
     summary,
     trained_manifest,
+    write_json,
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -259,14 +260,6 @@ def speed(run: Path) -> dict[str, Any]:
     return result
 
 
-def clock(times: list[float], call: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
-    """Calls, and notes the milliseconds."""
-    started = time.perf_counter()
-    result = call(*arguments)
-    times.append((time.perf_counter() - started) * 1000)
-    return result
-
-
 def measure_threads(solver: Solver, run: Path, data: Path) -> dict[str, float]:
     """Pictures a second of one thread and of two on one solver, in alternating rounds."""
     files = [p.read_bytes() for kind in KINDS for p, _ in held_back(run, data / kind)[:500]]
@@ -376,8 +369,7 @@ def main() -> None:
         "threads": 1,
         "machine": machine(),
     }
-    with write_atomically(RESULT) as path:
-        path.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    write_json(RESULT, result)
     for kind, entry in result["accuracy"].items():
         say(f"{kind}: {entry['exact_match']:.4f} of {entry['pictures']}")
     say(result["confidence"], result["pictures_a_second"], result["start"])

@@ -44,6 +44,7 @@ from harness import (
     read_all,
     summary,
     trained_manifest,
+    write_json,
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -269,16 +270,14 @@ def main() -> None:
     for name in arguments.presets or PLANS:
         run = arguments.runs / name
         entry = run_preset(name, PLANS[name], data, run)
-        with write_atomically(run / "result.json") as path:
-            path.write_text(json.dumps(entry, indent=2), "utf-8")
+        write_json(run / "result.json", entry)
         say(f"{name}: {entry['exact_match']:.4f} of {entry['pictures']}")
         finished = {
             name: json.loads(result.read_text("utf-8"))
             for name in PLANS
             if (result := arguments.runs / name / "result.json").exists()
         }
-        with write_atomically(RESULT) as path:
-            path.write_text(json.dumps(finished, indent=2) + "\n", "utf-8")
+        write_json(RESULT, finished)
 
 
 if __name__ == "__main__":

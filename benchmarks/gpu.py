@@ -124,7 +124,6 @@ def device_ways(
     """
     asked = providers(device, tf32=precision.tf32, captured=how == "captured")
     session = Session(precision.data, manifest, providers=asked)
-    session._session.disable_fallback()  # a run that fails would go on on the CPU
     facts = {
         "provider": session.providers[0],
         "precision": precision.name,

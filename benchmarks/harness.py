@@ -161,12 +161,14 @@ class Part:
             if kept["state"] == state():
                 return kept["row"]
         row = json.loads(json.dumps(measure()))
-        _write(path, {"state": state(), "row": row})
+        write_json(path, {"state": state(), "row": row})
         return row
 
     def finish(self, values: Mapping[str, Any]) -> None:
         """Writes the result file: the values, and where and on which commit they were measured."""
-        _write(RESULTS / f"{self.name}.json", {**values, "commit": commit(), "machine": machine()})
+        write_json(
+            RESULTS / f"{self.name}.json", {**values, "commit": commit(), "machine": machine()}
+        )
         for path in self._rows.glob("*.json"):
             path.unlink()
         (self._rows / "finished").write_text(state(), "utf-8")
@@ -203,6 +205,14 @@ def in_turn(
         name: {**percentiles(its), "cpu": rounded(statistics.median(cpus[name]))}
         for name, its in walls.items()
     }
+
+
+def clock(times: list[float], call: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+    """Calls, and notes the milliseconds."""
+    started = time.perf_counter()
+    result = call(*arguments)
+    times.append((time.perf_counter() - started) * 1000)
+    return result
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
@@ -243,6 +253,7 @@ def _git(*arguments: str) -> str:
     return found.stdout
 
 
-def _write(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a result, whole or not at all."""
     with write_atomically(path) as file:
         file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -34,9 +34,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from captcha_rt.files import write_atomically
 from captcha_rt.session import installed
-from harness import HERE, RESULTS, commit
+from harness import HERE, RESULTS, commit, write_json
 
 BASELINE = RESULTS / "instructions.json"
 CHILD = HERE / "instructions_child.py"
@@ -182,8 +181,7 @@ def write_baseline(counts: Mapping[str, int], here: Mapping[str, Any]) -> None:
         "platform": here,
         "commit": commit(),
     }
-    with write_atomically(BASELINE) as file:
-        file.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+    write_json(BASELINE, values)
 
 
 def platform_here() -> dict[str, Any]:

@@ -123,11 +123,20 @@ def new_model(preset: "Preset", data: Data) -> tuple["keras.Model", Manifest]:
     return build(data.length), manifest
 
 
-def exported(model: "keras.Model", manifest: Manifest) -> bytes:
-    """The file that `captcha-rt export` makes of a network, but without its checks on pictures."""
-    from captcha_rt_export.convert import convert, with_softmax
+def exported(model: "keras.Model", manifest: Manifest, rows: np.ndarray | None = None) -> bytes:
+    """The model file that `captcha-rt export` makes of a network, without its checks on pictures.
 
-    proto = with_softmax(convert(model), manifest.temperature)
+    Args:
+        model: The network.
+        manifest: Its description.
+        rows: Inputs to find the ranges of 8 bits with, as `--int8` does; None stays in float.
+    """
+    from captcha_rt_export.convert import convert, with_softmax
+    from captcha_rt_export.quantize import quantize
+
+    logits = convert(model)
+    graph = logits if rows is None else quantize(logits, rows)
+    proto = with_softmax(graph, manifest.temperature)
     output = Tensor("probabilities", manifest.output.shape)
     return attach(
         proto.SerializeToString(), replace(manifest, scores="probabilities", output=output)

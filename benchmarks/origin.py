@@ -28,19 +28,15 @@ from rich.console import Console
 from captcha_rt import Solver, decode_image
 from captcha_rt.manifest import Manifest, detach
 from captcha_rt.session import CPU, import_onnxruntime
-from harness import Part, in_turn, rounded, unseen_pictures
+from documents import PLANS
+from harness import Part, clock, in_turn, rounded, unseen_pictures
 from models import DEFAULT, exported, keras_model, preset_model
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 MODELS: Final = {
-    "default": "captcha_v2",
-    "crnn": "captcha_v2",
-    "crnn-conv1d": "captcha_v2",
-    "steps": "captcha_v2",
-    "multihead": "thsrc",
-    "ensemble": "court",
-    "glyph": "metu",
+    DEFAULT: "captcha_v2",
+    **{name: plan.data for name, plan in PLANS.items()},
 }
 """The networks, each with the set of pictures that it reads."""
 
@@ -125,15 +121,6 @@ def onnx(graph: bytes) -> Way:
     return lambda x: np.asarray(session.run(None, {name: x})[0])
 
 
-def quantised(model: Any, manifest: Manifest, rows: Inputs) -> bytes:  # noqa: ANN401
-    """What `captcha-rt export --int8` makes of a network, with ranges found on these rows."""
-    from captcha_rt_export.convert import convert, with_softmax
-    from captcha_rt_export.quantize import quantize
-
-    proto = with_softmax(quantize(convert(model), rows), manifest.temperature)
-    return bytes(proto.SerializeToString())
-
-
 def compare(name: str, pictures: list[tuple[Path, str]]) -> dict[str, Any]:
     """One network, all ways: times by batch, and how many of the first pictures are read right.
 
@@ -147,7 +134,7 @@ def compare(name: str, pictures: list[tuple[Path, str]]) -> dict[str, Any]:
     if name == DEFAULT:
         in_int8, _ = preset_model(name)
     else:
-        in_int8 = quantised(model, manifest, manifest.batch(tensors[READ:]))
+        in_int8 = exported(model, manifest, manifest.batch(tensors[READ:]))
     pictures, tensors = pictures[:READ], tensors[:READ]
     running = ways(model, manifest, in_float, in_int8)
     right, batches = {}, {}
@@ -168,7 +155,9 @@ def compare(name: str, pictures: list[tuple[Path, str]]) -> dict[str, Any]:
         "pictures": len(pictures),
         "right": right,
         "milliseconds_a_picture": batches,
-        "stages": stages(preset_model(name)[0], [path.read_bytes() for path, _ in pictures]),
+        "stages": stages(
+            in_int8 if name == DEFAULT else in_float, [path.read_bytes() for path, _ in pictures]
+        ),
     }
 
 
@@ -199,19 +188,12 @@ def stages(model: bytes, files: list[bytes]) -> dict[str, float]:
     manifest = solver.manifest
     bare = onnx(model)
     walls: dict[str, list[float]] = {"decode": [], "session": [], "solve": []}
-
-    def clock(stage: str, call: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
-        started = time.perf_counter()
-        result = call(*arguments)
-        walls[stage].append((time.perf_counter() - started) * 1000)
-        return result
-
     solver.solve(files[0])
     rounds = max(1, round(SECONDS / 6 / len(files) / _seconds(solver, files)))
     for file in files * min(rounds, 8):
-        picture = clock("decode", decode_image, file)
-        clock("session", bare, manifest.batch(manifest.recipe.apply(picture)[None]))
-        clock("solve", solver.solve, file)
+        picture = clock(walls["decode"], decode_image, file)
+        clock(walls["session"], bare, manifest.batch(manifest.recipe.apply(picture)[None]))
+        clock(walls["solve"], solver.solve, file)
     medians = {stage: statistics.median(its) for stage, its in walls.items()}
     overhead = medians["solve"] / (medians["decode"] + medians["session"]) - 1
     return {name: rounded(value) for name, value in {**medians, "overhead": overhead}.items()}

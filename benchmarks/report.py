@@ -38,8 +38,8 @@ def peers_table(result: Result) -> str:
 def start_table(result: Result) -> str:
     """What a system takes before its first answer."""
     lines = [_row("system", "cold start, CPU", "peak memory", "installed"), _rule(4)]
-    for name, entry in result["systems"].items():
-        if name != MEANS and "missing" not in entry:
+    for name, entry in _measured_systems(result).items():
+        if name != MEANS:
             size, start = entry["installed_mb"], entry["cold_start"]
             cpu = f"{start['cpu_ms']:.0f} ms"
             if start["of"] == "command" and start["stages"]:
@@ -55,9 +55,13 @@ def start_table(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _measured_systems(result: Result) -> dict[str, Any]:
+    return {name: e for name, e in result["systems"].items() if "missing" not in e}
+
+
 def where_others_win(result: Result) -> Iterator[str]:
     """Every figure in which another system is better than ours, in words."""
-    systems = {name: e for name, e in result["systems"].items() if "missing" not in e}
+    systems = _measured_systems(result)
     ours = systems.pop(OURS)
     for name, entry in systems.items():
         for kind, its in entry["sets"].items():
@@ -222,16 +226,13 @@ def _milliseconds(value: float) -> str:
 
 def draw_throughput(result: Result, axes: Any) -> None:  # noqa: ANN401  (matplotlib's types)
     """Pictures a second on one thread by the batch."""
-    rows = result["batches"]
-    axes.plot(
-        [row["batch"] for row in rows], [1000 / row["wall_ms"] for row in rows], "o-", color="C3"
-    )
+    batches = [row["batch"] for row in result["batches"]]
+    rates = [1000 / row["wall_ms"] for row in result["batches"]]
+    axes.plot(batches, rates, "o-", color="C3")
     axes.set(xscale="log", xlabel="batch", ylabel="pictures a second, one thread")
-    axes.set_xticks(
-        [row["batch"] for row in rows], [str(row["batch"]) for row in rows], minor=False
-    )
+    axes.set_xticks(batches, list(map(str, batches)))
     axes.minorticks_off()
-    axes.set_ylim(0, 1.1 * max(1000 / row["wall_ms"] for row in rows))
+    axes.set_ylim(0, 1.1 * max(rates))
     axes.set_title("Throughput of the embedded model")
     axes.grid(alpha=0.3)
 
@@ -239,8 +240,8 @@ def draw_throughput(result: Result, axes: Any) -> None:  # noqa: ANN401  (matplo
 def draw_latencies(result: Result, axes: Any) -> None:  # noqa: ANN401
     """The share of captcha_v2's pictures that are read within a time."""
     kind = next(iter(result["pictures"]))
-    for name, entry in result["systems"].items():
-        if name == MEANS or "missing" in entry:
+    for name, entry in _measured_systems(result).items():
+        if name == MEANS:
             continue
         its = sorted(entry["sets"][kind]["latencies"])
         share = [(n + 1) / len(its) for n in range(len(its))]
@@ -258,17 +259,16 @@ def draw_accuracy(result: Result, figure: Any) -> None:  # noqa: ANN401
     """Accuracy against latency, a point a system, a panel a set."""
     sets = list(result["pictures"])
     for axes, kind in zip(figure.subplots(1, len(sets), sharey=True), sets, strict=True):
-        for name, entry in result["systems"].items():
-            if "missing" not in entry:
-                its = entry["sets"][kind]
-                axes.plot(
-                    its["cpu_ms"],
-                    its["exact_match"],
-                    "o" if name != OURS else "*",
-                    markersize=7 if name != OURS else 14,
-                    color=COLOURS.get(name),
-                    label=name,
-                )
+        for name, entry in _measured_systems(result).items():
+            its = entry["sets"][kind]
+            axes.plot(
+                its["cpu_ms"],
+                its["exact_match"],
+                "o" if name != OURS else "*",
+                markersize=7 if name != OURS else 14,
+                color=COLOURS.get(name),
+                label=name,
+            )
         axes.set(xscale="log", xlabel="CPU ms a picture", title=kind, ylim=(-0.05, 1.05))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -280,8 +280,8 @@ def draw_accuracy(result: Result, figure: Any) -> None:  # noqa: ANN401
 
 def draw_cold_start(result: Result, axes: Any) -> None:  # noqa: ANN401
     """What a process takes until its first answer: scripts by stage, and commands whole."""
-    systems = {n: e for n, e in result["systems"].items() if n != MEANS and "missing" not in e}
-    starts = {name: entry["cold_start"] for name, entry in systems.items()}
+    systems = _measured_systems(result)
+    starts = {name: entry["cold_start"] for name, entry in systems.items() if name != MEANS}
     scripts = {name: start["stages"] for name, start in starts.items() if start["stages"]}
     commands = {n: start["cpu_ms"] for n, start in starts.items() if start["of"] == "command"}
     left = dict.fromkeys(scripts, 0.0)

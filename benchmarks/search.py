@@ -7,20 +7,17 @@ accuracy is that of the validation pictures; the test pictures are not looked at
 cores.
 """
 
-import json
 import os
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
-from harness import HERE, RESULTS, RUNS, machine
+from harness import HERE, RESULTS, RUNS, in_turn, machine, write_json
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -199,22 +196,14 @@ def time_all(graphs: dict[str, dict[str, bytes]]) -> dict[str, dict[str, float]]
         for name, kinds in graphs.items()
         for kind, graph in kinds.items()
     }
-    inputs = {
-        key: {
-            session.get_inputs()[0].name: np.random.default_rng(0).random(
-                (1, *session.get_inputs()[0].shape[1:]), np.float32
-            )
-        }
-        for key, session in sessions.items()
-    }
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in sessions}
-    for _ in range(TIMED):
-        for key, session in sessions.items():
-            started = time.perf_counter()
-            session.run(None, inputs[key])
-            times[key].append((time.perf_counter() - started) * 1000)
+    calls = {}
+    for (name, kind), session in sessions.items():
+        [given] = session.get_inputs()
+        noise = np.random.default_rng(0).random((1, *given.shape[1:]), np.float32)
+        calls[f"{name} {kind}"] = partial(session.run, None, {given.name: noise})
+    times = in_turn(calls, rounds=TIMED)
     return {
-        name: {kind: round(statistics.median(times[name, kind]), 4) for kind in kinds}
+        name: {kind: times[f"{name} {kind}"]["p50"] for kind in kinds}
         for name, kinds in graphs.items()
     }
 
@@ -259,8 +248,7 @@ def main() -> None:
         "candidates": entries,
         "machine": machine(),
     }
-    with write_atomically(RESULT) as path:
-        path.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    write_json(RESULT, result)
 
 
 if __name__ == "__main__":

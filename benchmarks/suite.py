@@ -18,7 +18,7 @@ from rich.console import Console
 import report
 from harness import HERE, Part
 
-PARTS = ("peers", "origin", "scale", "limits", "load_time", "session_options", "gpu")
+PARTS = tuple(report.TITLES)
 
 say = Console(stderr=True).print
 
