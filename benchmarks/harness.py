@@ -1,6 +1,6 @@
-"""What the benchmarks share: pictures, clocks, rows that survive a stop, the machine's name."""
+"""What the benchmarks share: commands, pictures, clocks, and results that survive a stop."""
 
-import csv
+import argparse
 import hashlib
 import json
 import os
@@ -9,87 +9,180 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
 
 from captcha_rt import CaptchaRTError, Solver
-from captcha_rt.bench import processor
+from captcha_rt.diagnostics.machine import processor
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import read_labels
 from captcha_rt.manifest import Manifest
-from captcha_rt.metrics import Evaluation, Reading
+from captcha_rt.metrics import Evaluation, Prediction, evaluate
 from captcha_rt.model import load_model
 from captcha_rt.progress import track
 from captcha_rt.session import installed
+from captcha_rt_export.run import Run
 
 if TYPE_CHECKING:
     from captcha_rt_train.presets import Preset, Settings
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-RUNS = HERE / "runs"
-MEASURED = (
+Result = Mapping[str, Any]
+"""The content of a result file."""
+
+OURS: Final = "captcha-rt"
+"""This project's name in the results."""
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parent
+RESULTS: Final = HERE / "results"
+RUNS: Final = HERE / "runs"
+CONFIG: Final = HERE / "default.toml"
+CORRECTIONS: Final = HERE / "corrections.csv"
+SAMPLES: Final = sorted((ROOT / "tests" / "samples").glob("*.png"))
+MEASURED: Final = (
     *("runtime", "train", "export", "benchmarks/*.py", "benchmarks/*.toml", "benchmarks/*.csv"),
-    *(":!benchmarks/report.py", ":!benchmarks/suite.py", ":!*.md"),
+    *(":!benchmarks/report.py", ":!benchmarks/suite.py"),
+    *(":!benchmarks/markdown.py", ":!benchmarks/plots.py"),
+    *(":!benchmarks/peers/tables.py", ":!benchmarks/peers/plots.py", ":!*.md"),
 )
-"""What a result depends on, as Git's pathspecs."""
-CORRECTIONS = HERE / "corrections.csv"
-SAMPLES = sorted((HERE.parent / "tests" / "samples").glob("*.png"))
+"""The files that a result depends on, as Git's pathspecs; `*` matches subfolders as well."""
+
+say = Console(stderr=True).print
 
 
-def held_back(run: Path, folder: Path, part: str = "test") -> list[tuple[Path, str]]:
-    """A part's pictures with their labels; with `test` those too that training had to leave out."""
-    with (run / "pictures.csv").open(newline="", encoding="utf-8") as file:
-        parts = {Path(row["path"]): row["part"] for row in csv.DictReader(file)}
-    items = read_labels(folder).items
-    return [item for item in items if parts.get(item[0].resolve(), "test") == part]
+def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of a command's options.
+
+    Args:
+        name: The command's name.
+        description: What `--help` says of it: the docstring of its module.
+    """
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def program(name: str, *options: str | Path) -> list[str]:
+    """The command line that runs a benchmark in a process of its own, from `ROOT`."""
+    return [sys.executable, "-m", "benchmarks", name, *map(str, options)]
+
+
+def captcha_data() -> Path:
+    """The folder of real labelled pictures, which `CAPTCHA_DATA` names.
+
+    Without one the command ends with a message and exit code 2.
+    """
+    folder = os.environ.get("CAPTCHA_DATA")
+    if not folder or not Path(folder).is_dir():
+        say("CAPTCHA_DATA does not name the folder of real labelled pictures", soft_wrap=True)
+        sys.exit(2)
+    return Path(folder)
+
+
+def held_back(run: Run, folder: Path, part: str = "test") -> list[tuple[Path, str]]:
+    """The pictures of one part of a run's split, with their labels.
+
+    Args:
+        run: The run.
+        folder: The labelled pictures; the run may have been trained on others as well.
+        part: The part. `test` includes the pictures that training skipped.
+    """
+    parts = {sample.path: sample.part for sample in run.samples()}
+    labelled = read_labels(folder).items
+    return [(path, label) for path, label in labelled if parts.get(path.resolve(), "test") == part]
 
 
 def unseen_pictures(data: Path) -> dict[str, list[tuple[Path, str]]]:
-    """Of each real set the pictures that the embedded model was not trained on, labels corrected.
+    """The pictures of each real set that the embedded model was not trained on.
 
     Args:
         data: The folder of real labelled pictures.
 
     Returns:
-        By the set's name the pictures with what they show, sorted by name.
+        By the set's name the pictures with their corrected labels, sorted by name.
     """
-    from captcha_rt_train.corrections import read_corrections
-    from captcha_rt_train.data import Share, read_dataset, split
-    from captcha_rt_train.mix import read_sources
+    from captcha_rt_train.data.samples import split
+    from captcha_rt_train.data.sources import find_sources, read_dataset
 
     recipe = load_model().manifest.recipe
     pictures = {}
-    for name, source in read_sources(HERE / "default.toml").items():
-        if "folder" in source:
-            shares = {"": Share(source["validation"], source["test"])}
-            shown = read_corrections(CORRECTIONS, name)
-            found = replace(read_dataset(data / name, recipe, corrections=shown), shares=shares)
-            parts = split(found, validation=0, test=0, seed=0)
-            pictures[name] = [(i.path, i.label) for i in parts["test"] if i.path is not None]
+    for source in find_sources(CONFIG):
+        if source.folder is None:
+            continue
+        dataset = read_dataset(data / source.name, recipe)
+        dataset = replace(dataset, settings={"": source.settings})
+        test = split(dataset, validation=0, test=0, seed=0)["test"]
+        pictures[source.name] = [
+            (sample.path, source.corrections.get(sample.path.name, sample.label))
+            for sample in test
+            if sample.path is not None
+        ]
     return pictures
 
 
-def read_all(solver: Solver, paths: Sequence[Path], labels: Sequence[str]) -> list[Reading]:
-    """Reads pictures from their files; one that can't be read is read as nothing."""
+def read_all(solver: Solver, paths: Sequence[Path], labels: Sequence[str]) -> list[Prediction]:
+    """Reads pictures from their files.
+
+    Returns:
+        A prediction for each; a picture that can't be read has an empty text and confidence 0.
+    """
     answers = solver.solve_batch(track(paths, len(paths), what="evaluating"))
     return [
-        Reading(path.name, label, "", 0.0)
+        Prediction(path.name, label, "", 0.0)
         if isinstance(answer, CaptchaRTError)
-        else Reading(path.name, label, answer.text, answer.confidence)
+        else Prediction(path.name, label, answer.text, answer.confidence)
         for path, label, answer in zip(paths, labels, answers, strict=True)
     ]
 
 
-def correct(readings: Sequence[Reading], shown: dict[str, str]) -> list[Reading]:
-    """The readings with what the pictures show, where their label is wrong."""
-    return [replace(r, truth=shown.get(r.path, r.truth)) for r in readings]
+def correct(predictions: Sequence[Prediction], shown: Mapping[str, str]) -> list[Prediction]:
+    """The same predictions with corrected labels.
+
+    Args:
+        predictions: The predictions with the labels as they were given.
+        shown: What a picture shows, by its name, where its label is wrong.
+    """
+    return [replace(p, truth=shown.get(p.path, p.truth)) for p in predictions]
 
 
-def corrections(raw: Sequence[Reading], corrected: Sequence[Reading]) -> list[dict[str, str]]:
-    """Where `correct` changed a label: the picture, its label and what it shows."""
+def trained_manifest(run: Run, preset: "Preset", settings: "Settings") -> Manifest:
+    """The manifest of a finished run; another recipe or other settings end the command."""
+    manifest = run.manifest
+    if manifest.recipe != preset.recipe or any(
+        manifest.training.get(key) != value
+        for key, value in asdict(settings).items()
+        if key != "licence"
+    ):
+        raise SystemExit(f"{run.folder} was trained with other settings than now; remove it")
+    return manifest
+
+
+def accuracy(raw: Sequence[Prediction], corrected: Sequence[Prediction]) -> dict[str, Any]:
+    """The accuracy by the corrected labels, with that by the raw labels beside it.
+
+    Args:
+        raw: The predictions with the labels as they were given.
+        corrected: The same predictions with corrected labels.
+    """
+    evaluation = evaluate(corrected)
+    return {
+        **_summary(evaluation),
+        "misread": [asdict(prediction) for prediction in evaluation.misread],
+        "raw": _summary(evaluate(raw)),
+        "corrections": _corrections(raw, corrected),
+    }
+
+
+def _corrections(
+    raw: Sequence[Prediction], corrected: Sequence[Prediction]
+) -> list[dict[str, str]]:
+    """The labels that `correct` changed: the picture, its label and what it shows."""
     return [
         {"picture": old.path, "label": old.truth, "shown": new.truth}
         for old, new in zip(raw, corrected, strict=True)
@@ -97,97 +190,120 @@ def corrections(raw: Sequence[Reading], corrected: Sequence[Reading]) -> list[di
     ]
 
 
-def trained_manifest(run: Path, preset: "Preset", settings: "Settings") -> Manifest:
-    """What a finished run made; one of another recipe or other settings ends the command."""
-    manifest = Manifest.from_json((run / "manifest.json").read_bytes())
-    if manifest.recipe != preset.recipe or any(
-        manifest.training.get(key) != value
-        for key, value in asdict(settings).items()
-        if key != "licence"
-    ):
-        raise SystemExit(f"{run} was trained with other settings than now; remove it")
-    return manifest
-
-
-def summary(figures: Evaluation) -> dict[str, Any]:
-    """The figures that the tables show."""
+def _summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The metrics that the results keep of an evaluation."""
     return {
-        "pictures": figures.total,
-        "errors": figures.errors,
-        "exact_match": figures.exact_match,
-        "interval": figures.interval,
-        "character_accuracy": figures.character_accuracy,
+        "pictures": evaluation.total,
+        "errors": evaluation.errors,
+        "exact_match": evaluation.exact_match,
+        "interval": evaluation.interval,
+        "character_accuracy": evaluation.character_accuracy,
     }
 
 
 def machine() -> dict[str, Any]:
-    """The processor, its cores, and the versions of what runs a model."""
+    """The processor, the number of cores, and the versions of what runs a model."""
     return {
         "cpu": processor(),
         "cores": os.cpu_count(),
-        "python": sys.version,  # with its build: one without optimisations is slower
+        "python": sys.version,  # with the build: one without optimisations is slower
         **installed("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu"),
     }
 
 
-class Part:
-    """A part of the suite: its rows, each measured once, and the result file that they make.
+@cache
+def commit() -> str:
+    """The commit that is measured; it ends with `+` if measured files differ from it."""
+    head = _git("rev-parse", "--short=12", "HEAD").strip()
+    return head + ("+" if _git("status", "--porcelain", "--", *MEASURED) else "")
 
-    Rows lie in `benchmarks/runs/suite` until the part is finished, so that a stopped suite goes on
+
+@cache
+def code_state() -> str:
+    """A hash of all measured files: two states of the code have different ones."""
+    files = _git("ls-files", "-s", "--", *MEASURED) + _git("diff", "--", *MEASURED)
+    return hashlib.sha256(files.encode()).hexdigest()
+
+
+def _git(*arguments: str) -> str:
+    found = subprocess.run(
+        ["git", *arguments],  # noqa: S607  (found on the user's PATH)
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the suite: rows that are measured once, and the result file made of them.
+
+    The rows lie in `RUNS/suite/NAME` until the part is finished, so a stopped suite continues
     where it was. Rows of another state of the code are measured again.
+
+    Attributes:
+        name: The part's name, which is also the name of the result file.
+        runs: The folder of the runs.
+        results: The folder of the result files.
+        state: The state of the code that is measured.
     """
 
-    def __init__(self, name: str) -> None:
-        """Takes up what lies there.
+    name: str
+    runs: Path = RUNS
+    results: Path = RESULTS
+    state: str = field(default_factory=code_state)
 
-        Args:
-            name: The part's name, that of its result file.
-        """
-        self.name = name
-        self._rows = RUNS / "suite" / name
-        self._rows.mkdir(parents=True, exist_ok=True)
+    @property
+    def rows(self) -> Path:
+        """The folder of the rows."""
+        return self.runs / "suite" / self.name
 
     @property
     def finished(self) -> bool:
-        """Whether the result file was made by the code as it is now."""
-        done = self._rows / "finished"
-        return done.exists() and done.read_text("utf-8") == state()
+        """Whether the result file was made by this state of the code."""
+        done = self.rows / "finished"
+        return done.exists() and done.read_text("utf-8") == self.state
 
     def row(self, name: str, measure: Callable[[], Any]) -> Any:  # noqa: ANN401  (what JSON holds)
-        """What `measure` returns, of now or of a stopped run."""
-        path = self._rows / f"{name}.json"
+        """Measures a row, or reads it where a stopped run left it."""
+        path = self.rows / f"{name}.json"
         if path.exists():
             kept = json.loads(path.read_text("utf-8"))
-            if kept["state"] == state():
+            if kept["state"] == self.state:
                 return kept["row"]
         row = json.loads(json.dumps(measure()))
-        write_json(path, {"state": state(), "row": row})
+        self.rows.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"state": self.state, "row": row})
         return row
 
     def finish(self, values: Mapping[str, Any]) -> None:
-        """Writes the result file: the values, and where and on which commit they were measured."""
+        """Writes the result file: the values, the commit and the machine."""
         write_json(
-            RESULTS / f"{self.name}.json", {**values, "commit": commit(), "machine": machine()}
+            self.results / f"{self.name}.json",
+            {**values, "commit": commit(), "machine": machine()},
         )
-        for path in self._rows.glob("*.json"):
+        self.rows.mkdir(parents=True, exist_ok=True)
+        for path in self.rows.glob("*.json"):
             path.unlink()
-        (self._rows / "finished").write_text(state(), "utf-8")
+        (self.rows / "finished").write_text(self.state, "utf-8")
 
 
 def in_turn(
     calls: Mapping[str, Callable[[], Any]], *, rounds: int, runs: int = 1, warm_up: int = 3
 ) -> dict[str, dict[str, float]]:
-    """Times calls in alternating rounds of one process, so that what disturbs meets all alike.
+    """Times calls in alternating rounds of one process, so that disturbances affect all alike.
 
     Args:
         calls: What is timed, by name.
-        rounds: So often each has its turn.
-        runs: So often it is called in a turn.
-        warm_up: So often each is called before.
+        rounds: The number of rounds; each call has one turn in a round.
+        runs: How often it is called in a turn.
+        warm_up: How often each is called before the rounds.
 
     Returns:
-        For each the percentiles of its rounds, in milliseconds a call: `p50`, `p90`, `p99` of the
-        wall clock, and `cpu`, the median of the CPU time of all of the process's threads.
+        For each call the percentiles of the rounds, in milliseconds a call: `p50`, `p90` and `p99`
+        of the wall clock, and `cpu`, the median CPU time of all threads of the process.
     """
     walls: dict[str, list[float]] = {name: [] for name in calls}
     cpus: dict[str, list[float]] = {name: [] for name in calls}
@@ -202,17 +318,9 @@ def in_turn(
             walls[name].append((time.perf_counter() - wall) * 1000 / runs)
             cpus[name].append((time.process_time() - cpu) * 1000 / runs)
     return {
-        name: {**percentiles(its), "cpu": rounded(statistics.median(cpus[name]))}
-        for name, its in walls.items()
+        name: {**percentiles(times), "cpu": rounded(statistics.median(cpus[name]))}
+        for name, times in walls.items()
     }
-
-
-def clock(times: list[float], call: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
-    """Calls, and notes the milliseconds."""
-    started = time.perf_counter()
-    result = call(*arguments)
-    times.append((time.perf_counter() - started) * 1000)
-    return result
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
@@ -224,36 +332,16 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def rounded(value: float) -> float:
-    """Four significant digits: more is noise."""
+    """The value with four significant digits; more would be noise."""
     return float(f"{value:.4g}")
 
 
-@cache
-def commit() -> str:
-    """The commit that is measured, with `+` if what is measured differs from it."""
-    head = _git("rev-parse", "--short=12", "HEAD").strip()
-    return head + ("+" if _git("status", "--porcelain", "--", *MEASURED) else "")
-
-
-@cache
-def state() -> str:
-    """What tells one state of what is measured from another."""
-    files = _git("ls-files", "-s", "--", *MEASURED) + _git("diff", "--", *MEASURED)
-    return hashlib.sha256(files.encode()).hexdigest()
-
-
-def _git(*arguments: str) -> str:
-    found = subprocess.run(
-        ["git", *arguments],  # noqa: S607  (as the user's PATH has it)
-        cwd=HERE.parent,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return found.stdout
-
-
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a result, whole or not at all."""
+    """Writes a JSON file atomically."""
     with write_atomically(path) as file:
         file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  (what JSON holds)
+    """Reads a JSON file."""
+    return json.loads(path.read_text("utf-8"))

@@ -1,57 +1,92 @@
-"""All measurements of the README but those of training: `python benchmarks/suite.py`.
+"""All parts of the report: `python -m benchmarks suite`.
 
-Runs each part in a process of its own, then writes the report, `benchmarks/results/report.md` with
-its plots. `CAPTCHA_DATA` names the folder of real labelled pictures. Stopped or killed, it goes on
-where it was; a part that fails is said, and the others go on. Takes less than an hour on two cores,
-beside nothing else. What trains networks first has commands of its own, `benchmarks/default.py`,
-`documents.py` and `search.py`.
+Runs each part in a process of its own, then writes the report, `benchmarks/results/report.md`, with
+its plots. `CAPTCHA_DATA` names the folder of real labelled pictures. A stopped suite continues
+where it was. If a part fails, the suite says so and goes on with the others; it then ends with exit
+code 1. It takes less than an hour on two cores, if nothing else runs.
+
+The commands that train networks first are not part of it: `default`, `documents` and `search`.
 """
 
-import argparse
-import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from rich.console import Console
+from benchmarks.harness import (
+    RESULTS,
+    ROOT,
+    RUNS,
+    Part,
+    captcha_data,
+    command_parser,
+    program,
+    say,
+)
+from benchmarks.report import TITLES, write_report
 
-import report
-from harness import HERE, Part
 
-PARTS = tuple(report.TITLES)
+def run_parts(
+    names: Sequence[str],
+    runs: Path,
+    results: Path,
+    command: Callable[[str], Sequence[str | Path]],
+) -> list[str]:
+    """Runs parts in turn, each in a process of its own; finished ones are not run again.
 
-say = Console(stderr=True).print
+    Args:
+        names: The parts' names.
+        runs: The folder of the runs.
+        results: The folder of the result files.
+        command: The command line that measures a part.
 
-
-def main() -> None:
-    """Measures what isn't measured yet of this state of the code, and writes the report."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}; all by default")
-    chosen = parser.parse_args().parts or PARTS
-    unknown = set(chosen) - set(PARTS)
-    if unknown:
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}")
-    if "CAPTCHA_DATA" not in os.environ:
-        parser.error("CAPTCHA_DATA does not name the folder of real labelled pictures")
+    Returns:
+        The names of the parts that failed.
+    """
     failed = []
-    for name in chosen:
-        if Part(name).finished:
+    for name in names:
+        if Part(name, runs, results).finished:
             say(f"[bold]{name}[/bold]: measured already")
             continue
         say(f"[bold]{name}[/bold]")
         started = time.monotonic()
         try:
-            done = subprocess.run([sys.executable, HERE / f"{name}.py"], check=False)
+            done = subprocess.run(command(name), cwd=ROOT, check=False)
         except KeyboardInterrupt:
-            say("stopped; the same command goes on here")
+            say("stopped; the same command continues here")
             sys.exit(130)
         say(f"{name}: {time.monotonic() - started:.0f} s")
         if done.returncode:
             failed.append(name)
             say(f"[red]{name} failed[/red] with exit code {done.returncode}")
-    report.main()
+    return failed
+
+
+def main(
+    argv: Sequence[str],
+    parts: Sequence[str] = tuple(TITLES),
+    runs: Path = RUNS,
+    results: Path = RESULTS,
+    command: Callable[[str], Sequence[str | Path]] = program,
+) -> None:
+    """Measures what is not measured yet of this state of the code, and writes the report.
+
+    Args:
+        argv: The command's options.
+        parts: The parts that there are.
+        runs: The folder of the runs.
+        results: The folder of the result files.
+        command: The command line that measures a part.
+    """
+    parser = command_parser("suite", __doc__)
+    names = ", ".join(parts)
+    parser.add_argument("parts", nargs="*", help=f"which parts to run: {names}; default: all")
+    chosen = parser.parse_args(argv).parts or parts
+    unknown = set(chosen) - set(parts)
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are: {names}")
+    captcha_data()
+    failed = run_parts(chosen, runs, results, command)
+    write_report(results)
     sys.exit(bool(failed))
-
-
-if __name__ == "__main__":
-    main()

@@ -103,7 +103,9 @@ def captcha_data() -> Path:
 @pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty generated pictures."""
-    kaptcha = pytest.importorskip("captcha_rt_train.kaptcha", reason="needs captcha-rt-train")
+    kaptcha = pytest.importorskip(
+        "captcha_rt_train.generators.kaptcha", reason="needs captcha-rt-train"
+    )
     folder = tmp_path_factory.mktemp("samples")
     kaptcha.write_samples(folder, 40, seed=1)
     return folder

@@ -14,10 +14,10 @@ from keras import layers
 from captcha_rt_export.errors import ExportError
 
 OPSET = 18
-"""The last that tf2onnx 1.17 writes."""
+"""The newest that tf2onnx 1.17 writes."""
 
 IR_VERSION = 8
-"""The one that belongs to opset 18; newer ones only lock out older runtimes."""
+"""It belongs to opset 18; a newer one would only exclude older runtimes."""
 
 LOOPS = frozenset({"Loop", "Scan", "If"})
 """A recurrent layer that became one of these runs 2.9 times slower than a fused `LSTM`."""
@@ -43,18 +43,20 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     """
     image = model.inputs[0]
     signature = [tf.TensorSpec((None, *image.shape[1:]), tf.float32, name=image.name)]
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it reports each variable it removes
+    logging.getLogger("tf2onnx").setLevel(
+        logging.ERROR
+    )  # it would report each variable that it removes
     raw, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=OPSET)
     proto: onnx.ModelProto = onnxsim.simplify(raw)[0]
 
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     del proto.graph.value_info[:]
-    del proto.metadata_props[:]  # onnxsim's own
+    del proto.metadata_props[:]  # onnxsim adds some twenty
     used = {node.domain for node in proto.graph.node}
     for opset in [opset for opset in proto.opset_import if opset.domain not in used]:
         proto.opset_import.remove(opset)
-    for node in proto.graph.node:  # else their order changes from one process to the next
+    for node in proto.graph.node:  # their order would change from one process to the next
         attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
         del node.attribute[:]
         node.attribute.extend(attributes)
@@ -71,13 +73,14 @@ def convert(model: keras.Model) -> onnx.ModelProto:
 
 
 def with_softmax(proto: onnx.ModelProto, temperature: float) -> onnx.ModelProto:
-    """Makes a graph's logits probabilities, as the documents' networks end; training left it out.
+    """Appends a softmax to a graph that gives logits.
 
-    In the graph it takes a fifth of the time that NumPy takes.
+    The documents' networks end in one; training leaves it out. In the graph the softmax takes a
+    fifth of the time that NumPy takes.
 
     Args:
         proto: A graph of `convert` with the output `logits`.
-        temperature: What the logits are divided by first.
+        temperature: The logits are divided by it first; above 0.
 
     Returns:
         A graph with the output `probabilities` of the same shape.
@@ -98,11 +101,11 @@ def with_softmax(proto: onnx.ModelProto, temperature: float) -> onnx.ModelProto:
 
 
 def check_graph(proto: onnx.ModelProto) -> None:
-    """Refuses what a fast, self-contained graph doesn't hold.
+    """Checks that a graph is fast and self-contained.
 
     Raises:
-        ExportError: If it holds a loop, a branch, an operator of a foreign domain, external
-            data, or anything that ONNX's own checker refuses.
+        ExportError: If it holds a loop, a branch, an operator of a foreign domain or external
+            data, or ONNX's own checker refuses it.
     """
     try:
         onnx.checker.check_model(proto, full_check=True)
@@ -122,5 +125,5 @@ def check_graph(proto: onnx.ModelProto) -> None:
 
 
 def operators(proto: onnx.ModelProto) -> Counter[str]:
-    """How often each operator stands in the graph."""
+    """Counts the operators of a graph."""
     return Counter(node.op_type for node in proto.graph.node)

@@ -1,12 +1,17 @@
-"""What an export refuses.
+"""The errors of runs and exports.
 
 CaptchaRTError
+├── RunError        ValueError   a run's folder that belongs to another training
 └── ModelError
-    └── ExportError  ValueError  a run that can't become a model file that is right
+    └── ExportError ValueError   a run or a model that can't become a correct model file
 """
 
-from captcha_rt.errors import ModelError
+from captcha_rt.errors import CaptchaRTError, ModelError
+
+
+class RunError(CaptchaRTError, ValueError):
+    """The folder holds a run that must not be changed, or one with other settings."""
 
 
 class ExportError(ModelError, ValueError):
-    """The run is not whole, or the converted model isn't what it has to be."""
+    """The run is not finished, or the converted model differs from what it has to be."""

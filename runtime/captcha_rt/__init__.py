@@ -4,102 +4,57 @@
     >>> Solver().solve("captcha.png").text
     '8y63f'
 
-Names are imported when they are first used (PEP 562), so that the command line can set up NumPy's
-environment and print its help before NumPy loads.
+Names are imported when they are first used (PEP 562). So the command line can print its help, and
+set up the environment for NumPy, before NumPy is loaded.
 """
+# ruff: noqa: F403  (each module lists its public names in `__all__`)
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from captcha_rt.charset import Charset
-    from captcha_rt.decoders import Decoded, greedy_decode
-    from captcha_rt.errors import (
-        CaptchaRTError,
-        CharsetError,
-        FolderError,
-        ImageDecodeError,
-        InstallationError,
-        LabelError,
-        LowConfidenceError,
-        ManifestError,
-        ModelError,
-        ModelNotFoundError,
-        ProviderError,
-        RecipeError,
-        ScoresError,
-        SegmentationError,
-    )
-    from captcha_rt.image import decode_image
-    from captcha_rt.manifest import Manifest
-    from captcha_rt.model import load_model
-    from captcha_rt.recipe import Recipe
-    from captcha_rt.solver import Character, Solution, Solver
+    from captcha_rt.charset import *
+    from captcha_rt.decoders import *
+    from captcha_rt.errors import *
+    from captcha_rt.image import *
+    from captcha_rt.manifest import *
+    from captcha_rt.model import *
+    from captcha_rt.recipe import *
+    from captcha_rt.session import *
+    from captcha_rt.solution import *
+    from captcha_rt.solver import *
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "charset": ("Charset",),
-    "decoders": ("Decoded", "greedy_decode"),
-    "errors": (
-        "CaptchaRTError",
-        "CharsetError",
-        "FolderError",
-        "ImageDecodeError",
-        "InstallationError",
-        "LabelError",
-        "LowConfidenceError",
-        "ManifestError",
-        "ModelError",
-        "ModelNotFoundError",
-        "ProviderError",
-        "RecipeError",
-        "ScoresError",
-        "SegmentationError",
-    ),
-    "image": ("decode_image",),
-    "manifest": ("Manifest",),
-    "model": ("load_model",),
-    "recipe": ("Recipe",),
-    "solver": ("Character", "Solution", "Solver"),
-}
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = [
-    "CaptchaRTError",
-    "Character",
-    "Charset",
-    "CharsetError",
-    "Decoded",
-    "FolderError",
-    "ImageDecodeError",
-    "InstallationError",
-    "LabelError",
-    "LowConfidenceError",
-    "Manifest",
-    "ManifestError",
-    "ModelError",
-    "ModelNotFoundError",
-    "ProviderError",
-    "Recipe",
-    "RecipeError",
-    "ScoresError",
-    "SegmentationError",
-    "Solution",
-    "Solver",
-    "decode_image",
-    "greedy_decode",
-    "load_model",
-]
+# The modules whose `__all__` is public here. A name is looked for in this order, so that a name
+# loads no module that it doesn't need: a module comes after those that it imports itself.
+_MODULES: Final = (
+    "errors",
+    "charset",
+    "decoders",
+    "image",
+    "recipe",
+    "manifest",
+    "model",
+    "session",
+    "solution",
+    "solver",
+)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name is)
-    if name not in _HOMES:
+if not TYPE_CHECKING:  # a type checker sees the imports above, and reports other names
+
+    def __getattr__(name: str) -> Any:  # noqa: ANN401  (a name may have any type)
+        if name == "__all__":
+            return sorted(name for module in _MODULES for name in _load(module).__all__)
+        if not name.startswith("_"):
+            for module in map(_load, _MODULES):
+                if name in module.__all__:
+                    return globals().setdefault(name, getattr(module, name))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
 
+    def __dir__() -> list[str]:
+        return [*__getattr__("__all__"), "__version__"]
 
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    def _load(module: str) -> Any:  # noqa: ANN401  (a module of ours)
+        return import_module(f"{__name__}.{module}")

@@ -1,24 +1,27 @@
-"""Characters and the blank: what a model's classes mean."""
+"""The characters and the blank: the meaning of a model's classes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from captcha_rt.errors import CharsetError
 
+__all__ = ["Charset"]
+
 
 @dataclass(frozen=True, slots=True)
 class Charset:
-    """The characters of a model in the order of its classes, and where the blank stands.
+    """The characters of a model in the order of its classes, and the class of the blank.
 
-    The blank's index is no convention (Keras 3 puts it first, the keras.io captcha example and
-    TensorFlow's own op last), so it is stored and looked up, never assumed.
+    There is no convention for the blank's class: Keras 3 puts it first, the keras.io captcha
+    example and TensorFlow's own op put it last. So it is stored here and looked up, never assumed.
 
     Attributes:
-        characters: The characters, each a single code point, each once.
-        blank: The blank's class, in `0..len(characters)`; None for models that have none.
+        characters: The characters, each a single code point; no character occurs twice.
+        blank: The blank's class, in `0..len(characters)`; None for models without a blank.
 
     Raises:
-        CharsetError: If there are no characters, one stands twice, or the blank is no class.
+        CharsetError: If there are no characters, a character occurs twice, or the blank is no
+            class.
     """
 
     characters: str
@@ -40,7 +43,7 @@ class Charset:
 
     @property
     def classes(self) -> int:
-        """The number of classes, the blank included."""
+        """The number of classes, including the blank."""
         return len(self.characters) + (self.blank is not None)
 
     def encode(self, text: str) -> list[int]:
@@ -67,7 +70,7 @@ class Charset:
         """Turns class ids into a text.
 
         Args:
-            ids: Class ids in `0..classes - 1` without the blank.
+            ids: Class ids in `0..classes - 1`, without the blank.
 
         Returns:
             The text, one character an id.

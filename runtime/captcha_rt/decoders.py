@@ -1,6 +1,9 @@
-"""From a network's scores to label ids, with positions and confidences."""
+"""Decoders: from a network's scores to class ids, with positions and confidences.
 
-from collections.abc import Sequence
+A new decoder is a function and a row in `DECODERS`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final, Literal, get_args
@@ -10,20 +13,22 @@ from numpy.typing import NDArray
 
 from captcha_rt.errors import ScoresError
 
+__all__ = ["Decoded", "ctc_greedy_decode"]
+
 Scores = Literal["logits", "probabilities"]
 _KINDS: Final = get_args(Scores)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one picture's scores say.
+    """What a decoder read from one picture's scores. The decoder defines the confidences.
 
     Attributes:
         ids: The class ids of the characters, in order, without blanks.
-        positions: For each, the time step at which it is surest, or the place (head, glyph) that
-            it was read from, from 0.
-        confidences: For each, its confidence in 0..1.
-        confidence: The confidence of the whole, in 0..1; the decoder defines both.
+        positions: For each character the time step with its highest probability, or the position
+            (head, glyph) that it was read from, counted from 0.
+        confidences: For each character its confidence, in 0..1.
+        confidence: The confidence of the whole text, in 0..1.
     """
 
     ids: tuple[int, ...]
@@ -32,37 +37,42 @@ class Decoded:
     confidence: float
 
 
-def greedy_decode(
+def ctc_greedy_decode(
     scores: NDArray[np.float32], *, blank: int, kind: Scores, temperature: float = 1.0
 ) -> list[Decoded]:
-    """CTC greedy (best path) decoding: the best class a time step, repeats merged, blanks dropped.
+    """CTC greedy (best path) decoding.
 
-    Ids and lengths equal those of `tf.nn.ctc_greedy_decoder(merge_repeated=True)` and of
-    `keras.ops.ctc_decode(strategy="greedy")`; of equal scores the lowest class wins. Source: A.
-    Graves et al., "Connectionist Temporal Classification" (ICML 2006), section 3.2.
+    Takes the best class of each time step, merges repeats and drops blanks. If scores are equal,
+    the lowest class wins. The ids equal those of `tf.nn.ctc_greedy_decoder(merge_repeated=True)`
+    and `keras.ops.ctc_decode(strategy="greedy")`. Source: A. Graves et al., "Connectionist
+    Temporal Classification" (ICML 2006), section 3.2.
 
-    A character's confidence is the highest probability that its class reaches in the run of time
-    steps that it was merged from. The whole's is the product, over all time steps, of the
-    probability of a class that leaves the text as it is: at a character's surest step that
-    character, between two of these the blank or either neighbour. So a character that was nearly
-    missed counts as well as one that was nearly another. Of right and wrong answers it tells as
-    much as CTC's own probability of the text, the sum over all paths, at a fraction of its cost
-    (area under the ROC curve 0.927 and 0.930 over clean, degraded and foreign pictures), and more
-    than the least certain character (0.879) or the mean over the time steps (0.432). Nothing read
-    is nothing to be sure of: 0.
+    A character is merged from a run of time steps. Its confidence is the highest probability of
+    its class in this run.
+
+    The confidence of the text is a product over all time steps. Each factor is the probability of
+    the classes that leave the text unchanged: at the peak of a character only this character,
+    between two peaks the blank or either neighbour. So the confidence is low both if a character
+    was nearly missed and if it was nearly another one. It is 0 if no character was read.
+
+    This separates right from wrong answers as well as CTC's own probability of the text, the sum
+    over all paths, at a fraction of the cost: the areas under the ROC curve are 0.927 and 0.930
+    over clean, degraded and foreign pictures. The least certain character gives 0.879, the mean
+    over the time steps 0.432.
 
     Args:
         scores: `(N, T, C)` float32, T time steps of C classes; N and T may be 0.
         blank: The blank's class, in `0..C - 1`.
         kind: What the scores are: `"logits"` (softmax is applied here) or `"probabilities"`.
-        temperature: What logits are divided by first, above 0.
+        temperature: Logits are divided by it before the softmax, above 0.
 
     Returns:
-        One result a picture, N in all.
+        N results, one a picture.
 
     Raises:
         ScoresError: If a score is NaN or infinite.
-        ValueError: If the scores have no three axes, the blank is no class or the kind unknown.
+        ValueError: If `scores` doesn't have three axes, the blank is no class, or the kind is
+            unknown.
     """
     if scores.ndim != 3 or not 0 <= blank < scores.shape[2]:
         raise ValueError(f"no CTC scores with blank {blank}: shape {scores.shape}")
@@ -80,58 +90,87 @@ def position_decode(
     kind: Scores,
     temperature: float = 1.0,
 ) -> list[Decoded]:
-    """Reads one character at each place: of each softmax the best class.
+    """Reads one character at each position: the best class of each softmax.
 
-    A place is a head (documents 000, 001), a time step of a network with as many as characters
-    (003) or a glyph (002). A place where the blank is best holds no character, so that networks
-    with a blank read shorter texts, too. Of equal scores the lowest class wins.
+    A position is a head (documents 000, 001), a time step of a network that has one time step a
+    character (003), or a glyph (002). A position whose best class is the blank has no character,
+    so that networks with a blank also read shorter texts. If scores are equal, the lowest class
+    wins.
 
-    A character's confidence is its probability; the whole's is the product over all places,
-    blank ones included. Nothing read is nothing to be sure of: 0.
+    A character's confidence is the probability of its class. The confidence of the text is the
+    product over all positions, including those with the blank. It is 0 if no character was read.
 
     Args:
-        scores: `(N, L, C)` float32, L places of C classes; N and L may be 0.
-        blank: The blank's class, in `0..C - 1`; None if there is none.
+        scores: `(N, L, C)` float32, L positions of C classes; N and L may be 0.
+        blank: The blank's class, in `0..C - 1`; None if there is no blank.
         kind: What the scores are: `"logits"` (softmax is applied here) or `"probabilities"`.
-        temperature: What logits are divided by first, above 0.
+        temperature: Logits are divided by it before the softmax, above 0.
 
     Returns:
-        One result a picture, N in all.
+        N results, one a picture.
 
     Raises:
         ScoresError: If a score is NaN or infinite.
-        ValueError: If the scores have no three axes, the blank is no class or the kind unknown.
+        ValueError: If `scores` doesn't have three axes, the blank is no class, or the kind is
+            unknown.
     """
     if scores.ndim != 3 or not (blank is None or 0 <= blank < scores.shape[2]):
-        raise ValueError(f"no scores a place with blank {blank}: shape {scores.shape}")
+        raise ValueError(f"no scores by position with blank {blank}: shape {scores.shape}")
     probabilities = to_probabilities(scores, kind, temperature)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
     best, certainty = scores.argmax(axis=2).tolist(), probabilities.max(axis=2)
     whole = certainty.prod(axis=1).tolist()
     answers = []
-    for classes, shares, share in zip(best, certainty.tolist(), whole, strict=True):
-        places = [place for place, c in enumerate(classes) if c != blank]
+    for classes, confidences, product in zip(best, certainty.tolist(), whole, strict=True):
+        positions = [position for position, c in enumerate(classes) if c != blank]
         answers.append(
             Decoded(
-                ids=tuple([classes[place] for place in places]),
-                positions=tuple(places),
-                confidences=tuple([shares[place] for place in places]),
-                confidence=min(share, 1.0) if places else 0.0,
+                ids=tuple([classes[position] for position in positions]),
+                positions=tuple(positions),
+                confidences=tuple([confidences[position] for position in positions]),
+                confidence=min(product, 1.0) if positions else 0.0,
             )
         )
     return answers
 
 
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """A way to read scores.
+
+    Attributes:
+        decode: The function. It takes `scores` and the keywords `blank`, `kind` and `temperature`,
+            and returns one `Decoded` a picture.
+        axes: The number of axes of the graph's output, including the batch.
+        needs_blank: Whether the charset must have a blank.
+        reads_glyphs: Whether the recipe cuts a picture into glyphs, each a row of the batch. Then
+            `decode` gets the rows of one picture together, `(N, glyphs, C)`.
+    """
+
+    decode: Callable[..., list[Decoded]]
+    axes: int = 3
+    needs_blank: bool = False
+    reads_glyphs: bool = False
+
+
+DECODERS: Final[Mapping[str, Decoder]] = {
+    "ctc": Decoder(ctc_greedy_decode, needs_blank=True),
+    "position": Decoder(position_decode),
+    "glyph": Decoder(position_decode, axes=2, reads_glyphs=True),
+}
+"""The decoders by their names in the manifest."""
+
+
 def to_probabilities(
     scores: NDArray[np.float32], kind: Scores, temperature: float = 1.0
 ) -> NDArray[np.float32]:
-    """Checks scores, and makes probabilities of logits.
+    """Checks scores and makes probabilities of them.
 
     Args:
         scores: `(N, T, C)` float32.
-        kind: What the scores are.
-        temperature: What logits are divided by first, above 0.
+        kind: What the scores are; probabilities are returned as they are.
+        temperature: Logits are divided by it before the softmax, above 0.
 
     Returns:
         `(N, T, C)`, in 0..1.
@@ -147,17 +186,24 @@ def to_probabilities(
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    """Probabilities of logits `(..., C)`, over the last axis, in their own precision."""
-    with np.errstate(over="ignore"):  # what lies 3e38 below the best has no probability anyway
+    """The softmax over the last axis.
+
+    Args:
+        logits: `(..., C)`, floats.
+
+    Returns:
+        The same shape and dtype, in 0..1.
+    """
+    with np.errstate(over="ignore"):  # a logit 3e38 below the best has probability 0 anyway
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def _check(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
-    """The scores, if they are finite; logits beyond 1e18 are moved so that nothing overflows."""
+    """Checks that the scores are finite; shifts logits beyond 1e18 so that nothing overflows."""
     if kind not in _KINDS:
         raise ValueError(f"kind is {kind!r}; it is one of {_KINDS}")
-    if isfinite(np.vdot(scores, scores)):  # the fastest look at all of them
+    if isfinite(np.vdot(scores, scores)):  # the fastest test of all scores
         return scores
     if not np.isfinite(scores).all():
         raise ScoresError("the model answered with NaN or infinite scores")
@@ -168,10 +214,10 @@ def _check(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
 
 
 def _read(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -> Decoded:
-    """One picture's text; `greedy_decode` defines it.
+    """Reads one picture, as `ctc_greedy_decode` says.
 
-    Plain Python on the few columns that count: on fifty time steps a dozen calls of NumPy take
-    three times as long.
+    This is plain Python on the few columns that matter. On fifty time steps a dozen calls of NumPy
+    would take three times as long.
 
     Args:
         probabilities: `(T, C)`.
@@ -179,7 +225,7 @@ def _read(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -
         blank: The blank's class.
     """
     ids: list[int] = []
-    runs: list[tuple[int, int]] = []  # of each character, from which time step to which
+    runs: list[tuple[int, int]] = []  # each character's first time step, and the one after its last
     last, start = blank, 0
     for step, character in enumerate([*best, blank]):
         if character != last:
@@ -192,8 +238,8 @@ def _read(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -
     shares: list[list[float]] = probabilities.take([blank, *ids], axis=1).tolist()
     positions: list[int] = []
     confidences: list[float] = []
-    whole, after = 1.0, 0  # after the last character's surest time step
-    for number, (first, end) in enumerate(runs, 1):  # the number of its column, too
+    whole, after = 1.0, 0  # `after`: the time step after the last peak
+    for number, (first, end) in enumerate(runs, 1):  # `number` is also the character's column
         column = [share[number] for share in shares[first:end]]
         confidence = max(column)
         peak = first + column.index(confidence)

@@ -1,30 +1,47 @@
 """Every error that captcha-rt raises on purpose.
 
-Each belongs to two families: ours, and the builtin that a stranger would catch.
+Each error also belongs to the builtin family that a stranger would catch.
 
     CaptchaRTError
-    ├── ImageDecodeError       ValueError         bytes that are no picture we read
+    ├── ImageDecodeError       ValueError         bytes that can't be decoded as a picture
     ├── RecipeError            ValueError         a picture that the model's recipe can't use
-    │   └── SegmentationError                     a picture in which its glyphs aren't found
-    ├── CharsetError           ValueError         a charset, or a text outside of one
-    ├── FolderError            ValueError         a folder that is none, or without pictures
-    ├── LabelError             ValueError         labels that aren't found, or found in two ways
+    │   └── SegmentationError                     a picture in which the glyphs aren't found
+    ├── CharsetError           ValueError         an invalid charset, or a text outside of one
+    ├── FolderError            ValueError         no folder, or a folder without pictures
+    ├── LabelError             ValueError         labels that are missing or ambiguous
     ├── LowConfidenceError     ValueError         an answer below the confidence asked for
     ├── ModelError
     │   ├── ModelNotFoundError FileNotFoundError  no file at the path
-    │   ├── ManifestError      ValueError         no, damaged or unknown description in the file
+    │   ├── ManifestError      ValueError         a missing, damaged or unknown description
     │   └── ScoresError        ArithmeticError    NaN or infinite scores
-    ├── ProviderError          RuntimeError       the device asked for is not there
-    └── InstallationError      ImportError        a missing or doubled distribution
+    ├── ProviderError          RuntimeError       the device asked for is not available
+    └── InstallationError      ImportError        a distribution is missing or installed twice
 """
+
+__all__ = [
+    "CaptchaRTError",
+    "CharsetError",
+    "FolderError",
+    "ImageDecodeError",
+    "InstallationError",
+    "LabelError",
+    "LowConfidenceError",
+    "ManifestError",
+    "ModelError",
+    "ModelNotFoundError",
+    "ProviderError",
+    "RecipeError",
+    "ScoresError",
+    "SegmentationError",
+]
 
 
 class CaptchaRTError(Exception):
-    """The root of all errors below; catching it catches them all."""
+    """The base of all errors below; catch it to catch them all."""
 
 
 class ImageDecodeError(CaptchaRTError, ValueError):
-    """The bytes are no picture that can be decoded; the message says what was found."""
+    """The bytes can't be decoded as a picture; the message says what was found."""
 
 
 class RecipeError(CaptchaRTError, ValueError):
@@ -32,27 +49,27 @@ class RecipeError(CaptchaRTError, ValueError):
 
 
 class SegmentationError(RecipeError):
-    """The picture can't be cut into as many glyphs as the model reads."""
+    """The picture can't be cut into the number of glyphs that the model reads."""
 
 
 class CharsetError(CaptchaRTError, ValueError):
-    """A charset that can't be one, or a text with characters outside of it."""
+    """The charset is invalid, or a text has characters outside of the charset."""
 
 
 class FolderError(CaptchaRTError, ValueError):
-    """A folder that is none, or holds no (labelled) pictures."""
+    """The path is no folder, or the folder has no (labelled) pictures."""
 
 
 class LabelError(CaptchaRTError, ValueError):
-    """The pictures' labels aren't found, or could be read in several ways."""
+    """The labels of the pictures are missing, or could be read in several ways."""
 
 
 class LowConfidenceError(CaptchaRTError, ValueError):
-    """The picture was read, but less surely than was asked for."""
+    """The picture was read, but with a lower confidence than was asked for."""
 
 
 class ModelError(CaptchaRTError):
-    """The model file can't be loaded, or it answers with something it shouldn't."""
+    """The model file can't be loaded, or the model fails or returns something invalid."""
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
@@ -60,11 +77,11 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
 
 class ManifestError(ModelError, ValueError):
-    """The description inside the model file is missing, damaged or of an unknown version."""
+    """The description in the model file is missing, damaged or of an unknown version."""
 
 
 class ScoresError(ModelError, ArithmeticError):
-    """The model answered with NaN or infinite scores."""
+    """The model returned NaN or infinite scores."""
 
 
 class ProviderError(CaptchaRTError, RuntimeError):
@@ -72,4 +89,4 @@ class ProviderError(CaptchaRTError, RuntimeError):
 
 
 class InstallationError(CaptchaRTError, ImportError):
-    """A distribution that this needs is missing, or two stand in each other's way."""
+    """A distribution is missing, or two distributions break each other."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files so that they are complete or don't exist."""
 
 import os
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from pathlib import Path
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; at the end the file takes its place.
+    """Writes a file under another name, and renames it at the end.
 
-    A process killed in between leaves `path` as it was.
+    If the process is killed meanwhile, the file at `path` stays as it was.
 
     Args:
-        path: The file to write, or a link to it; its folder exists.
+        path: The file to write, or a link to it; the folder exists.
 
     Yields:
-        The path to write to, with the same suffixes.
+        The path to write to, in the same folder and with the same suffixes.
     """
     path = path.resolve()
-    # The same name every time: what a killed process left is overwritten by the next.
+    # Always the same name, so that the next process overwrites what a killed one left.
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial

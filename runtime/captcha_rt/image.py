@@ -1,9 +1,9 @@
-"""Reads a picture: bytes, a path or an array becomes uint8 (H, W, C) with C = 1, 3 or 4.
+"""Decodes pictures: bytes, a path or an array becomes uint8 `(H, W, C)` with C = 1, 3 or 4.
 
-OpenCV decodes, but it allocates whatever a header claims (1.7 GB for a PNG of 109 kB), opens
-some twenty formats, and complains on the native stderr. So one small function a format first
-walks the file's own structure, checks that it is whole and not too large, and hands on only the
-parts that make pixels. That is why this module is longer than the others.
+OpenCV does the decoding. But it allocates whatever a header claims (1.7 GB for a PNG of 109 kB),
+opens some twenty formats, and prints complaints on the native stderr. So each format has a small
+function that walks the file's structure first. It checks that the file is whole and not too large,
+and passes on only the parts that make pixels. These functions make this module longer than others.
 """
 
 import os
@@ -20,19 +20,22 @@ from numpy.typing import NDArray
 
 from captcha_rt.errors import ImageDecodeError
 
+__all__ = ["ImageSource", "decode_image"]
+
 ImageSource: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.generic]
 )
+"""What `decode_image` takes: a path, the bytes of an image file, or an array of pixels."""
 
 MAX_PIXELS = 4_000_000
-MAX_SIDE = 32_767  # OpenCV's remap and warps end here (SHRT_MAX)
+MAX_SIDE = 32_767  # the limit of OpenCV's remap and warps (SHRT_MAX)
 MAX_BYTES = 64 * 2**20  # twice an uncompressed 16-bit RGBA picture of MAX_PIXELS
-_MAX_BLOCKS = 10_000  # chunks, segments, sub-blocks: walking one takes up to 1 µs
+_MAX_BLOCKS = 10_000  # chunks, segments or sub-blocks; to walk one takes up to 1 µs
 _MAX_EXTENSIONS = 100  # before a GIF's first frame
-_MAX_SCANS = 100  # of a JPEG; encoders write 10, and 1,000 of 14 bytes cost OpenCV 2.5 s
+_MAX_SCANS = 100  # of a JPEG; encoders write 10, and 1,000 scans of 14 bytes cost OpenCV 2.5 s
 _MAX_GIF_DATA = 128 * 2**10  # OpenCV spends 15 µs a byte on a stream of clear codes
 
-# The stored channels and depth, as with IMREAD_UNCHANGED, which would ignore the orientation.
+# Keeps the stored channels and depth, like IMREAD_UNCHANGED, but applies the orientation.
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 
 _PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"))
@@ -41,42 +44,51 @@ _BMP_PLAIN, _BMP_MASKS = 0, 3  # between them are the two run-length codes
 
 
 class _Checked(NamedTuple):
-    """A file that is whole and small enough: what OpenCV is to read of it, and how."""
+    """A file that is whole and small enough, ready for OpenCV.
+
+    Attributes:
+        data: The bytes to decode.
+        flags: The flags to decode them with.
+        transparent_grey: The level that is transparent in a grey PNG, from the tRNS chunk, which
+            OpenCV drops; None if there is none.
+    """
 
     data: bytes
     flags: int = _AS_STORED
-    transparent_grey: int | None = None  # from a grey PNG's tRNS chunk, which OpenCV drops
+    transparent_grey: int | None = None
 
 
 def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decodes a PNG, JPEG, BMP, GIF (first frame) or WebP file, or takes over an array.
+    """Decodes a PNG, JPEG, BMP, GIF (first frame) or WebP file, or converts an array.
 
-    The content decides the format, whatever a path's suffix says. What the file holds is kept:
-    alpha is neither composited nor dropped, grey stays grey, a palette becomes its colours, and
-    16 bits become their high byte (as in `tf.io.decode_png`). The EXIF orientation of JPEG and
-    PNG is applied; that of WebP is not, since OpenCV before 4.13 can't read it. A PNG with a
-    wrong checksum is refused. JPEG and WebP have none: damage that leaves the structure whole
-    gives a damaged picture. Bytes after the picture's end are ignored.
+    The content decides the format; the suffix of a path is ignored. The channels stay as they are
+    in the file: alpha is neither blended nor dropped, and grey stays grey. A palette becomes
+    colours. Of 16 bits the high byte is kept, as in `tf.io.decode_png`. The EXIF orientation of
+    JPEG and PNG is applied; that of WebP is not, since OpenCV before 4.13 can't read it.
+
+    A PNG with a wrong checksum is refused. JPEG and WebP have no checksums: a file that is damaged,
+    but has a whole structure, gives a damaged picture. Bytes after the picture's end are ignored.
 
     Args:
-        source: An encoded file as bytes, the path of one, or pixels: uint8, uint16 (its high
-            byte) or bool (0 and 255), (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA.
-        max_pixels: The largest H * W; more is refused before anything is decoded.
+        source: The bytes of an encoded file, the path of one, or an array of pixels: uint8, uint16
+            (the high byte is kept) or bool (0 and 255), `(H, W)`, `(H, W, 1)`, `(H, W, 3)` RGB or
+            `(H, W, 4)` RGBA.
+        max_pixels: The largest H * W; larger pictures are refused before they are decoded.
 
     Returns:
-        uint8 (H, W, C), C-contiguous: C = 1 is grey, 3 is RGB, 4 is RGBA with straight alpha.
-        Shares its memory with a contiguous uint8 array given as `source`.
+        `(H, W, C)` uint8, C-contiguous: C = 1 is grey, 3 is RGB, 4 is RGBA with straight alpha. It
+        shares its memory with `source` if that is a contiguous uint8 array.
 
     Raises:
-        ImageDecodeError: Not one of these formats, cut off, damaged or too large, no readable
-            file at the path, or a `source` of another type (`cv2.imread` answers a bad path
-            with None); the message says what was found.
+        ImageDecodeError: If the file is of another format, cut off, damaged or too large, if there
+            is no readable file at the path, or if `source` is of another type. The message says
+            what was found.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         _check_bytes(memoryview(source).nbytes)
-        return _decode(bytes(source), max_pixels)  # what was checked can't change any more
+        return _decode(bytes(source), max_pixels)  # a copy, which can't change after the checks
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         data = _read(path)
@@ -140,7 +152,7 @@ def _high_byte(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _read(path: Path) -> bytes:
-    """Reads a regular file; a pipe or a device could block, or never end."""
+    """Reads a regular file. Pipes and devices are refused: they could block, or never end."""
     data = b""
     try:
         status = path.stat()
@@ -187,9 +199,9 @@ def _damaged(name: str, problem: str) -> ImageDecodeError:
 
 
 def _png(data: bytes, max_pixels: int) -> _Checked:
-    """Tests the checksums, and hands on the chunks that make pixels.
+    """Checks the checksums and passes on the chunks that make pixels.
 
-    Of the others, 770 kB of zTXt cost libpng 750 MB, iCCP makes it write warnings, and acTL
+    Other chunks do harm: 770 kB of zTXt cost libpng 750 MB, iCCP makes it print warnings, and acTL
     makes the picture an animation.
     """
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
@@ -217,8 +229,8 @@ def _png(data: bytes, max_pixels: int) -> _Checked:
         position = end
     else:
         raise _damaged("PNG", f"more than {_MAX_BLOCKS} chunks")
-    # At most 8 bytes a pixel and a filter byte a row. libpng inflates all that is there: 1 MB
-    # behind a header of 10 x 10 pixels takes it 2 s.
+    # Pixels take at most 8 bytes each, and a row one more. libpng inflates all the data there is:
+    # 1 MB after a header of 10 x 10 pixels takes 2 s.
     if not 0 < pixel_bytes <= 9 * width * height + 4096:
         raise _damaged("PNG", f"{pixel_bytes} bytes of data for {width} x {height} pixels")
     return _Checked(b"".join(chunks), transparent_grey=transparent_grey)
@@ -227,13 +239,13 @@ def _png(data: bytes, max_pixels: int) -> _Checked:
 def _jpeg(data: bytes, max_pixels: int) -> _Checked:
     position, components, progressive = 2, 0, False
     for _ in range(_MAX_BLOCKS):
-        position = data.find(b"\xff", position)  # like libjpeg, skip what is between segments
+        position = data.find(b"\xff", position)  # like libjpeg, skips bytes between segments
         if position < 0:
             raise _cut_off("JPEG", data)
         marker = data[position + 1]
         if marker == 0xFF:  # a fill byte
             position += 1
-        elif marker < 0x02 or 0xD0 <= marker <= 0xD9:  # alone, without a length
+        elif marker < 0x02 or 0xD0 <= marker <= 0xD9:  # a marker without a length
             position += 2
         elif marker == 0xDA:  # a scan
             break
@@ -272,18 +284,18 @@ def _bmp(data: bytes, max_pixels: int) -> _Checked:
         raise _cut_off("BMP", data)
     if compression == _BMP_MASKS and bits == 32:
         *colours, alpha = struct.unpack_from("<4I", data, 54)
-        if header < 56:  # the masks follow the header, and OpenCV doesn't read them
+        if header < 56:  # the masks are after the header, where OpenCV doesn't read them
             alpha = 0
             if colours != [0xFF0000, 0xFF00, 0xFF]:
                 raise ImageDecodeError("BMP with unusual colour masks: convert it to PNG")
-    # Left to itself, OpenCV turns the colours behind a 12-byte header to grey, and takes a
-    # pixel's padding for alpha where there are masks, but none for alpha.
+    # By default OpenCV makes the colours after a 12-byte header grey. And if there are masks, but
+    # none for alpha, it takes the padding of a pixel for alpha.
     colour = header == 12 or (compression == _BMP_MASKS and not alpha)
     return _Checked(data, cv2.IMREAD_COLOR if colour else _AS_STORED)
 
 
 def _gif(data: bytes, max_pixels: int) -> _Checked:
-    """Hands on the first frame; OpenCV would walk the others, too."""
+    """Passes on the first frame only; OpenCV would walk the others, too."""
     width, height, packed = struct.unpack_from("<HHB", data, 6)
     _check_size("GIF", width, height, max_pixels)
     start = position = 13 + _colour_table(packed)
@@ -379,7 +391,7 @@ _TEXT_BYTES = bytes((9, 10, 12, 13, *range(32, 127), *range(128, 256)))
 
 
 def _format_of(data: bytes) -> str:
-    """Names the format, a key of _FORMATS; the error says what was found instead."""
+    """Finds the format, a key of `_FORMATS`; otherwise the error says what was found."""
     found = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), "")
     if found in _FORMATS:
         return found

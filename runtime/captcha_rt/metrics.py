@@ -1,4 +1,4 @@
-"""How well pictures were read: the figures that training, export and `evaluate` share."""
+"""How well pictures were read: the metrics that training, export and `evaluate` share."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One picture's truth and what was read.
+class Prediction:
+    """What a model read in one picture, beside the label.
 
     Attributes:
-        path: The picture.
-        truth: Its label.
-        text: What was read.
-        confidence: How sure the model was, in 0..1.
+        path: The picture's path or name.
+        truth: The label.
+        text: The text that the model read.
+        confidence: The confidence of the text, in 0..1.
     """
 
     path: str
@@ -26,12 +26,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """A character that was read as another.
+    """A character that was read as another one, missed or added.
 
     Attributes:
-        truth: What stood there; empty where a character was made up.
-        read: What was read; empty where a character was missed.
-        count: How often.
+        truth: The character in the label; empty if a character was added.
+        read: The character that was read; empty if it was missed.
+        count: How often this happened.
     """
 
     truth: str
@@ -41,20 +41,21 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The figures over some readings.
+    """The metrics of some predictions.
 
     Attributes:
         total: The number of pictures.
-        errors: How many were not read exactly.
-        exact_match: The share that was, in 0..1.
-        interval: Its 95 % Wilson interval.
-        calibration_error: How far the confidences lie from the share that is right, in 0..1.
-        character_error_rate: Edits needed over characters there, in 0..; 0 is perfect.
-        character_accuracy: The share of the truth's characters that were read right in their
-            place, in 0..1.
-        position_accuracy: For each position of the truth, the share read right there.
-        confusions: The characters confused, most often first.
-        misread: The readings that were not exact, in order.
+        errors: The number of pictures that were not read exactly.
+        exact_match: The fraction of pictures that were read exactly, in 0..1.
+        interval: The 95 % Wilson interval of `exact_match`.
+        calibration_error: The expected calibration error of the confidences, in 0..1.
+        character_error_rate: The number of edits from the labels to the texts, divided by the
+            number of characters in the labels, at least 0; 0 is perfect.
+        character_accuracy: The fraction of the labels' characters that were read correctly at
+            their position, in 0..1.
+        position_accuracy: The same for each position, counted from the first character.
+        confusions: The confused characters, the most frequent first.
+        misread: The predictions that were not exact, in order.
     """
 
     total: int
@@ -66,35 +67,35 @@ class Evaluation:
     character_accuracy: float
     position_accuracy: tuple[float, ...]
     confusions: tuple[Confusion, ...]
-    misread: tuple[Reading, ...]
+    misread: tuple[Prediction, ...]
 
 
-def evaluate(readings: Sequence[Reading]) -> Evaluation:
-    """Works out all figures.
+def evaluate(predictions: Sequence[Prediction]) -> Evaluation:
+    """Computes all metrics.
 
     Args:
-        readings: At least one.
+        predictions: At least one prediction.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are no predictions.
     """
-    if not readings:
-        raise ValueError("no readings to evaluate")
-    misread = tuple(r for r in readings if r.text != r.truth)
-    edits = [edit for r in misread for edit in align(r.truth, r.text)]
-    right = len(readings) - len(misread)
-    longest = max(len(r.truth) for r in readings)
+    if not predictions:
+        raise ValueError("no predictions to evaluate")
+    misread = tuple(p for p in predictions if p.text != p.truth)
+    edits = [edit for p in misread for edit in align(p.truth, p.text)]
+    right = len(predictions) - len(misread)
+    longest = max(len(p.truth) for p in predictions)
     by_position = [
-        [r.text[i : i + 1] == r.truth[i] for r in readings if i < len(r.truth)]
+        [p.text[i : i + 1] == p.truth[i] for p in predictions if i < len(p.truth)]
         for i in range(longest)
     ]
-    characters = max(1, sum(len(r.truth) for r in readings))
+    characters = max(1, sum(len(p.truth) for p in predictions))
     return Evaluation(
-        total=len(readings),
+        total=len(predictions),
         errors=len(misread),
-        exact_match=right / len(readings),
-        interval=wilson_interval(right, len(readings)),
-        calibration_error=calibration_error(readings),
+        exact_match=right / len(predictions),
+        interval=wilson_interval(right, len(predictions)),
+        calibration_error=calibration_error(predictions),
         character_error_rate=len(edits) / characters,
         character_accuracy=sum(map(sum, by_position)) / characters,
         position_accuracy=tuple(sum(hits) / len(hits) for hits in by_position),
@@ -103,9 +104,19 @@ def evaluate(readings: Sequence[Reading]) -> Evaluation:
     )
 
 
-def figures(readings: Sequence[Reading]) -> dict[str, Any]:
-    """The figures that a manifest gives of some readings, at least one."""
-    found = evaluate(readings)
+def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Computes the metrics that a manifest holds.
+
+    Args:
+        predictions: At least one prediction.
+
+    Returns:
+        The metrics by name, as JSON values.
+
+    Raises:
+        ValueError: If there are no predictions.
+    """
+    found = evaluate(predictions)
     return {
         "pictures": found.total,
         "exact_match": found.exact_match,
@@ -115,53 +126,58 @@ def figures(readings: Sequence[Reading]) -> dict[str, Any]:
     }
 
 
-def calibration_error(readings: Sequence[Reading], bins: int = 10) -> float:
-    """The expected calibration error: how far confidences lie from the share that is right.
+def calibration_error(predictions: Sequence[Prediction], bins: int = 10) -> float:
+    """Computes the expected calibration error.
 
-    Source: M. P. Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning"
-    (AAAI 2015).
+    The predictions are put into bins by their confidence. In a perfectly calibrated bin the mean
+    confidence equals the fraction of predictions that are right. Source: M. P. Naeini et al.,
+    "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (AAAI 2015).
 
     Args:
-        readings: At least one.
-        bins: Into so many of equal width the confidences are put.
+        predictions: At least one prediction.
+        bins: The number of bins of equal width.
 
     Returns:
-        The mean over the bins, by their readings, of the distance of mean confidence and share
-        right, in 0..1.
+        The mean distance between the two over the bins, weighted by their number of predictions,
+        in 0..1.
     """
-    members: dict[int, list[Reading]] = {}
-    for reading in readings:
-        members.setdefault(min(int(reading.confidence * bins), bins - 1), []).append(reading)
-    gaps = (sum((r.text == r.truth) - r.confidence for r in its) for its in members.values())
-    return sum(map(abs, gaps)) / len(readings)
+    members: dict[int, list[Prediction]] = {}
+    for prediction in predictions:
+        members.setdefault(min(int(prediction.confidence * bins), bins - 1), []).append(prediction)
+    gaps = (sum((p.text == p.truth) - p.confidence for p in ps) for ps in members.values())
+    return sum(map(abs, gaps)) / len(predictions)
 
 
 def wilson_interval(right: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson score interval of a share.
+    """Computes the Wilson score interval of a fraction.
 
-    Unlike the normal approximation it stays in 0..1 and says something at 0 and 100 %. Source:
-    E. B. Wilson, JASA 22 (1927).
+    Unlike the normal approximation, the interval stays in 0..1 and has a width at 0 and 100 %.
+    Source: E. B. Wilson, JASA 22 (1927).
 
     Args:
-        right: The successes.
-        total: The trials, at least 1.
-        z: The normal quantile; the default gives 95 %.
+        right: The number of successes.
+        total: The number of trials, at least 1.
+        z: The quantile of the normal distribution; the default gives 95 %.
 
     Returns:
         The lower and the upper bound, in 0..1.
     """
-    share = right / total
-    centre = share + z * z / (2 * total)
-    half = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    fraction = right / total
+    centre = fraction + z * z / (2 * total)
+    half = z * sqrt(fraction * (1 - fraction) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def align(truth: str, text: str) -> list[tuple[str, str]]:
-    """The fewest edits from truth to text (Levenshtein).
+    """Finds the fewest edits that turn the label into the text (Levenshtein).
+
+    Args:
+        truth: The label.
+        text: The text that was read.
 
     Returns:
-        A pair an edit, in order: `("m", "n")` replaced, `("m", "")` missed, `("", "n")` made up.
+        A pair an edit, in order: `("m", "n")` replaced, `("m", "")` missed, `("", "n")` added.
     """
     rows, columns = len(truth) + 1, len(text) + 1
     cost = [[i + j if i * j == 0 else 0 for j in range(columns)] for i in range(rows)]
@@ -186,3 +202,29 @@ def align(truth: str, text: str) -> list[tuple[str, str]]:
             j -= 1
             edits.append(("", text[j]))
     return edits[::-1]
+
+
+def align_characters(truth: str, text: str) -> list[tuple[str, str]]:
+    """Pairs the characters of the label with those of the text.
+
+    These are the edits of `align`, and between them the characters that were read correctly.
+
+    Args:
+        truth: The label.
+        text: The text that was read.
+
+    Returns:
+        A pair a character, in order: `("m", "m")` correct, `("m", "n")` replaced, `("m", "")`
+        missed, `("", "n")` added.
+    """
+    # `align` walks from the end and keeps equal characters where it can. The same walk puts its
+    # edits where they belong.
+    edits = align(truth, text)
+    pairs = []
+    while truth or text:
+        pair = (truth[-1:], text[-1:])
+        if pair[0] != pair[1]:
+            pair = edits.pop()
+        pairs.append(pair)
+        truth, text = truth.removesuffix(pair[0]), text.removesuffix(pair[1])
+    return pairs[::-1]

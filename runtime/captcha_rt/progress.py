@@ -1,4 +1,4 @@
-"""A progress bar on stderr, for people only."""
+"""A progress bar on stderr, shown only to people."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -6,17 +6,19 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Watch = Callable[[Iterator[Any], int], Iterator[Any]]
-"""Wraps a walk over so many items, to show its progress."""
+"""Takes an iterator and the number of its items; yields the same items and shows the progress."""
 
 
 def track(items: Iterable[T], total: int, *, what: str, quiet: bool = False) -> Iterator[T]:
-    """Yields the items, with a bar on stderr if that is a terminal and there are several.
+    """Shows a progress bar while items are consumed.
+
+    The bar is only shown if stderr is a terminal and there is more than one item.
 
     Args:
-        items: Anything.
-        total: How many there are.
-        what: What is being done, for the bar.
-        quiet: No bar.
+        items: The items.
+        total: The number of items.
+        what: What is being done; the bar shows it.
+        quiet: Whether to show no bar.
 
     Yields:
         The items.
@@ -29,8 +31,8 @@ def track(items: Iterable[T], total: int, *, what: str, quiet: bool = False) -> 
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    # Redirected, what is printed to stdout would come out on stderr: right only where both are
-    # the terminal, and the lines have to go above the bar.
+    # A redirect sends what is printed to stdout to stderr, above the bar. That is only right if
+    # both are the terminal.
     redirect = sys.stdout.isatty()
     with Progress(*columns, console=console, transient=True, redirect_stdout=redirect) as bar:
         yield from bar.track(items, total=total, description=what)

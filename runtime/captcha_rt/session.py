@@ -1,4 +1,4 @@
-"""onnxruntime on the provider that really is active."""
+"""An onnxruntime session, and the providers that are really active in it."""
 
 import ctypes
 import logging
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,29 +18,37 @@ from captcha_rt.manifest import Manifest, Tensor
 if TYPE_CHECKING:
     import onnxruntime
 
-Device = Literal["auto", "cpu", "cuda"]
-Provider = str | tuple[str, Mapping[str, Any]]
+__all__ = ["Device", "Provider", "Session"]
 
-MAX_THREADS = 1024
-"""Beyond any machine that this runs on; a million would take it down."""
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+"""Where a model runs; `"auto"` is CUDA where it works, otherwise the CPU."""
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-# EXHAUSTIVE, the default, searches again for every new batch size.
-_CUDA_OPTIONS = {
+Provider: TypeAlias = str | tuple[str, Mapping[str, Any]]
+"""The name of an onnxruntime provider, alone or with its options."""
+
+MAX_THREADS: Final = 1024
+"""More than any machine has that this runs on; a million threads would bring a machine down."""
+
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+CUDA_OPTIONS: Final = {
+    # EXHAUSTIVE, the default, searches again for every new batch size.
     "cudnn_conv_algo_search": "HEURISTIC",
     "arena_extend_strategy": "kSameAsRequested",
 }
+"""The options that sessions on CUDA are created with."""
+
 _INSTALL = 'pip install "captcha-rt[cpu]", or "captcha-rt[gpu]" for NVIDIA GPUs'
 
 _log = logging.getLogger("captcha_rt")
 
 
 class Session:
-    """A loaded model: from the recipe's tensors to scores. Safe to share between threads.
+    """A loaded model: takes prepared pictures, returns scores. Safe to share between threads.
 
     Attributes:
-        providers: The providers that are active, as the session itself says, the first first.
+        onnx: The `onnxruntime.InferenceSession`.
+        providers: The active providers in order of priority, as the session itself reports them.
     """
 
     def __init__(
@@ -56,16 +64,16 @@ class Session:
 
         Args:
             model: The bytes of the `.onnx` file.
-            manifest: Its description; inputs and outputs must be as it says.
-            device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, else the CPU.
-            providers: onnxruntime's providers, with options if need be, instead of a device.
-            threads: Threads within one run.
+            manifest: The model's description; the graph's input and output must match it.
+            device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, otherwise the CPU.
+            providers: onnxruntime's providers, with options if needed; replaces `device`.
+            threads: The number of threads within one run, in 1..1024.
 
         Raises:
-            InstallationError: If there is no onnxruntime, or two of them.
-            ProviderError: If what was asked for is not what became active.
-            ModelError: If onnxruntime can't load the model, or it isn't as described.
-            ValueError: If there is no such device, or the threads are out of range.
+            InstallationError: If onnxruntime is missing, or installed twice.
+            ProviderError: If the device or provider that was asked for did not become active.
+            ModelError: If onnxruntime can't load the model, or it doesn't match its description.
+            ValueError: If the device is unknown, or `threads` is out of range.
         """
         if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"threads is {threads!r}; it is 1 to {MAX_THREADS}")
@@ -73,22 +81,22 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # A thread that spins burns its core while it waits, for some time after each run, too.
+        # A spinning thread keeps its core busy while it waits, and for some time after each run.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4  # errors come as exceptions, and needn't be printed too
+        options.log_severity_level = 4  # errors are raised; they needn't be printed as well
 
         wanted = _asked(ort, providers) if providers is not None else _chosen(ort, device)
         try:
-            self._session = ort.InferenceSession(model, options, providers=wanted)
+            self.onnx: Any = ort.InferenceSession(model, options, providers=wanted)
         except ValueError as error:  # a provider's options
             raise ProviderError(f"providers {wanted}: {error}") from error
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelError(f"onnxruntime can't load the model: {_first_line(error)}") from error
-        self._session.disable_fallback()  # a run that fails on CUDA would go on on the CPU unseen
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self.onnx.disable_fallback()  # otherwise a run that fails on CUDA silently uses the CPU
+        self.providers: tuple[str, ...] = tuple(self.onnx.get_providers())
         _check_active(self.providers, wanted, device if providers is None else None)
-        _check_tensors("input", self._session.get_inputs(), manifest.input)
-        _check_tensors("output", self._session.get_outputs(), manifest.output)
+        _check_tensors("input", self.onnx.get_inputs(), manifest.input)
+        _check_tensors("output", self.onnx.get_outputs(), manifest.output)
         self._input = manifest.input.name
         self._outputs = [manifest.output.name]
         self._score_shape = manifest.output.shape[1:]
@@ -97,16 +105,16 @@ class Session:
         """Runs the network.
 
         Args:
-            inputs: `(N, ...)` float32, as the manifest's input says.
+            inputs: `(N, ...)` float32, of the manifest's input shape.
 
         Returns:
-            The scores, `(N, ...)` float32, as the manifest's output says.
+            The scores, `(N, ...)` float32, of the manifest's output shape.
 
         Raises:
             ModelError: If onnxruntime fails, or the scores have another shape.
         """
         try:
-            scores = self._session.run(self._outputs, {self._input: inputs})[0]
+            scores = self.onnx.run(self._outputs, {self._input: inputs})[0]
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelError(f"onnxruntime failed: {_first_line(error)}") from error
         if scores.shape != (len(inputs), *self._score_shape):
@@ -119,11 +127,14 @@ class Session:
 
 @cache
 def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
-    """Imports onnxruntime, if exactly one distribution of it is there.
+    """Imports onnxruntime, after a check that exactly one distribution of it is installed.
+
+    Returns:
+        The module.
 
     Raises:
-        InstallationError: If there is none, or both: they overwrite each other's files, and
-            CUDA is gone without a word. The message says what to type.
+        InstallationError: If none is installed, or both are: they overwrite each other's files,
+            and CUDA silently stops working. The message says what to type.
     """
     found = installed("onnxruntime", "onnxruntime-gpu")
     if len(found) == 2:
@@ -131,8 +142,8 @@ def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
             "onnxruntime and onnxruntime-gpu are both installed and break each other: "
             "pip uninstall -y onnxruntime onnxruntime-gpu, then " + _INSTALL
         )
-    # From 1.30 or so its import leaves a device id in the home folder, warns where it can't, and
-    # may send events. A reader of pictures has no business with that.
+    # From about 1.30 on, the import writes a device id to the home folder, warns where it can't,
+    # and may send events. Nothing here needs that.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -143,7 +154,14 @@ def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
 
 
 def installed(*distributions: str) -> dict[str, str]:
-    """The versions of those distributions that are installed."""
+    """The versions of some distributions.
+
+    Args:
+        *distributions: The names of distributions.
+
+    Returns:
+        The version by name, without those that are not installed.
+    """
     found = {}
     for name in distributions:
         try:
@@ -154,7 +172,7 @@ def installed(*distributions: str) -> dict[str, str]:
 
 
 def _asked(ort: Any, providers: Sequence[Provider]) -> list[Provider]:  # noqa: ANN401
-    """The override, if this onnxruntime knows its providers; it would use the CPU instead."""
+    """Checks that this onnxruntime knows the providers; for unknown ones it would use the CPU."""
     if isinstance(providers, str) or not providers:
         raise ProviderError(f"providers is a list of at least one, not {providers!r}")
     known = ort.get_available_providers()
@@ -165,7 +183,7 @@ def _asked(ort: Any, providers: Sequence[Provider]) -> list[Provider]:  # noqa: 
 
 
 def _chosen(ort: Any, device: Device) -> list[Provider]:  # noqa: ANN401
-    """What to ask onnxruntime for on a device."""
+    """The providers to ask onnxruntime for."""
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device is {device!r}; it is 'auto', 'cpu' or 'cuda'")
     compiled_in = CUDA in ort.get_available_providers()
@@ -174,12 +192,12 @@ def _chosen(ort: Any, device: Device) -> list[Provider]:  # noqa: ANN401
             "this onnxruntime has no CUDA: pip uninstall -y onnxruntime, "
             'then pip install "captcha-rt[gpu]"'
         )
-    # Without a driver onnxruntime would print its failure to native stderr, and use the CPU.
+    # Without a driver onnxruntime prints an error to the native stderr and uses the CPU.
     if device == "cpu" or (device == "auto" and not (compiled_in and _cuda_driver())):
         return [CPU]
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # finds CUDA and cuDNN where pip put them
-    return [(CUDA, _CUDA_OPTIONS), CPU]
+    return [(CUDA, CUDA_OPTIONS), CPU]
 
 
 def _provider_name(provider: Provider) -> str:
@@ -197,7 +215,7 @@ def _cuda_driver() -> bool:
 def _check_active(
     active: tuple[str, ...], wanted: Sequence[Provider], device: Device | None
 ) -> None:
-    """Compares what is active with what was asked for; `auto` says what it took, once."""
+    """Compares the active providers with those asked for; logs the choice of `auto` once."""
     first = _provider_name(wanted[0])
     if device == "auto":
         _say_once(active[0], fell_back=active[0] != first)
@@ -217,7 +235,7 @@ def _say_once(provider: str, *, fell_back: bool) -> None:
 
 
 def _check_tensors(what: str, found: Sequence["onnxruntime.NodeArg"], expected: Tensor) -> None:
-    """Compares the graph's only input or output with its description."""
+    """Compares the graph's input or output with the description."""
     seen = [(arg.name, _shape(arg), arg.type) for arg in found]
     if seen != [(expected.name, expected.shape, "tensor(float)")]:
         raise ModelError(

@@ -1,56 +1,29 @@
-"""From pictures to texts: one step a line."""
+"""Reads the text in pictures, with one step a line."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt.errors import CaptchaRTError, ModelError, RecipeError, ScoresError
+from captcha_rt.errors import CaptchaRTError, ModelError, ScoresError
 from captcha_rt.image import MAX_PIXELS, ImageSource, decode_image
 from captcha_rt.model import load_model
 from captcha_rt.session import Device, Provider, Session
+from captcha_rt.solution import Character, Solution
 
-
-@dataclass(frozen=True, slots=True)
-class Character:
-    """One character of an answer.
-
-    Attributes:
-        text: The character.
-        confidence: How sure the model is of it, in 0..1; its decoder defines it.
-    """
-
-    text: str
-    confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class Solution:
-    """What a picture says.
-
-    Attributes:
-        text: Its text; may be empty.
-        confidence: How sure the model is of the whole text, in 0..1; its decoder defines it.
-        characters: Its characters, in order.
-        model: The name of the model that read it.
-    """
-
-    text: str
-    confidence: float
-    characters: tuple[Character, ...]
-    model: str
+__all__ = ["Solver"]
 
 
 class Solver:
     """Reads text captchas with one model. Safe to share between threads.
 
     Attributes:
-        manifest: What the model is.
-        session: The model, loaded.
-        providers: onnxruntime's active providers, the first first.
-        max_pixels: Pictures with more pixels are refused before they are decoded.
+        manifest: The description of the model.
+        session: The loaded model.
+        providers: onnxruntime's active providers in order of priority.
+        max_pixels: The largest number of pixels of a picture; larger ones are refused before they
+            are decoded.
     """
 
     def __init__(
@@ -65,18 +38,18 @@ class Solver:
         """Loads a model.
 
         Args:
-            model: A `.onnx` file that `captcha-rt export` wrote; None takes the embedded one.
-            device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, else the CPU.
-            providers: onnxruntime's providers, with options if need be, instead of a device.
-            threads: Threads within one picture or batch. One is best for pictures of this
-                size; to use more cores, call one solver from more threads.
-            max_pixels: Pictures with more pixels are refused before they are decoded.
+            model: A `.onnx` file that `captcha-rt export` wrote; None is the embedded model.
+            device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, otherwise the CPU.
+            providers: onnxruntime's providers, with options if needed; replaces `device`.
+            threads: The number of threads within one picture or batch. One thread is best for
+                pictures of this size. To use more cores, call one solver from several threads.
+            max_pixels: The largest number of pixels of a picture.
 
         Raises:
-            ModelError: If the model can't be loaded; its subclasses say why.
-            ProviderError: If the device or provider asked for is not active.
-            InstallationError: If there is no onnxruntime, or two of them.
-            ValueError: If there is no such device, or a number is out of range.
+            ModelError: If the model can't be loaded; the subclasses say why.
+            ProviderError: If the device or provider that was asked for is not active.
+            InstallationError: If onnxruntime is missing, or installed twice.
+            ValueError: If the device is unknown, or `threads` is out of range.
         """
         loaded = load_model(model)
         self.manifest = loaded.manifest
@@ -88,80 +61,102 @@ class Solver:
             raise type(error)(f"{loaded.path}: {error}") from error
         self.providers = self.session.providers
         self.max_pixels = max_pixels
-        self._tensor_shape = self.manifest.tensor_shape
 
     def solve(self, image: ImageSource) -> Solution:
         """Reads one picture.
 
         Args:
-            image: A path, the bytes of an image file, or an array as `decode_image` takes it.
+            image: A path, the bytes of an image file, or an array, as `decode_image` takes it.
 
         Returns:
-            Its text, with confidences.
+            The text, with confidences.
 
         Raises:
-            ImageDecodeError: If it is no picture that can be decoded.
-            RecipeError: If the model's preprocessing can't use it.
-            ScoresError: If the model answers with NaN or infinite scores.
+            ImageDecodeError: If it can't be decoded as a picture.
+            RecipeError: If the model's preprocessing can't use the picture.
+            ScoresError: If the model returns NaN or infinite scores.
             ModelError: If the model fails.
         """
-        tensor = self._prepare(image)
+        picture = decode_image(image, max_pixels=self.max_pixels)
+        tensor = self.manifest.prepare(picture)
         scores = self.session.run(self.manifest.batch(tensor[None]))
         [solution] = self._read(scores)
         return solution
 
     def solve_batch(
-        self, images: Iterable[ImageSource], *, batch_size: int = 8
+        self, images: Iterable[ImageSource | CaptchaRTError], *, batch_size: int = 8
     ) -> list[Solution | CaptchaRTError]:
-        """Reads several pictures; a bad one costs the others nothing.
+        """Reads several pictures. A picture that can't be read does not affect the others.
 
         Args:
-            images: The pictures, each as `solve` takes it.
-            batch_size: So many go through the network at once; above 8 gains nothing on a CPU.
+            images: The pictures, as `solve_many` takes them.
+            batch_size: The number of pictures in one run of the network, at least 1. More than 8
+                gain nothing on a CPU.
 
         Returns:
-            For each picture, in order, its answer, or the error that `solve` would raise.
+            For each picture, in order, the answer, or the error that `solve` would raise.
 
         Raises:
             ValueError: If the batch size is below 1.
         """
+        return list(self.solve_many(images, batch_size=batch_size))
+
+    def solve_many(
+        self, images: Iterable[ImageSource | CaptchaRTError], *, batch_size: int = 8
+    ) -> Iterator[Solution | CaptchaRTError]:
+        """Reads a stream of pictures, and yields the answers as it goes.
+
+        At most `batch_size` pictures are taken from `images` before their answers are yielded. So
+        the stream may be endless.
+
+        Args:
+            images: The pictures, each as `solve` takes it. An error in place of a picture, for
+                example of a download that failed, is passed on at its place.
+            batch_size: The number of pictures in one run of the network, at least 1. More than 8
+                gain nothing on a CPU.
+
+        Returns:
+            An iterator: for each picture, in order, the answer, or the error that `solve` would
+            raise.
+
+        Raises:
+            ValueError: If the batch size is below 1. This is raised by the call itself.
+        """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it is at least 1")
-        answers: list[Solution | CaptchaRTError | None] = []
-        waiting: dict[int, NDArray[np.float32]] = {}
+        return self._solve_stream(images, batch_size)
 
-        def read_waiting() -> None:
-            for index, answer in zip(
-                waiting, self._solve_tensors([*waiting.values()]), strict=True
-            ):
-                answers[index] = answer
-            waiting.clear()
-
-        for index, image in enumerate(images):
-            answers.append(None)
-            try:
-                waiting[index] = self._prepare(image)
-            except CaptchaRTError as error:
-                answers[index] = error
+    def _solve_stream(
+        self, images: Iterable[ImageSource | CaptchaRTError], batch_size: int
+    ) -> Iterator[Solution | CaptchaRTError]:
+        """The generator behind `solve_many`, whose arguments are checked."""
+        waiting: list[NDArray[np.float32] | CaptchaRTError] = []
+        for image in images:
+            waiting.append(self._prepare(image))
             if len(waiting) == batch_size:
-                read_waiting()
-        if waiting:
-            read_waiting()
-        return [answer for answer in answers if answer is not None]
+                yield from self._solve_waiting(waiting)
+                waiting.clear()
+        yield from self._solve_waiting(waiting)
 
-    def _prepare(self, image: ImageSource) -> NDArray[np.float32]:
-        """Decodes and preprocesses one picture."""
-        picture = decode_image(image, max_pixels=self.max_pixels)
-        tensor = self.manifest.recipe.apply(picture)
-        if tensor.shape != self._tensor_shape:
-            raise RecipeError(
-                f"a picture of shape {picture.shape} becomes {tensor.shape}, "
-                f"the model takes {self._tensor_shape}"
-            )
-        return tensor
+    def _prepare(self, image: ImageSource | CaptchaRTError) -> NDArray[np.float32] | CaptchaRTError:
+        """Decodes and preprocesses one picture; returns the error if that fails."""
+        if isinstance(image, CaptchaRTError):
+            return image
+        try:
+            return self.manifest.prepare(decode_image(image, max_pixels=self.max_pixels))
+        except CaptchaRTError as error:
+            return error
+
+    def _solve_waiting(
+        self, waiting: Sequence[NDArray[np.float32] | CaptchaRTError]
+    ) -> list[Solution | CaptchaRTError]:
+        """Reads the tensors of one batch; errors keep their places."""
+        tensors = [tensor for tensor in waiting if isinstance(tensor, np.ndarray)]
+        answers = iter(self._solve_tensors(tensors) if tensors else ())
+        return [next(answers) if isinstance(tensor, np.ndarray) else tensor for tensor in waiting]
 
     def _solve_tensors(self, tensors: list[NDArray[np.float32]]) -> list[Solution | CaptchaRTError]:
-        """Reads one batch; what fails as a batch is tried one by one."""
+        """Reads one batch. If the batch fails, its pictures are tried one by one."""
         try:
             scores = self.session.run(self.manifest.batch(np.stack(tensors)))
             return [*self._read(scores)]
@@ -171,7 +166,7 @@ class Solver:
             return [answer for tensor in tensors for answer in self._solve_tensors([tensor])]
 
     def _read(self, scores: NDArray[np.float32]) -> list[Solution]:
-        """What the scores of one batch say."""
+        """Reads the scores of one batch."""
         return [
             Solution(
                 text,

@@ -10,12 +10,12 @@ from captcha_rt.model import EMBEDDED, load_model
 
 pytest.importorskip("captcha_rt_train", reason="the model is made by captcha-rt-train")
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "default.json").read_text("utf-8"))
 
 
 def test_the_file_in_the_wheel_is_the_one_that_was_measured() -> None:
-    """Size, figures, temperature and smallest confidence are those of the results."""
+    """Size, accuracy, temperature and smallest confidence are those of the results."""
     manifest = load_model().manifest
     assert EMBEDDED.stat().st_size == RESULT["model"]["bytes"] <= 1_000_000
     assert manifest.temperature == RESULT["confidence"]["temperature"]
@@ -26,7 +26,7 @@ def test_the_file_in_the_wheel_is_the_one_that_was_measured() -> None:
 
 
 def test_corrections_are_those_of_the_list() -> None:
-    """Each figure by other than the raw labels rests on rows of `corrections.csv`."""
+    """Every correction in the results is a row of `corrections.csv`."""
     with (ROOT / "benchmarks" / "corrections.csv").open(newline="") as file:
         listed = {(r["data"], r["picture"], r["label"], r["shown"]) for r in csv.DictReader(file)}
     for kind, entry in RESULT["accuracy"].items():

@@ -2,21 +2,20 @@
 
 import csv
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("captcha_rt_train", reason="the presets come with captcha-rt-train")
 
-ROOT = Path(__file__).parent.parent.parent
-SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "documents.py"))
-RESULTS = json.loads((ROOT / "benchmarks" / "results" / "documents.json").read_text("utf-8"))
+from benchmarks import harness
+from benchmarks.accuracy import documents
+
+RESULTS = json.loads((harness.RESULTS / "documents.json").read_text("utf-8"))
 
 
 def test_every_preset_was_measured() -> None:
-    """The same facts of each, on pictures that it wasn't trained on."""
-    assert list(RESULTS) == list(SCRIPT["PLANS"])
+    """The results of each have the same facts, from pictures that it was not trained on."""
+    assert list(RESULTS) == list(documents.PLANS)
     for entry in RESULTS.values():
         assert entry.keys() >= {
             "document_figure",
@@ -36,14 +35,14 @@ def test_every_preset_was_measured() -> None:
 
 
 def test_one_graph_is_no_slower_than_six_sessions() -> None:
-    """The ensemble's networks, merged into one graph."""
+    """The ensemble's merged graph is compared with a session for each digit."""
     sessions = RESULTS["ensemble"]["sessions"]
     assert sessions["merged"] <= 1.05 * sessions["six"]
 
 
 def test_every_correction_is_listed() -> None:
-    """The figures differ from the raw ones by the listed corrections alone."""
-    with SCRIPT["CORRECTIONS"].open(newline="", encoding="utf-8") as file:
+    """The results differ from the raw ones only by the listed corrections."""
+    with harness.CORRECTIONS.open(newline="", encoding="utf-8") as file:
         listed = {tuple(row.values()) for row in csv.DictReader(file)}
     for entry in RESULTS.values():
         made = {(entry["data"], *correction.values()) for correction in entry["corrections"]}
@@ -53,7 +52,7 @@ def test_every_correction_is_listed() -> None:
 
 @pytest.mark.parametrize("name", ["multihead", "steps"])
 def test_the_table_names_what_the_document_says(name: str) -> None:
-    """Where a document prints no figure, the table says so."""
-    row = next(r for r in SCRIPT["table"](RESULTS).splitlines() if f"`{name}`" in r)
+    """Where a document prints no accuracy, the table says so."""
+    row = next(r for r in documents.table(RESULTS).splitlines() if f"`{name}`" in r)
     assert ("not printed" in row) == (name == "steps")
     assert f"{RESULTS[name]['exact_match']:.2%}" in row

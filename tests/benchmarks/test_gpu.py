@@ -1,6 +1,5 @@
-"""The GPU part, run on the CPU at small sizes: all of it but CUDA itself."""
+"""The part `gpu` at small sizes on the CPU: everything except CUDA."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,11 @@ import pytest
 
 pytest.importorskip("captcha_rt_export", reason="the benchmarks need training and export")
 
-import gpu
-import harness
+from benchmarks import harness
+from benchmarks.speed import gpu, gpu_ways
 from captcha_rt import ProviderError, Solver
 from captcha_rt.model import load_model
-from captcha_rt.session import _CUDA_OPTIONS, CPU, CUDA, Session
+from captcha_rt.session import CPU, CUDA, CUDA_OPTIONS, Session
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def columns(count: int) -> np.ndarray:
 
 
 def test_a_float_model_is_run_in_all_ways(stripes: Path) -> None:
-    """Each in each precision; all read the pictures alike, and halves differ in their scores."""
+    """All precisions give the same texts; only those of half precision have other scores."""
     model = load_model(stripes)
     rows = gpu.measure(model, columns(6), 2, device="cpu", rounds=1)
     own, others = [r for r in rows if "threads" in r], [r for r in rows if "threads" not in r]
@@ -52,10 +51,10 @@ def test_a_float_model_is_run_in_all_ways(stripes: Path) -> None:
 
 
 def test_a_quantised_model_is_run_as_it_is() -> None:
-    """The embedded one in one precision, on generated pictures, most of which it reads right."""
+    """The embedded model has one precision, and reads most generated pictures right."""
     model = load_model()
     inputs, shown = gpu.generated(model, 4)
-    [whole] = gpu.precisions(model.data)
+    [whole] = gpu_ways.precisions(model.data)
     assert whole.name == "int8"
     described = gpu.describe(model, inputs, shown, "cpu")
     assert described["exact_match_on_cpu"] >= 0.5
@@ -63,37 +62,35 @@ def test_a_quantised_model_is_run_as_it_is() -> None:
 
 
 def test_bound_buffers_hold_the_inputs_that_were_copied_last(stripes: Path) -> None:
-    """Scores follow the inputs, and those given out before stay as they were."""
+    """Scores follow the inputs; scores that were returned before do not change."""
     model = load_model(stripes)
     session = Session(model.data, model.manifest, providers=[CPU])
     inputs = columns(4)
-    read, replay = gpu.bind(session, model.manifest, 2, "cpu")
+    read, replay = gpu_ways.bind(session, model.manifest, 2, "cpu")
     first, second = read(inputs[:2]), read(inputs[2:])
     replay()
     np.testing.assert_array_equal(np.concatenate([first, second]), session.run(inputs))
     assert (first != second).any()
 
 
-def test_likeness_sees_other_answers(stripes: Path) -> None:
-    """Of two pictures one is read as another's text."""
+def test_similarity_sees_other_answers(stripes: Path) -> None:
+    """One of two pictures is expected to have the text of the other."""
     model = load_model(stripes)
     inputs = columns(2)
-    way = next(gpu.cpu_ways(model, inputs))
+    way = next(gpu_ways.cpu_ways(model, inputs))
     expected = way.read(inputs)
     expected[1] = way.read(inputs[:1])[0]
-    alike = gpu.likeness(way, inputs, 2, expected, model.manifest)
+    alike = gpu.similarity(way, inputs, 2, expected, model.manifest)
     assert alike["agreement"] == 0.5
     assert alike["largest_difference"] > 0.1
 
 
-def test_every_model_is_measured_at_every_batch_size(tmp_path: Path, monkeypatch) -> None:
-    """What has no run is said to be left out; a second time nothing is measured again."""
-    monkeypatch.setattr(harness, "RUNS", tmp_path)
-    monkeypatch.setattr(gpu, "RUNS", tmp_path)
-    part = harness.Part("gpu")
+def test_every_model_is_measured_at_every_batch_size(tmp_path: Path) -> None:
+    """Models without a run are listed as skipped; a second time nothing is measured again."""
+    part = harness.Part("gpu", runs=tmp_path)
     found = gpu.measure_all(part, device="cpu", batches=(1, 2), rounds=1)
     assert found["models"].keys() == {"default"}
-    assert found["left_out"] == [
+    assert found["skipped"] == [
         f"{name}: there is no benchmarks/runs/{run}" for name, run in gpu.GRAPHS.items() if run
     ]
     assert {(row["model"], row["batch"]) for row in found["rows"]} == {
@@ -105,7 +102,7 @@ def test_every_model_is_measured_at_every_batch_size(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("no_cuda")
 def test_the_cpu_is_never_called_cuda(stripes: Path) -> None:
-    """Asked for CUDA, every way fails in its row, and times are the CPU's alone."""
+    """Every way on CUDA fails in its row, and only the CPU has times."""
     rows = gpu.measure(load_model(stripes), columns(2), 1, rounds=1)
     failed = [row for row in rows if "failed" in row]
     assert {row["how"] for row in failed} == {"numpy", "bound", "captured"}
@@ -114,12 +111,9 @@ def test_the_cpu_is_never_called_cuda(stripes: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_cuda")
-def test_without_cuda_nothing_is_written(tmp_path: Path, monkeypatch, capsys) -> None:
-    """The command says why, with what to type, and ends well."""
-    monkeypatch.setattr(harness, "RUNS", tmp_path)
-    monkeypatch.setattr(harness, "RESULTS", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["gpu.py"])
-    gpu.main()
+def test_without_cuda_nothing_is_written(tmp_path: Path, capsys) -> None:
+    """The command says why and what to type, and ends with exit code 0."""
+    gpu.main([], runs=tmp_path, results=tmp_path)
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("not measured yet: this onnxruntime has no CUDA")
     assert "captcha-rt[gpu]" in said
@@ -127,7 +121,7 @@ def test_without_cuda_nothing_is_written(tmp_path: Path, monkeypatch, capsys) ->
 
 
 def test_cuda_is_asked_for_with_the_runtimes_options() -> None:
-    """And with those that are measured, as onnxruntime spells them."""
-    [(name, options), fallback] = gpu.providers("cuda", tf32=False, captured=True)
+    """The measured options come on top, as onnxruntime names them."""
+    [(name, options), fallback] = gpu_ways.providers("cuda", tf32=False, captured=True)
     assert (name, fallback) == (CUDA, CPU)
-    assert options == {**_CUDA_OPTIONS, "use_tf32": 0, "enable_cuda_graph": 1}
+    assert options == {**CUDA_OPTIONS, "use_tf32": 0, "enable_cuda_graph": 1}

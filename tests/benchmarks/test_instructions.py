@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ from packaging.requirements import Requirement
 
 pytest.importorskip("captcha_rt_train", reason="the benchmarks need captcha-rt-train")
 
-import instructions
+from benchmarks.speed import instructions
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 BASELINE = json.loads(instructions.BASELINE.read_text("utf-8"))
 COUNTS = BASELINE["instructions"]
 ALLOWED = BASELINE["tolerance"]["share"], BASELINE["tolerance"]["instructions"]
@@ -32,7 +31,7 @@ print(json.dumps({"stages": [*stages], "pictures": 10}))
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
 def test_instructions_are_those_of_each_stage(tmp_path: Path) -> None:
-    """A stage of twice the work counts twice, without start-up, a picture; the rest is between."""
+    """A stage with twice the work has twice the count; the start does not count."""
     child = tmp_path / "child.py"
     child.write_text(CHILD, "utf-8")
     found = instructions.measure(child)
@@ -45,7 +44,7 @@ def test_instructions_are_those_of_each_stage(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
 def test_a_child_that_fails_is_no_measurement(tmp_path: Path) -> None:
-    """Its own last words are shown."""
+    """The last line of its error is shown."""
     child = tmp_path / "child.py"
     child.write_text("raise RuntimeError('no such model')", "utf-8")
     with pytest.raises(SystemExit, match="no such model"):
@@ -54,7 +53,7 @@ def test_a_child_that_fails_is_no_measurement(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", COUNTS)
 def test_a_stage_done_twice_is_named(stage: str) -> None:
-    """It and the whole alone, if it is enough of the whole."""
+    """Only it is named, and the whole if the stage is a large part of it."""
     extra = COUNTS[stage]
     slower = {**COUNTS, stage: COUNTS[stage] + extra, "solve": COUNTS["solve"] + extra}
     wrong = instructions.verdict(slower, COUNTS, *ALLOWED)
@@ -65,7 +64,7 @@ def test_a_stage_done_twice_is_named(stage: str) -> None:
 
 
 def test_what_is_within_the_tolerance_passes(capsys: pytest.CaptureFixture[str]) -> None:
-    """A little more of everything is noise, and so is a little less."""
+    """A few percent more or less of everything is noise."""
     for factor in (0.96, 1.04):
         now = {stage: round(count * factor) for stage, count in COUNTS.items()}
         assert instructions.verdict(now, COUNTS, *ALLOWED) is None
@@ -75,7 +74,7 @@ def test_what_is_within_the_tolerance_passes(capsys: pytest.CaptureFixture[str])
 
 
 def test_what_became_faster_passes_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """Else a later change could eat up the gain unseen."""
+    """Otherwise a later change could use up the gain unnoticed."""
     now = {**COUNTS, "decoder": COUNTS["decoder"] // 2}
     assert instructions.verdict(now, COUNTS, *ALLOWED) is None
     said = capsys.readouterr().err
@@ -90,16 +89,14 @@ def test_other_stages_are_not_compared() -> None:
 
 
 @pytest.fixture
-def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def compare(tmp_path: Path):
     """Runs the command against a baseline that was counted elsewhere."""
 
     def run(**elsewhere: Any) -> None:
         values = {**BASELINE, "platform": {**instructions.platform_here(), **elsewhere}}
         path = tmp_path / "baseline.json"
         path.write_text(json.dumps(values), "utf-8")
-        monkeypatch.setattr(instructions, "BASELINE", path)
-        monkeypatch.setattr(sys, "argv", ["instructions.py"])
-        instructions.main()
+        instructions.main([], baseline=path)
 
     return run
 
@@ -122,7 +119,7 @@ def test_other_libraries_need_a_new_baseline(compare) -> None:
 
 
 def test_the_baseline_is_of_the_pinned_libraries() -> None:
-    """Else the guard in CI would ask for a new one."""
+    """Otherwise the check in CI would ask for a new one."""
     python = {"python_full_version": BASELINE["platform"]["python"] + ".0"}
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pinned = {
@@ -135,7 +132,7 @@ def test_the_baseline_is_of_the_pinned_libraries() -> None:
 
 
 def test_the_baseline_adds_up() -> None:
-    """Its stages and what lies between them are the whole, to the rounding."""
+    """The stages and what lies between them sum to the whole, up to rounding."""
     parts = [count for stage, count in COUNTS.items() if stage != "solve"]
     assert abs(sum(parts) - COUNTS["solve"]) <= len(COUNTS)
     assert min(parts) > 0

@@ -1,46 +1,47 @@
-"""The README's tables."""
+"""The tables of the README and of the page on benchmarks."""
 
 import json
-import runpy
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("captcha_rt_train", reason="the benchmarks need captcha-rt-train")
 
-import report
+from benchmarks.accuracy import default, documents
+from benchmarks.harness import RESULTS
+from benchmarks.peers import tables
+from benchmarks.speed import origin
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("benchmark", ["default", "documents"])
-def test_the_readme_shows_what_was_measured(benchmark: str) -> None:
-    """Each is the one that the benchmark prints with `--table`, from its committed results."""
-    script = runpy.run_path(str(ROOT / "benchmarks" / f"{benchmark}.py"))
-    result = ROOT / "benchmarks" / "results" / f"{benchmark}.json"
-    table = script["table"](json.loads(result.read_text("utf-8")))
+@pytest.mark.parametrize("benchmark", [default, documents], ids=["default", "documents"])
+def test_the_readme_shows_what_was_measured(benchmark) -> None:
+    """Its tables are those that the benchmarks print with `--table`, from committed results."""
+    result = RESULTS / f"{benchmark.__name__.rpartition('.')[2]}.json"
+    table = benchmark.table(json.loads(result.read_text("utf-8")))
     assert table in (ROOT / "README.md").read_text("utf-8")
 
 
-def test_the_readme_shows_the_suite() -> None:
-    """Its tables, and every figure in which another system is better."""
+def test_the_pages_show_the_suite() -> None:
+    """They hold the tables, and every number in which another system is better."""
     readme = (ROOT / "README.md").read_text("utf-8")
-    peers, origin = (
-        json.loads((report.RESULTS / f"{name}.json").read_text("utf-8"))
-        for name in ("peers", "origin")
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    peers, ways = (
+        json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("peers", "origin")
     )
-    assert report.peers_table(peers) in readme
-    assert report.start_table(peers) in readme
-    assert report.origin_table(origin) in readme
-    wins = [*report.where_others_win(peers), *report.where_other_ways_win(origin)]
+    assert tables.accuracy_table(peers) in readme
+    assert tables.start_table(peers) in page
+    assert origin.times_table(ways) in page
+    wins = [*tables.where_others_win(peers), *origin.where_other_ways_win(ways)]
     assert wins
-    assert all(f"- {won}\n" in readme for won in wins)
+    assert all(f"- {won}\n" in page for won in wins)
 
 
 def test_the_readme_says_what_the_embedded_model_rejects() -> None:
-    """Each figure of the paragraph is that of the results."""
+    """Each number of the paragraph is that of the results."""
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
-    found = json.loads((report.RESULTS / "default.json").read_text("utf-8"))["confidence"]
+    found = json.loads((RESULTS / "default.json").read_text("utf-8"))["confidence"]
     foreign = found["foreign"].values()
     rejected = sum(f["rejected"] * f["pictures"] for f in foreign)
     rejected /= sum(f["pictures"] for f in foreign)

@@ -1,4 +1,4 @@
-"""The suite's parts on scale, limits and load time, at small sizes, and their models."""
+"""The parts `scale`, `limits` and `load_time` at small sizes, and their models."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,26 +11,14 @@ pytest.importorskip("captcha_rt_export", reason="the benchmarks need training an
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-import harness
-import limits
-import load_time
-import models
-import scale
+from benchmarks import models
+from benchmarks.harness import Part
+from benchmarks.speed import limits, load_time, multiply_adds, scale
 from captcha_rt import Solver
 from captcha_rt.decoders import softmax
-from captcha_rt.manifest import detach
-from captcha_rt.model import load_model
+from captcha_rt.model import detach, load_model
 from captcha_rt.session import Session
 from captcha_rt_train.presets import load_preset
-
-
-@pytest.fixture
-def no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in place of the one that runs lie in."""
-    monkeypatch.setattr(harness, "RUNS", tmp_path)
-    monkeypatch.setattr(harness, "RESULTS", tmp_path)
-    monkeypatch.setattr(models, "RUNS", tmp_path)
-    return tmp_path
 
 
 def graph_of(nodes, rows, weights) -> onnx.ModelProto:
@@ -61,12 +49,12 @@ BY_HAND = {
 
 @pytest.mark.parametrize("case", BY_HAND)
 def test_multiply_adds_are_those_counted_by_hand(case: str) -> None:
-    """Of one row, and as many times of a batch."""
+    """A batch has as many times the multiply-adds of one row."""
     operator, attributes, rows, weights, expected = BY_HAND[case]
     node = helper.make_node(operator, ["x", *weights], ["y"], **attributes)
     proto = graph_of([node], rows, weights)
-    assert limits.multiply_adds(proto) == expected
-    assert limits.multiply_adds(proto, batch=3) == 3 * expected
+    assert multiply_adds.multiply_adds(proto) == expected
+    assert multiply_adds.multiply_adds(proto, batch=3) == 3 * expected
 
 
 def test_an_lstm_counts_all_gates_of_both_directions_at_each_step() -> None:
@@ -78,13 +66,13 @@ def test_an_lstm_counts_all_gates_of_both_directions_at_each_step() -> None:
         ),
     ]
     proto = graph_of(nodes, (10, 6), {"w": (2, 32, 6), "r": (2, 32, 8)})
-    assert limits.multiply_adds(proto, batch=2) == 2 * 10 * 2 * 4 * 8 * (6 + 8)
+    assert multiply_adds.multiply_adds(proto, batch=2) == 2 * 10 * 2 * 4 * 8 * (6 + 8)
 
 
 def test_the_embedded_model_multiplies_in_8_bits_but_for_its_ends() -> None:
-    """Its multiply-adds are those of the preset's layers, and fewer bytes lie between them."""
+    """Its multiply-adds are those of the preset's layers; values between them have one byte."""
     model = load_model()
-    found = limits.products(onnx.load_from_string(model.data))
+    found = multiply_adds.products(onnx.load_from_string(model.data))
     assert [product.kind for product in found] == ["float32", *["int8"] * 7, "float32"]
     layers = load_preset("compact").layers
     _, height, width, channels = model.manifest.input.shape
@@ -104,7 +92,7 @@ def test_the_embedded_model_multiplies_in_8_bits_but_for_its_ends() -> None:
 
 @pytest.mark.parametrize("rank", ["known", "unknown"])
 def test_a_shape_that_cannot_be_known_is_an_error(rank: str) -> None:
-    """Where an axis or even their number depends on the values, nothing is counted."""
+    """Nothing is counted where an axis, or the number of axes, depends on the values."""
     nodes = [
         helper.make_node("NonZero", ["x"], ["places"]),
         helper.make_node("ArgMax", ["places"], ["found"], axis=0, keepdims=0),
@@ -113,11 +101,11 @@ def test_a_shape_that_cannot_be_known_is_an_error(rank: str) -> None:
         helper.make_node("MatMul", ["w", "ranked" if rank == "known" else "unranked"], ["y"]),
     ]
     with pytest.raises(ValueError, match="ranked' can't be known"):
-        limits.multiply_adds(graph_of(nodes, (3,), {"w": (3, 2)}))
+        multiply_adds.multiply_adds(graph_of(nodes, (3,), {"w": (3, 2)}))
 
 
 def test_limits_has_a_row_a_model() -> None:
-    """Its limit is the longer of the times of its products and its bytes, at the best rates."""
+    """The limit is the longer of the times of the products and the bytes, at the best rates."""
     rates = limits.measure_rates(sizes=(64,), large=1_000_000, rounds=2)
     [row] = limits.measure_models(rates, ["default"], rounds=20)
     best = {
@@ -134,7 +122,7 @@ def test_limits_has_a_row_a_model() -> None:
 
 
 def test_every_form_of_a_model_answers_alike() -> None:
-    """What onnxruntime saves is loaded by the runtime's session, and gives the same scores."""
+    """The runtime's session loads what onnxruntime saves, and gives the same scores."""
     rows = load_time.load("default", rounds=1)
     assert [row["form"] for row in rows] == [load_time.PLAIN, *load_time.OPTIMISED]
     assert len({row["bytes"] for row in rows}) == len(rows)
@@ -149,7 +137,7 @@ def test_every_form_of_a_model_answers_alike() -> None:
 
 
 def test_growth_is_the_power_that_time_grows_with() -> None:
-    """Quadratic work, and a line that two points can't be off."""
+    """Quadratic growth has slope 2; a line through two points has no standard error."""
     assert scale.growth([1, 10, 100], [3, 300, 30_000]) == {
         "slope": 2.0,
         "standard_error": pytest.approx(0, abs=1e-6),
@@ -159,15 +147,15 @@ def test_growth_is_the_power_that_time_grows_with() -> None:
     assert scale.growth([1, 4], [5, 10])["standard_error"] is None
 
 
-def test_scale_measures_all_of_it_and_goes_on_where_it_was(no_runs: Path) -> None:
-    """At small sizes; of a second time only what is missing is measured."""
+def test_scale_measures_all_of_it_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    """A second time only what is missing is measured."""
     sizes = {
         "sizes": (1, 12),
         "batches": (1, 2),
         "widths": (0.5, 1.0),
         "rounds": {"batches": 1, "workers": 1, "widths": 2},
     }
-    part = harness.Part("scale")
+    part = Part("scale", runs=tmp_path)
     result = scale.measure(part, **sizes)
     assert [row["pictures"] for row in result["pictures"]] == [1, 12]
     assert all(row["cpu_ms"] > 0 for row in result["pictures"])
@@ -178,9 +166,9 @@ def test_scale_measures_all_of_it_and_goes_on_where_it_was(no_runs: Path) -> Non
     assert tried >= {(kind, n) for kind in ("threads", "processes") for n in (1, 2)}
     half, whole = (row["multiply_adds"] for row in result["widths"])
     assert 3.5 < whole / half < 4
-    assert whole == limits.multiply_adds(onnx.load_from_string(load_model().data))
+    assert whole == multiply_adds.multiply_adds(onnx.load_from_string(load_model().data))
 
-    (no_runs / "suite" / "scale" / "batches.json").unlink()
+    (tmp_path / "suite" / "scale" / "batches.json").unlink()
     again = scale.measure(part, **sizes)
     assert again["pictures"] == result["pictures"]
     assert again["widths"] == result["widths"]
@@ -188,17 +176,16 @@ def test_scale_measures_all_of_it_and_goes_on_where_it_was(no_runs: Path) -> Non
 
 
 def test_reading_many_pictures_keeps_no_answers() -> None:
-    """Chunks of unequal size are all read."""
+    """Chunks of different sizes are all read."""
     row = scale.read_many(scale.CHUNK + 1)
     assert row["pictures"] == scale.CHUNK + 1
     assert row["rounds"] == 1
 
 
-@pytest.mark.usefixtures("no_runs")
 @pytest.mark.parametrize("name", models.DATA)
-def test_a_new_network_is_described_as_a_preset_is(name: str) -> None:
+def test_a_new_network_is_described_as_a_preset_is(name: str, tmp_path: Path) -> None:
     """Without a run each preset is built for its document's pictures."""
-    model, manifest, trained = models.keras_model(name)
+    model, manifest, trained = models.keras_model(name, tmp_path)
     preset = load_preset(name)
     assert not trained
     assert (manifest.decoder, manifest.recipe) == (preset.decoder, preset.recipe)
@@ -207,27 +194,27 @@ def test_a_new_network_is_described_as_a_preset_is(name: str) -> None:
     assert tuple(model.input_shape) == manifest.input.shape
 
 
-def test_a_new_network_becomes_a_model_file(no_runs: Path) -> None:
+def test_a_new_network_becomes_a_model_file(tmp_path: Path) -> None:
     """The runtime loads it, and its scores are those of the same network in Keras."""
-    data, trained = models.preset_model("glyph")
+    data, trained = models.preset_model("glyph", tmp_path)
     assert not trained
-    path = no_runs / "glyph.onnx"
+    path = tmp_path / "glyph.onnx"
     path.write_bytes(data)
     solver = Solver(path, device="cpu")
     inputs = models.noise(solver.manifest)
     assert inputs.shape == (6, 23, 15, 1)
-    network, _, _ = models.keras_model("glyph")
+    network, _, _ = models.keras_model("glyph", tmp_path)
     logits = network.predict(inputs, verbose=0)
     np.testing.assert_allclose(solver.session.run(inputs), softmax(logits), atol=1e-5)
 
 
-def test_a_run_that_lies_there_is_taken(no_runs: Path) -> None:
-    """What the export makes of it is what is measured, and counts as trained."""
-    network, manifest, _ = models.keras_model("glyph")
-    (no_runs / "glyph").mkdir()
-    network.save(no_runs / "glyph" / "model.keras")
+def test_a_run_that_lies_there_is_taken(tmp_path: Path) -> None:
+    """The export of the run is what is measured, and it counts as trained."""
+    network, manifest, _ = models.keras_model("glyph", tmp_path)
+    (tmp_path / "glyph").mkdir()
+    network.save(tmp_path / "glyph" / "model.keras")
     described = replace(manifest, name="of a run")
-    (no_runs / "glyph" / "manifest.json").write_text(described.to_json(), "utf-8")
-    data, trained = models.preset_model("glyph")
+    (tmp_path / "glyph" / "manifest.json").write_text(described.to_json(), "utf-8")
+    data, trained = models.preset_model("glyph", tmp_path)
     assert trained
     assert detach(data).name == "of a run"

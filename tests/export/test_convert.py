@@ -8,14 +8,14 @@ from keras import layers
 from captcha_rt.decoders import to_probabilities
 from captcha_rt_export.convert import check_graph, convert, operators, with_softmax
 from captcha_rt_export.errors import ExportError
-from captcha_rt_train.networks import crnn
+from captcha_rt_train.networks import Dimensions, crnn
 
 
 @pytest.fixture(scope="module")
 def graph() -> onnx.ModelProto:
     """The CRNN with random weights, converted."""
     keras.utils.set_random_seed(0)
-    return convert(crnn((200, 50, 1), 5, 20))
+    return convert(crnn(Dimensions((200, 50, 1), 5, 20)))
 
 
 def test_the_crnn_holds_two_bidirectional_lstms_and_no_loop(graph: onnx.ModelProto) -> None:

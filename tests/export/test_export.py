@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from captcha_rt import Solver, decode_image, load_model
-from captcha_rt.manifest import Manifest, Tensor, detach
+from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.model import detach
 from captcha_rt_export.convert import convert
 from captcha_rt_export.errors import ExportError
-from captcha_rt_export.export import check_parity, measure_int8
+from captcha_rt_export.int8 import measure_int8
+from captcha_rt_export.parity import check_parity
+from captcha_rt_export.run import Run
 
 
 @pytest.fixture(scope="session")
@@ -153,15 +156,15 @@ def test_eight_bits_say_nearly_the_same(
     command, sample_folder: Path, tmp_path: Path, captcha_data: Path
 ) -> None:
     """`--int8` makes a smaller file of nearly the same scores, with its own accuracy in it."""
-    mix = tmp_path / "mix.toml"
-    mix.write_text(
+    sources = tmp_path / "sources.toml"
+    sources.write_text(
         f'[drawn]\nfolder = "{sample_folder}"\nvalidation = 0.5\n'
         f'[real]\nfolder = "{captcha_data / "captcha_v2"}"\ntest = 0.9\nvalidation = 0.05\n'
         '[other]\ngenerator = "foreign"\npictures = 20\n'
     )
     run = tmp_path / "run"
     options = ("--preset", "compact", "--epochs", "2", "--batch-size", "16")
-    trained = command("train", mix, "-o", run, *options)
+    trained = command("train", sources, "-o", run, *options)
     assert trained.returncode == 0, trained.stderr
     files = {kind: tmp_path / f"{kind}.onnx" for kind in ("float", "int8")}
     assert command("export", run, "-o", files["float"]).returncode == 0
@@ -205,10 +208,11 @@ def test_eight_bits_that_misread_are_refused(
         picture.write_bytes(stripes_png(text.ljust(16, "-")))
         rows.append(f"{picture},{text},validation,")
     (tmp_path / "pictures.csv").write_text("\n".join(rows))
-    manifest, found = measure_int8(tmp_path, loaded.manifest, right, right)
+    held_back = Run(tmp_path).held_back()
+    manifest, found = measure_int8(held_back, loaded.manifest, right, right)
     assert (found.pictures, found.float_right, found.right) == (2, 2, 2)
     with pytest.raises(ExportError, match="in 8 bits 1 of 2 pictures are read right, in float 2"):
-        measure_int8(tmp_path, manifest, right, wrong)
+        measure_int8(held_back, manifest, right, wrong)
 
 
 @pytest.mark.parametrize("missing", ["model.keras", "pictures.csv"])

@@ -1,10 +1,10 @@
 """Makes the tiny models beside this file: `python tests/models/make_models.py` (needs onnx).
 
-`stripes.onnx` reads vertical stripes by their grey level: each column of a picture is one time
+`stripes.onnx` reads vertical stripes by their grey level. Each column of a picture is one time
 step, and the logits are highest for the class whose level is nearest to the column's mean. So a
-test draws a picture and knows the text, and the whole road is real. `stripes-nan.onnx` is the same,
-but its scores are NaN where a picture is black all over. `bars.onnx` reads six vertical bars, cut
-out as glyphs, by their widths: the mean level of a glyph says it.
+test can draw a picture with a known text, and everything in between is real. `stripes-nan.onnx` is
+the same, but returns NaN for a picture that is all black. `bars.onnx` reads six vertical bars,
+which are cut out as glyphs, by their widths: the mean level of a glyph tells the width.
 """
 
 from functools import partial
@@ -15,10 +15,10 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from captcha_rt.charset import Charset
-from captcha_rt.glyphs import Clip, Glyphs, RemoveArtifacts
-from captcha_rt.manifest import Manifest, Tensor, attach
+from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.model import attach
 from captcha_rt.recipe import Recipe
-from captcha_rt.steps import Grey, Resize, Scale, Transpose
+from captcha_rt.steps import Clip, Glyphs, Grey, RemoveArtifacts, Resize, Scale, Transpose
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 16, 4

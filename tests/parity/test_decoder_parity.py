@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from captcha_rt import greedy_decode
+from captcha_rt import ctc_greedy_decode
 
 keras = pytest.importorskip("keras", reason="the references need Keras and TensorFlow")
 tf = pytest.importorskip("tensorflow", reason="the references need Keras and TensorFlow")
@@ -66,7 +66,7 @@ def test_best_path_equals_the_reference(reference: Reference, kind: str) -> None
     rng = np.random.default_rng(KINDS.index(kind))
     for _ in range(BATCHES // len(KINDS)):
         scores, blank = random_scores(rng, kind)
-        ours = [d.ids for d in greedy_decode(scores, blank=blank, kind="logits")]
+        ours = [d.ids for d in ctc_greedy_decode(scores, blank=blank, kind="logits")]
         assert ours == reference(scores, blank)
 
 
@@ -81,5 +81,5 @@ def test_no_time_steps_are_no_text(blank: int) -> None:
     decoded, _ = keras.ops.ctc_decode(scores, nothing, strategy="greedy", mask_index=blank)
     assert not sparse.values.numpy().size
     assert (keras.ops.convert_to_numpy(decoded) == -1).all()
-    ours = greedy_decode(scores[:, :0], blank=blank, kind="logits")
+    ours = ctc_greedy_decode(scores[:, :0], blank=blank, kind="logits")
     assert [d.ids for d in ours] == [(), ()]

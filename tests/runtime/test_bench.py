@@ -1,6 +1,7 @@
-"""The quick look: the real command in a real process, and what it measures with."""
+"""The quick measurement: the real command in a real process, and what it measures with."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from captcha_rt import ImageDecodeError, InstallationError, ProviderError, RecipeError, Solver
-from captcha_rt.bench import (
+from captcha_rt.diagnostics.bench import (
     BATCHES,
     MAX_PICTURES,
-    available_cores,
-    describe,
     draw_picture,
     measure,
     measure_rate,
     measure_session,
     measure_stages,
     read_pictures,
-    start_python,
 )
+from captcha_rt.diagnostics.bench_text import describe
+from captcha_rt.diagnostics.machine import available_cores, run_command, start_python
+from captcha_rt.diagnostics.stages import STAGES, time_stages
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 UNIX = sys.platform != "win32"
@@ -39,10 +40,10 @@ def test_percentiles_of_each_stage(benched) -> None:
     """In order, in milliseconds, of enough rounds; the whole takes what its stages take."""
     stages = json.loads(benched.stdout)["stages"]
     assert list(stages) == ["decode", "recipe", "session", "decoder", "whole"]
-    for its in stages.values():
-        assert 0 < its["p50"] <= its["p90"] <= its["p99"]
-        assert its["rounds"] >= 20
-    parts = [its["p50"] for name, its in stages.items() if name != "whole"]
+    for times in stages.values():
+        assert 0 < times["p50"] <= times["p90"] <= times["p99"]
+        assert times["rounds"] >= 20
+    parts = [times["p50"] for name, times in stages.items() if name != "whole"]
     assert sum(parts) / 3 < stages["whole"]["p50"] < sum(parts) * 3
 
 
@@ -134,9 +135,9 @@ def test_the_text_holds_the_numbers(stripes: Path) -> None:
     assert "threads within one run: 2" in lines
     assert any("drawn" in line for line in lines if line.startswith("pictures:"))
     whole = next(line for line in lines if line.startswith("whole"))
-    its = report.stages["whole"]
-    figures = [f"{its.p50:.3f}", f"{its.p90:.3f}", f"{its.p99:.3f}", f"{its.rounds}"]
-    assert whole.split()[1:] == figures
+    times = report.stages["whole"]
+    cells = [f"{times.p50:.3f}", f"{times.p90:.3f}", f"{times.p99:.3f}", f"{times.rounds}"]
+    assert whole.split()[1:] == cells
     header = next(line for line in lines if "p50" in line)
     assert len(header) == len(whole)
 
@@ -182,7 +183,7 @@ def test_of_very_many_pictures_some_are_taken(stripes: Path, stripes_png) -> Non
 def test_peak_memory_is_the_processs_own(run_python) -> None:
     """Not that of the large process that started it, as Linux has it."""
     code = (
-        "import numpy; from captcha_rt.bench import start_python\n"
+        "import numpy; from captcha_rt.diagnostics.machine import start_python\n"
         "ballast = numpy.ones(20_000_000)\n"
         "print(start_python('-c', 'pass').peak_mb)"
     )
@@ -195,7 +196,25 @@ def test_a_process_that_fails_is_an_error() -> None:
         start_python("-c", "raise ImportError('no typer')")
 
 
-def test_the_other_commands_do_not_load_it(run_python) -> None:
-    """Their start stays as it was."""
-    code = "import sys, captcha_rt.commands; print('captcha_rt.bench' in sys.modules)"
-    assert run_python(code).stdout == "False\n"
+def test_any_command_can_be_measured(tmp_path: Path) -> None:
+    """Its output, exit code and usage; the working folder and the environment are its own."""
+    code = "import os, sys; print(os.getcwd(), os.environ['X']); sys.exit('no: ' + sys.argv[1])"
+    command = [sys.executable, "-c", code, "why"]
+    done = run_command(command, cwd=tmp_path, env={**os.environ, "X": "3"})
+    assert done.stdout.split() == [str(tmp_path.resolve()), "3"]
+    assert (done.stderr, done.exit_code) == ("no: why\n", 1)
+    assert 1 < done.usage.wall_ms < 60_000
+    if UNIX:
+        assert 0 < done.usage.cpu_ms < 60_000
+    with pytest.raises(InstallationError, match="can't start no-such-program"):
+        run_command(["no-such-program"])
+
+
+def test_stages_are_timed_picture_by_picture(stripes: Path, stripes_png) -> None:
+    """A value a stage and picture, in milliseconds; a picture that can't be read raises."""
+    pictures = [stripes_png("-aa--bb--cc-----"), stripes_png("-------b--------")] * 10
+    times = time_stages(Solver(stripes), iter(pictures))
+    assert tuple(times) == STAGES
+    assert all(len(values) == 20 and 0 < min(values) < 1000 for values in times.values())
+    with pytest.raises(ImageDecodeError):
+        time_stages(Solver(stripes), [b"not a picture"])

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from captcha_rt import load_model
-from captcha_rt.manifest import attach
+from captcha_rt.cli.app import COMMANDS, app
+from captcha_rt.model import attach
 
 
 @pytest.fixture
@@ -43,6 +45,69 @@ def test_solve_loads_only_what_it_needs(run_python, stripes: Path, folder: Path)
         "finally: print([m for m in ('pydantic', 'rich') if m in sys.modules])"
     )
     assert run_python(code).stdout == "abc\n[]\n"
+
+
+def test_solve_with_all_options_loads_no_more(run_python, stripes: Path, folder: Path) -> None:
+    """Neither do numbers and choices; what they mean is as Typer has it."""
+    picture = str(folder / "abc.png")
+    options = ["-m", str(stripes), "--device", "cpu", "--threads", "2", "--batch-size", "3"]
+    options += ["--min-confidence", "0.25", "--jsonl", "--quiet"]
+    code = (
+        "import sys; from captcha_rt.cli import main\n"
+        f"sys.argv = ['captcha-rt', 'solve', {picture!r}, *{options!r}]\n"
+        "try: main()\n"
+        "finally:\n"
+        "    print([m for m in ('pydantic', 'rich', 'tensorflow') if m in sys.modules])\n"
+        "    ours = {m for m in sys.modules if m.startswith('captcha_rt.cli.')}\n"
+        "    print(sorted(m.rpartition('.')[2] for m in ours))\n"
+        "    print([m for m in sys.modules if m.startswith('captcha_rt.diagnostics')])"
+    )
+    answer, foreign, ours, diagnostics = run_python(code).stdout.splitlines()
+    assert json.loads(answer)["text"] == "abc"
+    assert foreign == "[]"
+    assert ours == "['app', 'lean', 'options', 'output', 'solve']"
+    assert diagnostics == "[]"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--threads", "0"),
+        ("--threads", "2000"),
+        ("--threads", "many"),
+        ("--batch-size", "1.5"),
+        ("--device", "tpu"),
+        ("--min-confidence", "1.5"),
+        ("--min-confidence", "nan%"),
+    ],
+)
+def test_wrong_values_are_answered_by_typer(command, option: str, value: str) -> None:
+    """Only values that are plainly right are converted without it."""
+    result = command("solve", "x.png", option, value)
+    assert (result.stdout, result.returncode) == ("", 2)
+    assert f"Invalid value for '{option}'" in result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_module_has_a_function_of_its_name(name: str) -> None:
+    """The table is right, for the runtime's own commands."""
+    origin = COMMANDS[name]
+    if origin.module is None:
+        assert origin.distribution != "captcha-rt"
+    else:
+        assert callable(getattr(import_module(origin.module), name))
+
+
+def test_a_command_that_is_not_installed_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """One line with the command to type, and exit code 2."""
+    monkeypatch.setattr("captcha_rt.cli.app.entry_points", lambda **_: ())
+    with pytest.raises(SystemExit) as stopped:
+        app(["train", "folder"])
+    assert stopped.value.code == 2
+    where = "is part of captcha-rt-train: pip install captcha-rt-train"
+    assert capsys.readouterr().err == f"captcha-rt: `captcha-rt train` {where}\n"
 
 
 def test_standard_input_is_a_picture(command, stripes: Path, stripes_png) -> None:
@@ -218,15 +283,13 @@ def test_a_broken_model_is_one_line(command, tmp_path: Path, data: bytes, folder
 
 def test_a_model_that_does_not_load_is_one_line(command, tmp_path: Path, stripes: Path) -> None:
     """What onnxruntime refuses is a model error, too."""
-    from captcha_rt import load_model
-
     model = tmp_path / "model.onnx"
     model.write_bytes(attach(b"\x08\x08junk", load_model(stripes).manifest))
     result = command("solve", "x.png", "-m", model)
     assert (result.returncode, result.stderr.count("\n")) == (3, 1)
 
 
-def test_evaluate_prints_the_figures(command, stripes: Path, folder: Path) -> None:
+def test_evaluate_prints_the_metrics(command, stripes: Path, folder: Path) -> None:
     """The document's own line first; what can't be read counts as misread."""
     (folder / "acb.png").write_bytes((folder / "abc.png").read_bytes())
     result = command("evaluate", folder, "-m", stripes)
@@ -237,7 +300,7 @@ def test_evaluate_prints_the_figures(command, stripes: Path, folder: Path) -> No
 
 
 def test_evaluate_prints_json(command, stripes: Path, folder: Path) -> None:
-    """All figures under their names."""
+    """All metrics under their names."""
     (folder / "bad.png").unlink()
     result = command("evaluate", folder, "-m", stripes, "--json")
     values = json.loads(result.stdout)

@@ -6,8 +6,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from captcha_rt import Recipe, RecipeError
-from captcha_rt.curve import RemoveCurve, fit_parabola
 from captcha_rt.steps import Denoise, Scale, Threshold
+from captcha_rt.steps.curve import RemoveCurve, fit_parabola
 
 ROWS, COLUMNS = np.indices((48, 140))
 

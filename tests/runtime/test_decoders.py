@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from captcha_rt import ScoresError, greedy_decode
+from captcha_rt import ScoresError, ctc_greedy_decode
 from captcha_rt.decoders import Decoded, position_decode
 
 
@@ -33,7 +33,7 @@ def test_best_path(
     best: list[int], blank: int, ids: tuple[int, ...], positions: tuple[int, ...]
 ) -> None:
     """Repeats merge, blanks drop and part equal neighbours, wherever the blank stands."""
-    [decoded] = greedy_decode(probabilities(best, 4), blank=blank, kind="probabilities")
+    [decoded] = ctc_greedy_decode(probabilities(best, 4), blank=blank, kind="probabilities")
     assert decoded.ids == ids
     assert decoded.positions == positions
 
@@ -41,7 +41,7 @@ def test_best_path(
 def test_a_character_is_as_sure_as_its_surest_time_step() -> None:
     """Within a run of equal classes the position and confidence are those of the maximum."""
     scores = np.asarray([[[0.1, 0.9], [0.05, 0.95], [0.3, 0.7], [0.6, 0.4]]], np.float32)
-    [decoded] = greedy_decode(scores, blank=0, kind="probabilities")
+    [decoded] = ctc_greedy_decode(scores, blank=0, kind="probabilities")
     assert decoded.positions == (1,)
     assert decoded.confidences == pytest.approx((0.95,))
 
@@ -60,7 +60,7 @@ def test_the_whole_is_as_sure_as_all_its_time_steps() -> None:
         ],
         np.float32,
     )
-    [decoded] = greedy_decode(scores, blank=0, kind="probabilities")
+    [decoded] = ctc_greedy_decode(scores, blank=0, kind="probabilities")
     assert decoded.ids == (1, 2)
     assert decoded.confidences == pytest.approx((0.8, 0.6))
     assert decoded.confidence == pytest.approx(0.9 * 0.8 * 1.0 * 0.6 * 0.9)
@@ -70,14 +70,14 @@ def test_a_character_that_was_nearly_missed_makes_the_text_doubtful() -> None:
     """Sure characters are not enough: what the blank nearly hid counts, too."""
     scores = probabilities([1, 0, 2], 4, sure=0.99)
     scores[0, 1] = [0.55, 0.0, 0.0, 0.45]
-    [decoded] = greedy_decode(scores, blank=0, kind="probabilities")
+    [decoded] = ctc_greedy_decode(scores, blank=0, kind="probabilities")
     assert min(decoded.confidences) == pytest.approx(0.99)
     assert decoded.confidence == pytest.approx(0.99 * 0.55 * 0.99)
 
 
 def test_nothing_read_is_nothing_to_be_sure_of() -> None:
     """An empty text has confidence 0."""
-    [decoded] = greedy_decode(probabilities([0, 0], 3), blank=0, kind="probabilities")
+    [decoded] = ctc_greedy_decode(probabilities([0, 0], 3), blank=0, kind="probabilities")
     assert decoded.confidence == 0
 
 
@@ -95,8 +95,8 @@ def test_logits_and_their_softmax_say_the_same(
     powers = np.exp(logits - logits.max(axis=2, keepdims=True, initial=-50))
     softmax = (powers / powers.sum(axis=2, keepdims=True)).astype(np.float32)
     for a, b in zip(
-        greedy_decode(logits, blank=blank, kind="logits"),
-        greedy_decode(softmax, blank=blank, kind="probabilities"),
+        ctc_greedy_decode(logits, blank=blank, kind="logits"),
+        ctc_greedy_decode(softmax, blank=blank, kind="probabilities"),
         strict=True,
     ):
         if a.ids == b.ids:  # rounding may make a tie of nearly equal logits
@@ -112,20 +112,20 @@ def test_scores_that_are_no_numbers_are_an_error(bad: float) -> None:
     scores = probabilities([0, 1], 3)
     scores[0, 1, 2] = bad
     with pytest.raises(ScoresError, match="NaN or infinite"):
-        greedy_decode(scores, blank=0, kind="logits")
+        ctc_greedy_decode(scores, blank=0, kind="logits")
 
 
 def test_an_unknown_kind_of_scores_is_refused() -> None:
     """A slip of the pen doesn't turn logits into probabilities."""
     with pytest.raises(ValueError, match="kind is 'logit'"):
-        greedy_decode(np.zeros((1, 2, 3), np.float32), blank=0, kind="logit")
+        ctc_greedy_decode(np.zeros((1, 2, 3), np.float32), blank=0, kind="logit")
 
 
 @pytest.mark.filterwarnings("error")
 def test_huge_logits_are_sure_and_silent() -> None:
     """The whole range of float32 goes through the softmax without a warning."""
     scores = np.asarray([[[-3e38, 3e38, 0]]], np.float32)
-    [decoded] = greedy_decode(scores, blank=0, kind="logits")
+    [decoded] = ctc_greedy_decode(scores, blank=0, kind="logits")
     assert (decoded.ids, decoded.confidence) == ((1,), 1)
 
 
@@ -133,7 +133,7 @@ def test_huge_logits_are_sure_and_silent() -> None:
 def test_scores_of_another_kind_are_refused(shape: tuple[int, ...], blank: int) -> None:
     """Wrong axes and a blank that is no class are the caller's error."""
     with pytest.raises(ValueError, match="no CTC scores"):
-        greedy_decode(np.zeros(shape, np.float32), blank=blank, kind="logits")
+        ctc_greedy_decode(np.zeros(shape, np.float32), blank=blank, kind="logits")
 
 
 def test_each_place_holds_one_character() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from captcha_rt import Solver, load_model
-from captcha_rt.card import model_card
+from captcha_rt.diagnostics.card import model_card
 from captcha_rt.labels import read_labels
-from captcha_rt.metrics import Reading, evaluate
+from captcha_rt.metrics import Prediction, evaluate
 from captcha_rt.model import EMBEDDED
 
 KINDS = ("captcha_v2", "thsrc", "court", "metu")
@@ -30,14 +30,14 @@ def test_it_is_the_default_of_the_command(command) -> None:
     assert (result.stdout, result.stderr, result.returncode) == (f"{SAMPLES[0].stem}\n", "", 0)
 
 
-def test_its_manifest_holds_its_own_held_out_figures() -> None:
+def test_its_manifest_holds_what_was_measured() -> None:
     """Measured on pictures that it wasn't trained on, for each kind, with an interval."""
     manifest = load_model().manifest
     for kind in KINDS:
-        figures = manifest.accuracy[f"test {kind}"]
-        assert figures["pictures"] >= 500
-        assert figures["exact_match"] >= 0.99
-        assert figures["interval"][0] < figures["exact_match"] <= figures["interval"][1]
+        measured = manifest.accuracy[f"test {kind}"]
+        assert measured["pictures"] >= 500
+        assert measured["exact_match"] >= 0.99
+        assert measured["interval"][0] < measured["exact_match"] <= measured["interval"][1]
     assert manifest.charset.characters == "0123456789ACFHKMNPQRTYZbcdefgmnpwxy"
     assert manifest.licence == "Apache-2.0"
     assert EMBEDDED.stat().st_size <= 1_000_000
@@ -59,11 +59,11 @@ def test_its_card_is_the_generated_one() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_reads_the_real_pictures(captcha_data: Path, kind: str) -> None:
-    """A floor, not a figure: it was trained on some of them, and some labels are wrong."""
+    """A lower limit only: it was trained on some of them, and some labels are wrong."""
     items = read_labels(captcha_data / kind).items[-300:]
     answers = Solver().solve_batch([path for path, _ in items])
-    readings = [
-        Reading(path.name, label, answer.text, answer.confidence)
+    predictions = [
+        Prediction(path.name, label, answer.text, answer.confidence)
         for (path, label), answer in zip(items, answers, strict=True)
     ]
-    assert evaluate(readings).exact_match >= 0.97
+    assert evaluate(predictions).exact_match >= 0.97

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from captcha_rt import ImageDecodeError, RecipeError, ScoresError, Solver
-from captcha_rt.explain import explain
-from captcha_rt.manifest import attach, detach
+from captcha_rt.diagnostics.explain import explain
+from captcha_rt.model import attach, detach
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Crop, Grey, Scale, Transpose
 
@@ -227,7 +227,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_layers_activations_come_from_the_run(run: Path) -> None:
     """The values that the layer answers with, side by side for several rows."""
-    from captcha_rt_train.activations import activations
+    from captcha_rt_train.training.activations import activations
 
     rows = np.random.default_rng(1).random((3, 16, 4, 1), np.float32)
     conv = activations(run, rows, "digit1/conv")
@@ -239,8 +239,8 @@ def test_a_layers_activations_come_from_the_run(run: Path) -> None:
 
 def test_a_layer_that_is_not_there_is_answered_with_those_that_are(run: Path) -> None:
     """So is a folder without a network, and one of another input."""
-    from captcha_rt_train.activations import activations
     from captcha_rt_train.errors import TrainingError
+    from captcha_rt_train.training.activations import activations
 
     rows = np.zeros((1, 16, 4, 1), np.float32)
     with pytest.raises(TrainingError, match=r"no layer 'dense'; it has .*, digit1, flat"):

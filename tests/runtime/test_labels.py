@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from captcha_rt.errors import FolderError, LabelError
 from captcha_rt.labels import Labels, read_labels
-from captcha_rt.stems import form_of
+from captcha_rt.labels.stems import form_of
 
 TEXTS = ("226md", "4n8xp", "bc3g7", "e5w2y")
 PNG = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
@@ -312,7 +312,7 @@ def test_rows_and_pictures_without_a_partner_are_listed(tmp_path: Path) -> None:
 
 
 def test_label_files_that_disagree_are_an_error(tmp_path: Path) -> None:
-    """It lists each with its reading; files that say the same are one."""
+    """It lists each form with an example; files that give the same labels count as one."""
     numbered(tmp_path, 2)
     (tmp_path / "a.csv").write_text("filename,label\n1.png,x\n2.png,y\n")
     (tmp_path / "b.txt").write_text("1.png\tx\n2.png\ty\n")
@@ -473,7 +473,7 @@ def test_evaluate_reads_labels(command, stripes: Path, stripes_png, tmp_path: Pa
     assert result.stdout.startswith("total captchas: 2, errors: 0, success rate: 1.0000")
     first, second = result.stderr.splitlines()
     assert first.startswith("labels: from labels.csv, columns file and text; 2 pictures")
-    assert second == "captcha-rt: left out: 3.png: no row in labels.csv"
+    assert second == "captcha-rt: skipped: 3.png: no row in labels.csv"
     result = command("evaluate", tmp_path, "-m", stripes, "--labels", "one.csv", "--quiet")
     assert (result.returncode, result.stderr) == (0, "")
     result = command("evaluate", tmp_path, "-m", stripes, "--labels", "stem", "--json")

@@ -5,8 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captcha_rt import Charset, Manifest, ManifestError, ModelError, ModelNotFoundError, load_model
-from captcha_rt.manifest import FORMAT, Tensor, attach, detach
+from captcha_rt import (
+    Charset,
+    Manifest,
+    ManifestError,
+    ModelError,
+    ModelNotFoundError,
+    RecipeError,
+    load_model,
+)
+from captcha_rt.manifest import FORMAT, Tensor
+from captcha_rt.model import attach, detach
 
 
 @pytest.fixture
@@ -70,6 +79,16 @@ def test_other_recipes_make_one_row(manifest: Manifest) -> None:
     assert manifest.tensor_shape == (16, 4, 1)
     tensors = np.zeros((2, 16, 4, 1), np.float32)
     assert manifest.batch(tensors) is tensors
+
+
+def test_a_picture_is_prepared_for_the_graph(bars: Path, bars_array, stripes: Path) -> None:
+    """The recipe's tensor has the graph's shape; another shape is an error with both."""
+    manifest = load_model(bars).manifest
+    tensor = manifest.prepare(bars_array("abcabc"))
+    assert (tensor.shape, tensor.dtype) == (manifest.tensor_shape, np.float32)
+    wrong = replace(load_model(stripes).manifest, input=Tensor("image", (None, 17, 4, 1)))
+    with pytest.raises(RecipeError, match=r"becomes \(16, 4, 1\), the model takes \(17, 4, 1\)"):
+        wrong.prepare(np.zeros((4, 16, 1), np.uint8))
 
 
 def test_a_temperature_changes_the_confidence_alone(manifest: Manifest) -> None:

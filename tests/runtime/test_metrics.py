@@ -4,22 +4,24 @@ from hypothesis import strategies as st
 
 from captcha_rt.metrics import (
     Confusion,
-    Reading,
+    Prediction,
     align,
+    align_characters,
     calibration_error,
     evaluate,
-    figures,
+    summarize,
     wilson_interval,
 )
 
 
-def reading(truth: str, text: str) -> Reading:
-    return Reading("p.png", truth, text, 0.5)
+def prediction(truth: str, text: str) -> Prediction:
+    return Prediction("p.png", truth, text, 0.5)
 
 
-def test_figures_of_a_small_set() -> None:
-    """Every figure of a set that can be worked out by hand."""
-    result = evaluate([reading("abcd", "abcd"), reading("abcd", "abxd"), reading("ab", "b")])
+def test_metrics_of_a_small_set() -> None:
+    """Every metric of a set that can be worked out by hand."""
+    pairs = [("abcd", "abcd"), ("abcd", "abxd"), ("ab", "b")]
+    result = evaluate([prediction(truth, text) for truth, text in pairs])
     assert (result.total, result.errors) == (3, 2)
     assert result.exact_match == pytest.approx(1 / 3)
     assert result.character_error_rate == pytest.approx(2 / 10)
@@ -50,9 +52,18 @@ def test_edits_lead_from_the_truth_to_the_text(truth: str, text: str) -> None:
     assert (not edits) == (truth == text)
 
 
-def test_no_readings_are_refused() -> None:
-    """A share of nothing is no figure."""
-    with pytest.raises(ValueError, match="no readings"):
+@given(words, words)
+def test_aligned_characters_spell_both_texts(truth: str, text: str) -> None:
+    """The pairs hold every character of both in order; those that differ are the edits."""
+    pairs = align_characters(truth, text)
+    assert "".join(a for a, _ in pairs) == truth
+    assert "".join(b for _, b in pairs) == text
+    assert [(a, b) for a, b in pairs if a != b] == align(truth, text)
+
+
+def test_no_predictions_are_refused() -> None:
+    """There is nothing to measure."""
+    with pytest.raises(ValueError, match="no predictions"):
         evaluate([])
 
 
@@ -68,7 +79,7 @@ def test_no_readings_are_refused() -> None:
 )
 def test_the_calibration_error(answers: list[tuple[float, bool]], error: float) -> None:
     """Confidence against the share that is right, in ten bins."""
-    readings = [Reading("a.png", "x", "x" if right else "y", sure) for sure, right in answers]
-    assert calibration_error(readings) == pytest.approx(error)
-    assert evaluate(readings).calibration_error == pytest.approx(error)
-    assert figures(readings)["pictures"] == len(answers)
+    predictions = [Prediction("a.png", "x", "x" if right else "y", sure) for sure, right in answers]
+    assert calibration_error(predictions) == pytest.approx(error)
+    assert evaluate(predictions).calibration_error == pytest.approx(error)
+    assert summarize(predictions)["pictures"] == len(answers)

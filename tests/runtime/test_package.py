@@ -9,6 +9,8 @@ import pytest
 import captcha_rt
 from captcha_rt.files import write_atomically
 
+ALIASES = {"Device", "ImageSource", "Provider"}
+
 
 def test_import_is_lean(run_python) -> None:
     """`import captcha_rt` loads no command line, no progress bar and no TensorFlow."""
@@ -26,11 +28,33 @@ def test_bare_import_loads_nothing(run_python) -> None:
     assert run_python(code).stdout == "False\n"
 
 
+def test_an_error_loads_only_errors(run_python) -> None:
+    """A program that catches our errors may load the rest later."""
+    code = (
+        "import sys, captcha_rt; captcha_rt.CaptchaRTError\n"
+        "print(sorted(m for m in sys.modules if m[:10] == 'captcha_rt'), 'numpy' in sys.modules)"
+    )
+    assert run_python(code).stdout == "['captcha_rt', 'captcha_rt.errors'] False\n"
+
+
+def test_a_star_imports_the_public_names(run_python) -> None:
+    """`from captcha_rt import *` binds `__all__`, and nothing else."""
+    code = (
+        "import captcha_rt; before = {*globals(), 'before'}\n"
+        "from captcha_rt import *\n"
+        "print({*globals()} - before == {*captcha_rt.__all__})"
+    )
+    assert run_python(code).stdout == "True\n"
+
+
 def test_every_public_name_is_there() -> None:
     """`__all__` is alphabetical, each name resolves, and others don't."""
     assert captcha_rt.__all__ == sorted(captcha_rt.__all__)
-    for name in captcha_rt.__all__:
+    assert set(dir(captcha_rt)) == {*captcha_rt.__all__, "__version__"}
+    for name in set(captcha_rt.__all__) - ALIASES:
         assert getattr(captcha_rt, name).__name__ == name
+    for name in ALIASES:  # type aliases know no name
+        assert getattr(captcha_rt, name)
     with pytest.raises(AttributeError, match="no attribute 'Solve'"):
         captcha_rt.Solve  # noqa: B018
 

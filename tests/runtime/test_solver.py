@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from captcha_rt import (
     CaptchaRTError,
     Charset,
+    FolderError,
     ImageDecodeError,
+    LowConfidenceError,
     ModelError,
     ProviderError,
     RecipeError,
@@ -18,8 +21,10 @@ from captcha_rt import (
     Solver,
     load_model,
 )
-from captcha_rt.manifest import Manifest, Tensor, attach
+from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.model import attach
 from captcha_rt.recipe import Recipe
+from captcha_rt.solution import answer_to_json, reject_unsure
 from captcha_rt.steps import Grey, Scale, Transpose
 
 TEXTS = {
@@ -106,6 +111,52 @@ def test_a_batch_has_pictures(solver: Solver) -> None:
     """A batch size below 1 is the caller's error."""
     with pytest.raises(ValueError, match="batch_size is 0"):
         solver.solve_batch([], batch_size=0)
+
+
+def test_a_stream_is_read_as_it_comes(solver: Solver, stripes_png) -> None:
+    """Answers come in order, and at most one batch is taken ahead of them."""
+    good = stripes_png("-aa--bb--cc-----")
+    taken = []
+
+    def images():
+        for number in count():
+            taken.append(number)
+            yield b"bad" if number % 4 == 2 else good
+
+    answers = solver.solve_many(images(), batch_size=3)
+    assert taken == []
+    for number in range(30):
+        answer = next(answers)
+        assert isinstance(answer, ImageDecodeError if number % 4 == 2 else Solution)
+        assert len(taken) <= number + 3
+
+
+def test_an_error_in_a_stream_is_passed_on(solver: Solver, stripes_png) -> None:
+    """A caller that could not get a picture puts the error in its place."""
+    good, lost = stripes_png("-aa--bb--cc-----"), FolderError("no such folder")
+    for batch_size in (1, 2, 8):
+        answers = solver.solve_batch([lost, good, lost, good], batch_size=batch_size)
+        assert answers[0] is answers[2] is lost
+        assert [answer.text for answer in answers[1::2]] == ["abc", "abc"]
+
+
+def test_a_batch_size_is_checked_before_the_first_picture(solver: Solver) -> None:
+    """By the call itself, not when the first answer is asked for."""
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        solver.solve_many([], batch_size=0)
+
+
+def test_an_unsure_answer_is_rejected(solver: Solver, stripes_png) -> None:
+    """It becomes an error with the text; errors and sure answers stay; both have a JSON form."""
+    answer = solver.solve(stripes_png("-aa--bb--cc-----"))
+    assert reject_unsure(answer, answer.confidence) is answer
+    assert answer_to_json(answer) == asdict(answer)
+    rejected = reject_unsure(replace(answer, confidence=0.5), 0.75)
+    assert isinstance(rejected, LowConfidenceError)
+    assert str(rejected) == "read 'abc' with confidence 0.5000, below 0.75"
+    assert reject_unsure(rejected, 1.0) is rejected
+    error = {"type": "LowConfidenceError", "message": str(rejected)}
+    assert answer_to_json(rejected) == {"error": error}
 
 
 def test_places_are_read_one_character_each(stripes: Path, stripes_array, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from captcha_rt import Recipe, RecipeError
-from captcha_rt.steps import Channel, Crop, Denoise, Dilate, Erode, Median, Threshold
+from captcha_rt.steps import STEPS, Channel, Crop, Denoise, Median, Morphology, Threshold
 
 pictures = st.tuples(st.integers(3, 12), st.integers(3, 12), st.sampled_from([1, 3])).flatmap(
     lambda shape: arrays(np.uint8, shape)
@@ -85,11 +85,11 @@ def test_dilate_grows_white_and_erode_shrinks_it() -> None:
     """A pixel grows to a square of the size, once an iteration, and the square shrinks to it."""
     dot = np.zeros((9, 9, 1), np.uint8)
     dot[4, 4] = 255
-    grown = Dilate(size=3, iterations=2)(dot)
+    grown = Morphology("dilate", size=3, iterations=2)(dot)
     assert np.argwhere(grown[:, :, 0]).min(axis=0).tolist() == [2, 2]
     assert np.count_nonzero(grown) == 25
-    assert Erode(size=3, iterations=2)(grown).tolist() == dot.tolist()
-    assert np.count_nonzero(Erode(size=3)(grown)) == 9
+    assert Morphology("erode", size=3, iterations=2)(grown).tolist() == dot.tolist()
+    assert np.count_nonzero(Morphology("erode", size=3)(grown)) == 9
 
 
 def test_median_removes_a_speck_and_closes_a_gap() -> None:
@@ -106,7 +106,7 @@ def test_median_removes_a_speck_and_closes_a_gap() -> None:
 @given(pictures)
 def test_the_number_of_channels_survives(picture: NDArray[np.uint8]) -> None:
     """OpenCV drops the axis of a single channel; these steps give it back."""
-    for step in (Dilate(2), Erode(2), Median(), Threshold()):
+    for step in (Morphology("dilate", 2), Morphology("erode", 2), Median(), Threshold()):
         assert step(picture).shape == picture.shape
         assert step(picture).dtype == np.uint8
 
@@ -114,8 +114,8 @@ def test_the_number_of_channels_survives(picture: NDArray[np.uint8]) -> None:
 @given(pictures)
 def test_erosion_is_dilation_of_the_negative(picture: NDArray[np.uint8]) -> None:
     """The two are each other's mirror, borders included."""
-    mirrored = 255 - Dilate(3, 2)(255 - picture)
-    assert Erode(3, 2)(picture).tolist() == mirrored.tolist()
+    mirrored = 255 - Morphology("dilate", 3, 2)(255 - picture)
+    assert Morphology("erode", 3, 2)(picture).tolist() == mirrored.tolist()
 
 
 def test_the_steps_defaults_are_the_documents_numbers() -> None:
@@ -155,6 +155,31 @@ def test_settings_out_of_range_are_refused(step: dict[str, object]) -> None:
     name, setting = step["step"], list(step)[1]
     with pytest.raises(RecipeError, match=f"recipe step '{name}': {setting} "):
         Recipe.from_json([step])
+
+
+def test_every_step_knows_its_name() -> None:
+    """The name of a step is its key in the registry, and what its JSON says."""
+    for name, build in STEPS.items():
+        step = build(4, 8) if name == "resize" else build()
+        assert step.name == name
+        written = Recipe((step,)).to_json()
+        assert written[0]["step"] == name
+        assert Recipe.from_json(written) == Recipe((step,))
+
+
+def test_dilate_and_erode_are_one_step_with_two_names() -> None:
+    """The name holds the operation, so that it is no setting in JSON."""
+    written = [
+        {"step": "dilate", "size": 3, "iterations": 2},
+        {"step": "erode", "size": 2, "iterations": 1},
+    ]
+    recipe = Recipe.from_json(written)
+    assert recipe.steps == (Morphology("dilate", 3, 2), Morphology("erode", 2))
+    assert recipe.to_json() == written
+    with pytest.raises(RecipeError, match=r"recipe step 'dilate': .*operation"):
+        Recipe.from_json([{"step": "dilate", "operation": "erode"}])
+    with pytest.raises(ValueError, match="operation is one of"):
+        Morphology("open")
 
 
 def test_denoise_is_opencvs_on_bgr() -> None:

@@ -8,8 +8,8 @@ from captcha_rt.charset import Charset
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Scale
-from captcha_rt_train.calibration import fit_temperature
-from captcha_rt_train.data import Item
+from captcha_rt_train.data.samples import Sample
+from captcha_rt_train.training.calibration import fit_temperature
 
 STEPS, CLASSES = 5, 4
 
@@ -40,9 +40,9 @@ def test_confidences_come_to_the_share_that_is_right(
     count = 200
     labels = ["b" if n < share_right * count else "a" for n in range(count)]
     picture = np.zeros((1, 1, 1), np.uint8)
-    items = [Item(None, str(n), label, picture, scores) for n, label in enumerate(labels)]
+    samples = [Sample(None, str(n), label, picture, scores) for n, label in enumerate(labels)]
     rows = keras.Input((STEPS, CLASSES), name="scores")
-    temperature = fit_temperature(keras.Model(rows, rows), manifest, items)
+    temperature = fit_temperature(keras.Model(rows, rows), manifest, samples)
     assert low < temperature < high
     _, before = manifest.decode(scores[None])[0]
     _, after = manifest.decode(scores[None] / temperature)[0]

@@ -6,23 +6,19 @@ import cv2
 import numpy as np
 import pytest
 
+from captcha_rt.decoders import DECODERS
 from captcha_rt.errors import FolderError
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Grey, Resize, Scale, Transpose
-from captcha_rt_train.augment import augment
-from captcha_rt_train.data import (
-    Batches,
-    Dataset,
-    Share,
-    drop_misfits,
-    encode_labels,
-    read_dataset,
-    split,
-    text_length,
-)
+from captcha_rt_train.data.augmentation import Augmentation, augment
+from captcha_rt_train.data.batches import Batches
+from captcha_rt_train.data.samples import Dataset, SourceSettings, split
+from captcha_rt_train.data.sources import read_dataset
+from captcha_rt_train.data.targets import TARGETS, encode_labels
 from captcha_rt_train.errors import TrainingError
-from captcha_rt_train.kaptcha import write_samples
+from captcha_rt_train.generators.kaptcha import write_samples
+from captcha_rt_train.training.planning import skip_misfits
 
 RECIPE = Recipe((Grey(), Scale(), Resize(50, 200), Transpose()))
 
@@ -41,58 +37,56 @@ def save(path: Path, height: int = 50, width: int = 200) -> None:
 def test_labels_are_the_file_names(folder: Path) -> None:
     """Each stem is a label, the charset is what they hold, sorted, the blank comes first."""
     dataset = read_dataset(folder, RECIPE)
-    assert [item.label for item in dataset.items] == sorted(p.stem for p in folder.iterdir())
-    letters = {c for item in dataset.items for c in item.label}
+    assert [sample.label for sample in dataset.samples] == sorted(p.stem for p in folder.iterdir())
+    letters = {c for sample in dataset.samples for c in sample.label}
     assert dataset.charset.characters == "".join(sorted(letters))
     assert dataset.charset.blank == 0
     assert dataset.tensor_shape == (200, 50, 1)
-    assert dataset.left_out == ()
+    assert dataset.skipped == ()
 
 
-def test_what_can_not_be_used_is_left_out_and_listed(folder: Path) -> None:
+def test_what_can_not_be_used_is_skipped_and_listed(folder: Path) -> None:
     """Unreadable pictures, empty labels and unknown characters, each with its reason."""
     (folder / "bad.png").write_text("no picture")
     (folder / "empty.png").write_bytes(b"")
     save(folder / " .png")
     save(folder / "ÄÖ.png")
     dataset = read_dataset(folder, RECIPE, characters="2345678bcdefgmnpwxy")
-    assert len(dataset.items) == 20
-    reasons = dict(dataset.left_out)
+    assert len(dataset.samples) == 20
+    reasons = dict(dataset.skipped)
     assert reasons.keys() == {"bad.png", "empty.png", " .png", "ÄÖ.png"}
     assert "not a PNG" in reasons["bad.png"] or "outside" in reasons["bad.png"]
     assert reasons[" .png"] == "empty label"
     assert reasons["ÄÖ.png"] == "characters outside of the charset: ÄÖ"
 
 
-def test_pictures_of_another_shape_are_left_out(folder: Path) -> None:
+def test_pictures_of_another_shape_are_skipped(folder: Path) -> None:
     """Where the recipe doesn't resize, the most frequent size is trained on."""
     save(folder / "2x2.png", 40, 200)
     dataset = read_dataset(folder, Recipe((Grey(), Scale(), Transpose())))
-    assert len(dataset.items) == 20
-    assert dataset.left_out == (
-        ("2x2.png", "gives the shape (200, 40, 1), most give (200, 50, 1)"),
-    )
+    assert len(dataset.samples) == 20
+    assert dataset.skipped == (("2x2.png", "gives the shape (200, 40, 1), most give (200, 50, 1)"),)
 
 
-def test_labels_that_ctc_can_not_align_are_left_out(folder: Path) -> None:
+def test_labels_that_ctc_can_not_align_are_skipped(folder: Path) -> None:
     """A doubled character needs a blank between: `nn` takes three time steps."""
     save(folder / "nn.png")
     save(folder / "nx.png")
-    dataset = drop_misfits(read_dataset(folder, RECIPE), "ctc", places=2)
-    assert [item.label for item in dataset.items] == ["nx"]
-    assert ("nn.png", "needs 3 time steps, the network has 2") in dataset.left_out
-    assert drop_misfits(dataset, "ctc", places=1).items == ()
+    dataset = skip_misfits(read_dataset(folder, RECIPE), "ctc", places=2)
+    assert [sample.label for sample in dataset.samples] == ["nx"]
+    assert ("nn.png", "needs 3 time steps, the network has 2") in dataset.skipped
+    assert skip_misfits(dataset, "ctc", places=1).samples == ()
 
 
 def test_places_without_a_blank_read_one_length(folder: Path) -> None:
-    """The most frequent length; other labels are left out with the reason."""
+    """The most frequent length; other labels are skipped with the reason."""
     save(folder / "nn.png")
     dataset = read_dataset(folder, RECIPE, blank=False)
     assert dataset.charset.blank is None
-    assert text_length(dataset, "position") == 5
-    fitting = drop_misfits(dataset, "position", places=5)
-    assert len(fitting.items) == 20
-    assert fitting.left_out == (("nn.png", "2 characters, the network reads 5"),)
+    assert TARGETS["position"].text_length(dataset) == 5
+    fitting = skip_misfits(dataset, "position", places=5)
+    assert len(fitting.samples) == 20
+    assert fitting.skipped == (("nn.png", "2 characters, the network reads 5"),)
 
 
 def test_places_with_a_blank_read_shorter_texts_too(folder: Path) -> None:
@@ -100,28 +94,28 @@ def test_places_with_a_blank_read_shorter_texts_too(folder: Path) -> None:
     save(folder / "nn.png")
     save(folder / "2345678.png")
     dataset = read_dataset(folder, RECIPE)
-    assert text_length(dataset, "position") == 7
-    assert drop_misfits(dataset, "position", places=7).left_out == ()
+    assert TARGETS["position"].text_length(dataset) == 7
+    assert skip_misfits(dataset, "position", places=7).skipped == ()
     position = replace(
         describe(dataset),
         decoder="position",
         output=Tensor("logits", (None, 7, dataset.charset.classes)),
     )
-    shorter = [item for item in dataset.items if len(item.label) < 7]
+    shorter = [sample for sample in dataset.samples if len(sample.label) < 7]
     assert encode_labels(shorter, position).shape == (21, 7)  # as many as the network has places
-    labels = encode_labels(dataset.items, position)
-    [row] = [r for r, item in zip(labels, dataset.items, strict=True) if item.label == "nn"]
+    labels = encode_labels(dataset.samples, position)
+    [row] = [r for r, sample in zip(labels, dataset.samples, strict=True) if sample.label == "nn"]
     assert row[2:].tolist() == [dataset.charset.blank] * 5
 
 
-def test_characters_of_labels_that_are_left_out_are_no_classes(folder: Path) -> None:
+def test_characters_of_labels_that_are_skipped_are_no_classes(folder: Path) -> None:
     """A label of another length adds none; a charset that was asked for stays."""
     save(folder / "QQ.png")
     dataset = read_dataset(folder, RECIPE, blank=False)
     assert "Q" in dataset.charset.characters
-    assert "Q" not in drop_misfits(dataset, "position", places=5).charset.characters
+    assert "Q" not in skip_misfits(dataset, "position", places=5).charset.characters
     asked = read_dataset(folder, RECIPE, characters="2345678Qbcdefgmnpwxyz", blank=False)
-    assert "Q" in drop_misfits(asked, "position", places=5).charset.characters
+    assert "Q" in skip_misfits(asked, "position", places=5).charset.characters
 
 
 def test_equal_names_in_sub_folders_stay_apart(tmp_path: Path) -> None:
@@ -131,7 +125,7 @@ def test_equal_names_in_sub_folders_stay_apart(tmp_path: Path) -> None:
         save(tmp_path / part / "1.png")
     (tmp_path / "labels.csv").write_text("file,label\na/1.png,xy\nb/1.png,yx\n")
     dataset = read_dataset(tmp_path, RECIPE)
-    assert [(i.name, i.label) for i in dataset.items] == [("a/1.png", "xy"), ("b/1.png", "yx")]
+    assert [(i.name, i.label) for i in dataset.samples] == [("a/1.png", "xy"), ("b/1.png", "yx")]
 
 
 def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
@@ -142,7 +136,7 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path, RECIPE)
     (tmp_path / "a.png").write_text("no picture")
     dataset = read_dataset(tmp_path, RECIPE)
-    assert (dataset.items, len(dataset.left_out)) == ((), 1)
+    assert (dataset.samples, len(dataset.skipped)) == ((), 1)
 
 
 def test_a_split_is_seeded_and_by_picture(folder: Path) -> None:
@@ -154,8 +148,8 @@ def test_a_split_is_seeded_and_by_picture(folder: Path) -> None:
         "validation": 4,
         "test": 2,
     }
-    labels = [item.label for part in parts.values() for item in part]
-    assert sorted(labels) == [item.label for item in dataset.items]
+    labels = [sample.label for part in parts.values() for sample in part]
+    assert sorted(labels) == [sample.label for sample in dataset.samples]
     again = split(dataset, validation=0.2, test=0.1, seed=3)
     other = split(dataset, validation=0.2, test=0.1, seed=4)
     assert [i.label for i in again["validation"]] == [i.label for i in parts["validation"]]
@@ -166,26 +160,26 @@ def test_a_split_that_leaves_nothing_is_refused(folder: Path) -> None:
     """Two pictures can't be three parts."""
     dataset = read_dataset(folder, RECIPE)
     with pytest.raises(TrainingError, match="2 pictures can't be split"):
-        split(replace(dataset, items=dataset.items[:2]), validation=0.1, test=0.1, seed=0)
+        split(replace(dataset, samples=dataset.samples[:2]), validation=0.1, test=0.1, seed=0)
 
 
-def test_each_source_is_split_for_itself(folder: Path) -> None:
+def test_each_source_is_split_by_itself(folder: Path) -> None:
     """By its own shares, else by the run's; a source without shares for others only trains."""
-    items = read_dataset(folder, RECIPE).items
+    samples = read_dataset(folder, RECIPE).samples
     sources = ["a"] * 10 + ["b"] * 5 + ["c"] * 5
     dataset = replace(
         read_dataset(folder, RECIPE),
-        items=tuple(replace(i, source=s) for i, s in zip(items, sources, strict=True)),
-        shares={"a": Share(test=0.5), "b": Share(), "c": Share(0, 0)},
+        samples=tuple(replace(i, source=s) for i, s in zip(samples, sources, strict=True)),
+        settings={"a": SourceSettings(test=0.5), "b": SourceSettings(), "c": SourceSettings(0, 0)},
     )
     parts = split(dataset, validation=0.2, test=0.2, seed=0)
-    counts = {name: Counter(item.source for item in part) for name, part in parts.items()}
+    counts = {name: Counter(sample.source for sample in part) for name, part in parts.items()}
     assert counts == {
         "test": {"a": 5, "b": 1},
         "validation": {"a": 2, "b": 1},
         "training": {"a": 3, "b": 3, "c": 5},
     }
-    dataset = replace(dataset, shares=dict.fromkeys("abc", Share(0, 0)))
+    dataset = replace(dataset, settings=dict.fromkeys("abc", SourceSettings(0, 0)))
     with pytest.raises(TrainingError, match="no picture is left for validation"):
         split(dataset, validation=0.2, test=0.2, seed=0)
 
@@ -193,18 +187,18 @@ def test_each_source_is_split_for_itself(folder: Path) -> None:
 def test_an_epoch_has_so_many_pictures_of_each_source(folder: Path) -> None:
     """More than there are come again, fewer are others in the next epoch."""
     dataset = read_dataset(folder, RECIPE)
-    items = [replace(i, source="ab"[n % 2]) for n, i in enumerate(dataset.items)]
-    batches = Batches(items, describe(dataset), batch_size=64, counts={"a": 25, "b": 3}, seed=5)
+    samples = [replace(i, source="ab"[n % 2]) for n, i in enumerate(dataset.samples)]
+    batches = Batches(samples, describe(dataset), batch_size=64, counts={"a": 25, "b": 3}, seed=5)
     seen = []
     for _ in range(2):
         _, labels = batches[0]
         seen.append(Counter(dataset.charset.decode(row) for row in labels))
         batches.on_epoch_end()
     for epoch in seen:
-        assert Counter({i.source: 0 for i in items}) + Counter(
-            {s: sum(epoch[i.label] for i in items if i.source == s) for s in "ab"}
+        assert Counter({i.source: 0 for i in samples}) + Counter(
+            {s: sum(epoch[i.label] for i in samples if i.source == s) for s in "ab"}
         ) == {"a": 25, "b": 3}
-        assert {epoch[i.label] for i in items if i.source == "a"} == {2, 3}
+        assert {epoch[i.label] for i in samples if i.source == "a"} == {2, 3}
     assert seen[0] != seen[1]
 
 
@@ -214,18 +208,16 @@ def test_a_warm_up_starts_from_the_pictures_as_they_are(folder: Path) -> None:
 
     def batches(epoch: int) -> tuple:
         return Batches(
-            dataset.items,
+            dataset.samples,
             describe(dataset),
             batch_size=20,
             outputs=2,
-            augmentation=1.0,
-            noise=1.0,
-            warm_up=4,
+            augmentation=Augmentation(strength=1.0, noise=1.0, warm_up=4),
             seed=5,
             epoch=epoch,
         )[0]
 
-    plain = np.sort([item.tensor.sum() for item in dataset.items])
+    plain = np.sort([sample.tensor.sum() for sample in dataset.samples])
     for epoch, weight in enumerate((0, 0.25, 0.5, 0.75, 1, 1)):
         inputs, labels, (first, second) = batches(epoch)
         assert (first == np.float32(weight)).all()
@@ -238,7 +230,7 @@ def test_batches_hold_every_picture_once_in_a_new_order_each_epoch(folder: Path)
     """Inputs are the runtime's recipe; labels are ids padded with the blank."""
     save(folder / "2n.png")
     dataset = read_dataset(folder, RECIPE)
-    batches = Batches(dataset.items, describe(dataset), batch_size=8, seed=5)
+    batches = Batches(dataset.samples, describe(dataset), batch_size=8, seed=5)
 
     def epoch() -> list[str]:
         texts = []
@@ -248,23 +240,23 @@ def test_batches_hold_every_picture_once_in_a_new_order_each_epoch(folder: Path)
             assert labels.shape == (len(inputs), 5)
             for tensor, ids in zip(inputs, labels, strict=True):
                 text = dataset.charset.decode(i for i in ids if i)
-                item = next(item for item in dataset.items if item.label == text)
-                assert (tensor == RECIPE.apply(item.picture)).all()
+                sample = next(sample for sample in dataset.samples if sample.label == text)
+                assert (tensor == RECIPE.apply(sample.picture)).all()
                 texts.append(text)
         batches.on_epoch_end()
         return texts
 
     first, second = epoch(), epoch()
-    assert sorted(first) == sorted(second) == [item.label for item in dataset.items]
+    assert sorted(first) == sorted(second) == [sample.label for sample in dataset.samples]
     assert first != second
-    resumed = Batches(dataset.items, describe(dataset), batch_size=8, seed=5, epoch=1)
+    resumed = Batches(dataset.samples, describe(dataset), batch_size=8, seed=5, epoch=1)
     assert (resumed[0][1][0] == batches_at(dataset, 1)[0][1][0]).all()
 
 
 def test_as_many_outputs_learn_the_same_labels(folder: Path) -> None:
     """A network with two outputs gets the labels twice."""
     dataset = read_dataset(folder, RECIPE)
-    _, (labels, again) = Batches(dataset.items, describe(dataset), batch_size=8, outputs=2)[0]
+    _, (labels, again) = Batches(dataset.samples, describe(dataset), batch_size=8, outputs=2)[0]
     assert labels is again
 
 
@@ -275,12 +267,12 @@ def test_augmented_pictures_are_the_same_in_a_resumed_run(folder: Path) -> None:
 
     def first(epoch: int, augmentation: float) -> np.ndarray:
         return Batches(
-            dataset.items,
+            dataset.samples,
             manifest,
             batch_size=8,
             seed=5,
             epoch=epoch,
-            augmentation=augmentation,
+            augmentation=Augmentation(augmentation),
         )[0][0]
 
     assert (first(1, 1.0) == first(1, 1.0)).all()
@@ -294,8 +286,8 @@ def test_a_curve_has_the_colour_of_the_ink_and_crosses_the_picture() -> None:
     picture[10:30, 40:50] = 0, 0, 0, 255
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        assert (augment(picture, rng, 0.0, curves=0.0) == picture).all()
-        drawn = augment(picture, rng, 0.0, curves=1.0)
+        assert (augment(picture, rng, Augmentation()) == picture).all()
+        drawn = augment(picture, rng, Augmentation(curves=1.0))
         changed = (drawn != picture).any(axis=-1)
         assert (drawn[changed] == (0, 0, 0, 255)).all()
         columns = np.flatnonzero((drawn == (0, 0, 0, 255)).all(axis=-1).any(axis=0))
@@ -305,13 +297,17 @@ def test_a_curve_has_the_colour_of_the_ink_and_crosses_the_picture() -> None:
 
 def test_outside_of_the_window_stand_columns_of_other_pictures(folder: Path) -> None:
     """Inside is always the picture itself; outside one whole other picture, more often than not."""
-    items = tuple(
-        replace(item, picture=np.full_like(item.picture, 10 * number))
-        for number, item in enumerate(read_dataset(folder, RECIPE).items)
+    samples = tuple(
+        replace(sample, picture=np.full_like(sample.picture, 10 * number))
+        for number, sample in enumerate(read_dataset(folder, RECIPE).samples)
     )
-    dataset = replace(read_dataset(folder, RECIPE), items=items)
+    dataset = replace(read_dataset(folder, RECIPE), samples=samples)
     batches = Batches(
-        items, describe(dataset), batch_size=20, seed=5, augmentation=1e-9, window=(-0.2, 0.4)
+        samples,
+        describe(dataset),
+        batch_size=20,
+        seed=5,
+        augmentation=Augmentation(strength=1e-9, window=(-0.2, 0.4)),
     )
     inputs, _ = batches[0]
     shown = (inputs[..., 0] * 255).round()  # (N, W, H), each of one colour on either side
@@ -335,7 +331,14 @@ def describe(dataset: Dataset) -> Manifest:
 
 
 def batches_at(dataset: Dataset, epoch: int) -> Batches:
-    batches = Batches(dataset.items, describe(dataset), batch_size=8, seed=5)
+    batches = Batches(dataset.samples, describe(dataset), batch_size=8, seed=5)
     for _ in range(epoch):
         batches.on_epoch_end()
     return batches
+
+
+def test_every_decoder_of_the_runtime_has_a_target() -> None:
+    """A decoder without an entry is a KeyError, and never trained as another one."""
+    assert TARGETS.keys() == DECODERS.keys()
+    with pytest.raises(KeyError, match="nothing"):
+        TARGETS["nothing"]

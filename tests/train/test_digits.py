@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from captcha_rt.errors import CharsetError
-from captcha_rt_train import metu, simplecaptcha
-from captcha_rt_train.digits import CHARSET, LENGTH, random_text
+from captcha_rt_train.generators import metu, simplecaptcha
+from captcha_rt_train.generators.digits import CHARSET, LENGTH, random_text
 
 
 def test_random_text_is_uniform() -> None:

@@ -7,7 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from captcha_rt.errors import CharsetError
-from captcha_rt_train.kaptcha import CHARSET, MAX_LENGTH, draw, random_text, write_samples
+from captcha_rt_train.generators.kaptcha import (
+    CHARSET,
+    MAX_LENGTH,
+    draw,
+    random_text,
+    write_samples,
+)
 
 BLACK = 100  # well below the background's 192
 

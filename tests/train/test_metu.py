@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from captcha_rt_train.digits import CHARSET, LENGTH
-from captcha_rt_train.metu import HEIGHT, WIDTH, draw
+from captcha_rt_train.generators.digits import CHARSET, LENGTH
+from captcha_rt_train.generators.metu import HEIGHT, WIDTH, draw
 
 Pictures = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 

@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from captcha_rt_train.networks import NETWORKS, merge, with_local_head, with_position_head
+from captcha_rt_train.networks import (
+    NETWORKS,
+    Dimensions,
+    merge,
+    with_local_head,
+    with_position_head,
+)
 from captcha_rt_train.presets import load_preset
 
 
@@ -28,14 +34,14 @@ def test_a_network_has_its_documents_parameters(
     output_shape: tuple[int | None, ...],
 ) -> None:
     """000 and 001 print their totals; the others follow from the layers that are printed."""
-    model = NETWORKS[name](input_shape, length, classes)
+    model = NETWORKS[name](Dimensions(input_shape, length, classes))
     assert model.count_params() == parameters
     assert model.output_shape == output_shape
 
 
 def test_the_multi_head_network_normalises_its_rows() -> None:
     """Document 000 prints 16 and 8 parameters: four values for each of 4 and of 2 rows."""
-    model = NETWORKS["multihead"]((48, 140, 3), 4, 20)
+    model = NETWORKS["multihead"](Dimensions((48, 140, 3), 4, 20))
     normalisations = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert [layer.count_params() for layer in normalisations] == [16, 8]
     assert model.count_params() - sum(w.size for w in _trainable(model)) == 12
@@ -44,13 +50,13 @@ def test_the_multi_head_network_normalises_its_rows() -> None:
 
 def test_one_network_of_the_ensemble_has_960_that_are_not_trained() -> None:
     """Document 001 prints 618,410 trainable parameters of 619,370."""
-    model = NETWORKS["ensemble"]((40, 120, 1), 1, 10)
+    model = NETWORKS["ensemble"](Dimensions((40, 120, 1), 1, 10))
     assert sum(w.size for w in _trainable(model)) == 618_410
 
 
 def test_a_merged_ensemble_says_what_its_networks_say() -> None:
     """One input, the answers side by side in the networks' order."""
-    networks = [NETWORKS["ensemble"]((40, 120, 1), 1, 10) for _ in range(3)]
+    networks = [NETWORKS["ensemble"](Dimensions((40, 120, 1), 1, 10)) for _ in range(3)]
     merged = merge(networks)
     pictures = np.random.default_rng(0).random((2, 40, 120, 1), np.float32)
     expected = np.concatenate([network.predict(pictures, verbose=0) for network in networks], 1)
@@ -62,13 +68,13 @@ def test_a_merged_ensemble_says_what_its_networks_say() -> None:
 def test_the_steps_need_columns_that_can_be_dealt_out() -> None:
     """50 columns are no seven equal time steps."""
     with pytest.raises(ValueError, match="50 columns can't be dealt out to 7"):
-        NETWORKS["steps"]((200, 50, 1), 7, 19)
+        NETWORKS["steps"](Dimensions((200, 50, 1), 7, 19))
 
 
 @pytest.mark.parametrize("name", ["crnn", "crnn-conv1d"])
 def test_the_local_head_sees_the_features_alone(name: str) -> None:
     """The second logits are made of the layer `features`, and share all layers up to it."""
-    model = NETWORKS[name]((200, 50, 1), 5, 20)
+    model = NETWORKS[name](Dimensions((200, 50, 1), 5, 20))
     trained = with_local_head(model)
     assert [output.shape for output in trained.outputs] == [(None, 50, 20)] * 2
     assert trained.count_params() == model.count_params() + 64 * 20 + 20
@@ -77,7 +83,7 @@ def test_the_local_head_sees_the_features_alone(name: str) -> None:
 def test_the_compact_network_keeps_every_fourth_column() -> None:
     """Its preset's layers give 40 time steps of 160 columns, without recurrence."""
     preset = load_preset("compact")
-    model = NETWORKS["compact"]((48, 160, 1), 5, 36, **preset.layers)
+    model = NETWORKS["compact"](Dimensions((48, 160, 1), 5, 36), **preset.layers)
     assert model.output_shape == (None, 40, 36)
     assert not any(isinstance(layer, keras.layers.RNN) for layer in model.layers)
 
@@ -85,10 +91,23 @@ def test_the_compact_network_keeps_every_fourth_column() -> None:
 def test_the_position_head_sees_all_features() -> None:
     """A second output with a softmax a place; the first one's layers are shared."""
     layers = {"rows": [[4, 3, 2, 2], [4, 3, 1, 1]], "columns": [[8, 1, 1], [8, 5, 2]]}
-    model = NETWORKS["compact"]((16, 40, 1), 5, 7, **layers)
+    model = NETWORKS["compact"](Dimensions((16, 40, 1), 5, 7), **layers)
     trained = with_position_head(model, 3)
     assert [output.shape for output in trained.outputs] == [(None, 20, 7), (None, 3, 7)]
     assert trained.count_params() == model.count_params() + (20 * 8 + 1) * 3 * 7
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_layers_have_the_same_names_in_every_process(name: str) -> None:
+    """Layers with weights are named, so that `explain --layer` can be written down."""
+    preset = load_preset(name)
+    shapes = {"multihead": (48, 140, 3), "ensemble": (40, 120, 1), "glyph": (23, 15, 1)}
+    shape = (48, 160, 1) if name == "compact" else shapes.get(name, (200, 50, 1))
+    names = []
+    for _ in range(2):
+        model = NETWORKS[name](Dimensions(shape, 5, 20), **preset.layers)
+        names.append([layer.name for layer in model.layers if layer.weights])
+    assert names[0] == names[1]
 
 
 def _trainable(model: keras.Model) -> list[np.ndarray]:

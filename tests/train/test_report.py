@@ -13,17 +13,17 @@ from PIL import Image
 
 from captcha_rt.charset import Charset
 from captcha_rt.manifest import Manifest, Tensor
-from captcha_rt.metrics import Reading, align
+from captcha_rt.metrics import Prediction, align, align_characters
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Grey, Resize, Scale
-from captcha_rt_train import plots
-from captcha_rt_train.report import Curves, _pairs, write_report
+from captcha_rt_export.run import Run
+from captcha_rt_train.report import Curves, plots, write_report
 
 SECTIONS = [
     "Result", "Curves", "Accuracy by position", "Confusions", "Misread pictures", "Confidence",
     "Data", "Model", "Settings", "Versions",
 ]  # fmt: skip
-FIGURES = {"loss", "accuracy", "positions", "confusions", "confidence", "characters", "lengths"}
+PLOTS = {"loss", "accuracy", "positions", "confusions", "confidence", "characters", "lengths"}
 VOID = {"br", "img", "meta"}
 CHINESE = "".join(chr(0x4E00 + i) for i in range(200))
 
@@ -88,7 +88,7 @@ def write(
     folder: Path,
     *,
     networks: Sequence[Curves] | None = None,
-    readings: Sequence[Reading] = (Reading("ab.png", "ab", "ab", 0.9),),
+    predictions: Sequence[Prediction] = (Prediction("ab.png", "ab", "ab", 0.9),),
     pictures: Mapping[str, NDArray[np.uint8]] | None = None,
     characters: str = "abc",
     labels: Sequence[str] = ("ab", "abc"),
@@ -106,7 +106,7 @@ def write(
         training={
             "learning_rate": 0.001,
             "pictures": {"training": 80, "validation": 10, "test": 10},
-            "left_out": 7,
+            "skipped": 7,
             "versions": {"keras": "3.15.0"},
         },
         accuracy={
@@ -121,22 +121,22 @@ def write(
     networks = networks or [curves(digits=2)]
     summary = "Total params: 432,596 <CRNN>"
     path = write_report(
-        folder, manifest, networks, labels, readings, pictures or {}, "test", summary
+        Run(folder), manifest, networks, labels, predictions, pictures or {}, "test", summary
     )
     assert path == folder / "report.html"
     return Page(path)
 
 
-def figures(folder: Path) -> dict[str, NDArray[np.uint8]]:
+def images(folder: Path) -> dict[str, NDArray[np.uint8]]:
     """The PNG files beside the page."""
     return {p.stem: np.asarray(Image.open(p)) for p in (folder / "report").iterdir()}
 
 
 def test_the_page_has_every_section_and_stands_alone(tmp_path: Path) -> None:
     """All sections are there, in order; pictures lie inside, and nothing else is to be loaded."""
-    page = write(tmp_path, readings=[Reading("ab.png", "ab", "ac", 0.9)])
+    page = write(tmp_path, predictions=[Prediction("ab.png", "ab", "ac", 0.9)])
     assert page.titles == SECTIONS
-    assert len(page.links) == len(FIGURES)
+    assert len(page.links) == len(PLOTS)
     assert all(link.startswith("data:image/png;base64,") for link in page.links)
     assert not page.tags & {"script", "link", "iframe", "object"}
     html = (tmp_path / "report.html").read_text("utf-8")
@@ -147,11 +147,11 @@ def test_the_page_has_every_section_and_stands_alone(tmp_path: Path) -> None:
 
 def test_the_page_says_what_was_measured_and_how_it_was_trained(tmp_path: Path) -> None:
     """One of two pictures, one of four characters; counts, settings, versions and layers."""
-    readings = [Reading("1.png", "ab", "ab", 0.9), Reading("2.png", "ab", "ac", 0.4)]
-    text = write(tmp_path, readings=readings).text
+    predictions = [Prediction("1.png", "ab", "ab", 0.9), Prediction("2.png", "ab", "ac", 0.4)]
+    text = write(tmp_path, predictions=predictions).text
     assert text.count("3.15.0") == 1
     for said in (
-        "50.00%", "9.45% to 90.55%", "25.00%", "of 2 pictures (test)", "b as c (1)", "left out: 7",
+        "50.00%", "9.45% to 90.55%", "25.00%", "of 2 pictures (test)", "b as c (1)", "skipped: 7",
         "training 80, validation 10, test 10", "59.60% to 98.20%", "learning rate", "0.001",
         "grey → scale → resize (height 50, width 200", "Total params: 432,596 <CRNN>",
     ):  # fmt: skip
@@ -160,9 +160,9 @@ def test_the_page_says_what_was_measured_and_how_it_was_trained(tmp_path: Path) 
 
 def test_the_files_are_the_pages_pictures(tmp_path: Path) -> None:
     """Each figure is a PNG file of a plausible size that is not blank."""
-    write(tmp_path, readings=[Reading("ab.png", "ab", "ac", 0.9)])
-    found = figures(tmp_path)
-    assert set(found) == FIGURES
+    write(tmp_path, predictions=[Prediction("ab.png", "ab", "ac", 0.9)])
+    found = images(tmp_path)
+    assert set(found) == PLOTS
     for figure in found.values():
         assert 200 < figure.shape[0] < 1500
         assert 400 < figure.shape[1] < 1700
@@ -171,21 +171,23 @@ def test_the_files_are_the_pages_pictures(tmp_path: Path) -> None:
 
 def test_a_misread_picture_shows_truth_and_reading(tmp_path: Path) -> None:
     """The wrong characters are marked, the others not; the surest comes first."""
-    readings = [
-        Reading("one.png", "abc", "abb", 0.25),
-        Reading("two.png", "abc", "ab", 0.5),
-        Reading("three.png", "ab", "", 0.0),
-        Reading("right.png", "ab", "ab", 1.0),
+    predictions = [
+        Prediction("one.png", "abc", "abb", 0.25),
+        Prediction("two.png", "abc", "ab", 0.5),
+        Prediction("three.png", "ab", "", 0.0),
+        Prediction("right.png", "ab", "ab", 1.0),
     ]
     picture = np.zeros((20, 60, 1), np.uint8)
-    page = write(tmp_path, readings=readings, pictures={"one.png": picture, "two.png": picture})
+    page = write(
+        tmp_path, predictions=predictions, pictures={"one.png": picture, "two.png": picture}
+    )
     assert page.captions == [
         "truthabc\nreadabtwo.pngconfidence 0.500",
         "truthabc\nreadabbone.pngconfidence 0.250",
         "truthab\nreadnothingthree.pngconfidence 0.000",
     ]
     assert page.marked == ["c", "c", "b", "a", "b"]
-    assert set(figures(tmp_path)) == FIGURES | {"misread-01", "misread-02"}
+    assert set(images(tmp_path)) == PLOTS | {"misread-01", "misread-02"}
 
 
 def test_pictures_keep_their_colours(tmp_path: Path) -> None:
@@ -194,9 +196,9 @@ def test_pictures_keep_their_colours(tmp_path: Path) -> None:
     red[:, :, 0] = 255
     clear[0] = (0, 0, 255, 255)
     pictures = {"1": np.full((2, 3, 1), 128, np.uint8), "2": red, "3": clear}
-    readings = [Reading(name, "ab", "ac", 1 / int(name)) for name in pictures]
-    write(tmp_path, readings=readings, pictures=pictures)
-    found = figures(tmp_path)
+    predictions = [Prediction(name, "ab", "ac", 1 / int(name)) for name in pictures]
+    write(tmp_path, predictions=predictions, pictures=pictures)
+    found = images(tmp_path)
     assert found["misread-01"].tolist() == [[128] * 3] * 2
     assert found["misread-02"].tolist() == red.tolist()
     assert found["misread-03"].tolist() == [[[0, 0, 255]] * 3, [[255] * 3] * 3]
@@ -204,8 +206,8 @@ def test_pictures_keep_their_colours(tmp_path: Path) -> None:
 
 def test_at_most_sixty_are_shown(tmp_path: Path) -> None:
     """Of 65 misread pictures the page shows the surest 60, and says that there are 5 more."""
-    readings = [Reading(f"{i}.png", "ab", "ac", i / 100) for i in range(65)]
-    page = write(tmp_path, readings=readings)
+    predictions = [Prediction(f"{i}.png", "ab", "ac", i / 100) for i in range(65)]
+    page = write(tmp_path, predictions=predictions)
     assert len(page.captions) == 60
     assert "0.640" in page.captions[0]
     assert "0.050" in page.captions[-1]
@@ -216,22 +218,24 @@ def test_a_run_without_errors_has_a_report(tmp_path: Path) -> None:
     """It says so; the matrix and the misread pictures of an earlier report are gone."""
     write(
         tmp_path,
-        readings=[Reading("ab.png", "ab", "ac", 0.9)],
+        predictions=[Prediction("ab.png", "ab", "ac", 0.9)],
         pictures={"ab.png": np.zeros((20, 60, 3), np.uint8)},
     )
-    assert "misread-01" in figures(tmp_path)
+    assert "misread-01" in images(tmp_path)
     page = write(tmp_path)
     assert page.titles == SECTIONS
     assert "No character was read wrong." in page.text
     assert page.captions == []
-    assert set(figures(tmp_path)) == FIGURES - {"confusions"}
+    assert set(images(tmp_path)) == PLOTS - {"confusions"}
 
 
 def test_labels_are_text_and_no_markup(tmp_path: Path) -> None:
     """Characters that mean something in HTML, in templates or in formulas stand as they are."""
     odd = "<i>&\"'$b"
-    readings = [Reading(f"{odd}.png", odd, odd[:-1] + "<", 0.5)]
-    page = write(tmp_path, readings=readings, characters=odd, labels=[odd], name="<b>$name</b>")
+    predictions = [Prediction(f"{odd}.png", odd, odd[:-1] + "<", 0.5)]
+    page = write(
+        tmp_path, predictions=predictions, characters=odd, labels=[odd], name="<b>$name</b>"
+    )
     assert f"truth{odd}\nread{odd[:-1]}<" in page.captions[0]
     assert f"{odd}.png" in page.captions[0]
     assert "<b>$name</b>" in page.text
@@ -241,10 +245,10 @@ def test_labels_are_text_and_no_markup(tmp_path: Path) -> None:
 def test_two_hundred_chinese_characters(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     """They stand on the page themselves, and in figures of bounded size by code point."""
     texts = [CHINESE[i : i + 4] for i in range(0, 200, 4)]
-    readings = [Reading(t, t, t[::-1], 0.5) for t in texts]
-    page = write(tmp_path, characters=CHINESE, labels=texts, readings=readings)
+    predictions = [Prediction(t, t, t[::-1], 0.5) for t in texts]
+    page = write(tmp_path, characters=CHINESE, labels=texts, predictions=predictions)
     assert texts[0] in page.captions[0]
-    assert max(figures(tmp_path)["confusions"].shape) < 1500
+    assert max(images(tmp_path)["confusions"].shape) < 1500
     assert not [w for w in recwarn if "lyph" in str(w.message)]
 
 
@@ -319,7 +323,7 @@ def test_the_data_names_what_it_lacks() -> None:
 @given(st.text("abc", max_size=7), st.text("abc", max_size=7))
 def test_marks_are_the_edits_in_place(truth: str, text: str) -> None:
     """The pairs spell truth and reading, and those that differ are the edits that are counted."""
-    pairs = _pairs(truth, text)
+    pairs = align_characters(truth, text)
     assert "".join(a for a, _ in pairs) == truth
     assert "".join(b for _, b in pairs) == text
     assert [(a, b) for a, b in pairs if a != b] == align(truth, text)
@@ -328,8 +332,8 @@ def test_marks_are_the_edits_in_place(truth: str, text: str) -> None:
 def test_large_pictures_are_shrunk(tmp_path: Path) -> None:
     """A picture of 2000 pixels becomes one of 480, its proportions kept."""
     picture = np.full((1000, 2000, 4), 128, np.uint8)
-    write(tmp_path, readings=[Reading("x", "ab", "", 0)], pictures={"x": picture})
-    assert figures(tmp_path)["misread-01"].shape == (240, 480, 3)
+    write(tmp_path, predictions=[Prediction("x", "ab", "", 0)], pictures={"x": picture})
+    assert images(tmp_path)["misread-01"].shape == (240, 480, 3)
 
 
 def test_the_page_holds_the_files_bytes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from captcha_rt import Solver, decode_image
-from captcha_rt_train.kaptcha import draw, random_text, write_samples
+from captcha_rt_train.generators.kaptcha import draw, random_text, write_samples
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 

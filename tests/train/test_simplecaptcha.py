@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from captcha_rt_train.digits import CHARSET, LENGTH
-from captcha_rt_train.simplecaptcha import HEIGHT, WIDTH, draw
+from captcha_rt_train.generators.digits import CHARSET, LENGTH
+from captcha_rt_train.generators.simplecaptcha import HEIGHT, WIDTH, draw
 
 BLACK, GREY = 255, 191  # of alpha
 

@@ -13,7 +13,7 @@ import keras
 import pytest
 
 from captcha_rt.manifest import Manifest
-from captcha_rt_train.kaptcha import write_samples
+from captcha_rt_train.generators.kaptcha import write_samples
 
 
 def history(run: Path) -> list[dict[str, str]]:
@@ -173,7 +173,7 @@ def test_a_folder_that_can_not_be_trained_on_is_refused(
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("captcha-rt: no")
     assert "Traceback" not in result.stderr
-    assert ("left out: abc.png: " in result.stderr) == (content == "bad")
+    assert ("skipped: abc.png: " in result.stderr) == (content == "bad")
     assert not (tmp_path / "run").exists()
 
 
@@ -187,7 +187,7 @@ def test_what_is_left_out_is_listed_before_the_first_epoch(command, tmp_path: Pa
     (folder / "ABC.png").write_bytes(good.read_bytes())
     result = command("train", folder, "-o", tmp_path / "run", *options, env=os.environ)
     assert result.returncode == 0
-    assert "left out: ABC.png: characters outside of the charset: ABC" in result.stderr
-    assert "left out: bad.png: " in result.stderr
+    assert "skipped: ABC.png: characters outside of the charset: ABC" in result.stderr
+    assert "skipped: bad.png: " in result.stderr
     assert "6 pictures, 19 characters" in result.stderr
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["training"]["left_out"] == 2
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["training"]["skipped"] == 2

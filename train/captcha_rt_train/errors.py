@@ -1,11 +1,11 @@
-"""What can go wrong before and between epochs.
+"""The errors of training.
 
 CaptchaRTError
-└── TrainingError  ValueError   settings, a data set or a run that can't be trained
+└── TrainingError  ValueError   settings or a data set that can't be trained on
 """
 
 from captcha_rt.errors import CaptchaRTError
 
 
 class TrainingError(CaptchaRTError, ValueError):
-    """The settings make no sense, no usable picture is left, or the run is another one."""
+    """The settings make no sense, or no usable sample is left."""

@@ -1,14 +1,19 @@
-"""The documents' systems and our own as presets: one TOML file each, beside this module."""
+"""The documents' systems and our own as presets: one TOML file each, beside this module.
+
+A new preset is one file; its stem is its name. The import loads no NumPy, so that the help of
+`captcha-rt train` can list the presets quickly.
+"""
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from captcha_rt.manifest import Decoder
-from captcha_rt.recipe import Recipe
 from captcha_rt_train.errors import TrainingError
+
+if TYPE_CHECKING:
+    from captcha_rt.recipe import Recipe
 
 Monitor = Literal["loss", "accuracy"]
 
@@ -18,25 +23,26 @@ class Settings:
     """How a run trains; a preset's numbers are the defaults.
 
     Attributes:
-        batch_size: Pictures a training step.
-        epochs: At most this many passes over the training pictures.
-        patience: Epochs that are not better before training stops.
-        learning_rate: Adam's.
+        batch_size: The pictures of a training step.
+        epochs: The largest number of epochs.
+        patience: Training stops after this number of epochs without a better one.
+        learning_rate: Adam's learning rate.
         validation: The share of the pictures that validate, in 0..1.
-        monitor: What makes an epoch better: `"loss"` or `"accuracy"`, on the validation pictures.
+        monitor: What makes an epoch better: `"loss"` or `"accuracy"` of the validation pictures.
         falling_rate: Whether the learning rate falls along a cosine, over all epochs.
         augmentation: The strength of the changes to the training pictures, in 0..1.
-        curves: The share of them that get one more noise curve when they are changed, in 0..1.
-        noise: The share of them that get noise and another contrast when they are changed, in 0..1.
-        augment_after: They are changed after so many steps of the recipe: what is costly comes
-            before, once a picture, or what would not work on a changed one.
+        curves: The share of the changed pictures that get one more noise curve, in 0..1.
+        noise: The share of the changed pictures that get noise and another contrast, in 0..1.
+        augment_after: The number of the recipe's steps that run before the changes: steps that
+            are costly run only once a picture, and others would fail on a changed picture.
         repeat: How often an epoch goes over the training pictures.
-        clip_norm: The largest global norm of a step's gradients; None for any.
-        local_weight: The weight of the CTC loss on the features, beside 1 for the logits.
-        position_weight: The weight of the cross-entropy of a head a place, beside 1 for the logits.
-        warm_up: Epochs over which the changes' strength grows from nothing, and with a position
-            weight that of the CTC loss, too.
-        test: The share that is only looked at when all is done, in 0..1.
+        clip_norm: The largest global norm of a step's gradients; None for no limit.
+        local_weight: The weight of the CTC loss on the features; the logits' loss has 1.
+        position_weight: The weight of the cross-entropy of a head for each place; the logits' loss
+            has 1.
+        warm_up: The epochs over which the strength of the changes grows from nothing; with a
+            position weight, the weight of the CTC loss grows as well.
+        test: The share of the pictures that is only read at the end, in 0..1.
         seed: Seeds the split, the weights, the shuffling, the augmentation and the dropout.
         characters: The charset's characters in order; None takes those of the labels.
         licence: The model's licence.
@@ -76,7 +82,7 @@ class Settings:
         if min(self.local_weight, self.position_weight, self.warm_up) < 0:
             raise TrainingError("local weight, position weight and warm-up are at least 0")
         if self.local_weight and self.position_weight:
-            raise TrainingError("a network has a local head or one a place, not both")
+            raise TrainingError("a network has a local head or a head for each place, not both")
         if self.monitor not in get_args(Monitor):
             raise TrainingError(f"monitor is {self.monitor!r}; it is one of {get_args(Monitor)}")
         if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
@@ -93,20 +99,20 @@ class Preset:
     Attributes:
         name: The file's stem.
         document: The document that it follows, `"000"` to `"004"`; empty for our own.
-        network: Its network's name in `networks.NETWORKS`.
-        decoder: How its scores are read.
-        blank: Whether its classes have a blank: CTC's, or for places without a character.
-        recipe: Its preprocessing.
-        settings: How it is trained, unless asked for otherwise.
-        layers: What its network takes beside the shape of the data.
+        network: The network's name in `networks.NETWORKS`.
+        decoder: How the scores are read: a name in the runtime's `DECODERS`.
+        blank: Whether the classes include a blank: CTC's, or for places without a character.
+        recipe: The preprocessing.
+        settings: The default settings of the training.
+        layers: What the network takes beside its dimensions.
     """
 
     name: str
     document: str
     network: str
-    decoder: Decoder
+    decoder: str
     blank: bool
-    recipe: Recipe
+    recipe: "Recipe"
     settings: Settings
     layers: Mapping[str, Any] = field(default_factory=dict)
 
@@ -128,6 +134,8 @@ def load_preset(name: str) -> Preset:
     """
     if name not in preset_names():
         raise TrainingError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
+    from captcha_rt.recipe import Recipe  # loads NumPy and OpenCV
+
     values = tomllib.loads((files(__name__) / f"{name}.toml").read_text("utf-8"))
     return Preset(
         name=name,

@@ -1,0 +1,41 @@
+"""Measurements of captcha-rt: `python -m benchmarks NAME`, run from the repository's root.
+
+`accuracy` trains and evaluates models, `peers` compares the embedded model with other systems, and
+`speed` measures time, memory and instructions. Each measurement writes a JSON file to
+`benchmarks/results`, and shows it as tables and plots in the same folder of code.
+"""
+
+import os
+from typing import Final, NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings and errors of TensorFlow only
+
+
+class Command(NamedTuple):
+    """A command of `python -m benchmarks`.
+
+    Attributes:
+        module: The module in this package whose `main(argv)` runs it.
+        summary: What a person gets from it, in a line.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS: Final = {
+    "default": Command("accuracy.default", "trains, exports and measures the embedded model"),
+    "documents": Command("accuracy.documents", "trains and measures the documents' presets"),
+    "search": Command("accuracy.search", "compares variants of the preset `compact`"),
+    "suite": Command("suite", "runs all parts of the report that are not measured yet"),
+    "report": Command("report", "writes results/report.md and the plots from the results"),
+    "peers": Command("peers.compare", "compares the embedded model with other OCR systems"),
+    "origin": Command("speed.origin", "compares ways to run the same weights, from Keras to ours"),
+    "scale": Command("speed.scale", "measures how the cost grows with pictures and network size"),
+    "limits": Command("speed.limits", "compares each model with what the processor can do"),
+    "load_time": Command("speed.load_time", "measures how long models take to load"),
+    "session_options": Command("speed.session_options", "compares onnxruntime's thread settings"),
+    "gpu": Command("speed.gpu", "compares CUDA with the CPU, where CUDA works"),
+    "instructions": Command("speed.instructions", "checks that a solve needs no more instructions"),
+}
+"""All commands by name, in the order in which `python -m benchmarks` lists them."""

@@ -1,0 +1,1 @@
+"""Trains models, and measures how well they read pictures."""

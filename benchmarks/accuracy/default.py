@@ -1,0 +1,190 @@
+"""The embedded model, from the pictures to the file in the wheel: `python -m benchmarks default`.
+
+Trains the preset `compact` on `benchmarks/default.toml`, exports it in 8 bits as the runtime's
+default model with a model card, measures it on pictures that it was not trained on, and writes
+`benchmarks/results/default.json` and `risk_coverage.png`. `CAPTCHA_DATA` names the folder of real
+labelled pictures. The run is `benchmarks/runs/default`: a stopped command continues where it was,
+and a finished run is not trained again. It takes about an hour on two cores.
+
+Validation pictures determine the temperature and the smallest confidence. Test pictures and those
+of foreign kinds are only read at the end.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import markdown
+from benchmarks.accuracy.rejection import (
+    choose_threshold,
+    draw_risk_coverage,
+    measure_rejection,
+    read_foreign,
+)
+from benchmarks.harness import (
+    CONFIG,
+    CORRECTIONS,
+    RESULTS,
+    RUNS,
+    Result,
+    accuracy,
+    captcha_data,
+    command_parser,
+    correct,
+    held_back,
+    machine,
+    read_all,
+    read_json,
+    say,
+    trained_manifest,
+    write_json,
+)
+from benchmarks.speed.embedded import (
+    measure_stages,
+    measure_start,
+    measure_threads,
+    stages_in_a_fresh_process,
+)
+from captcha_rt import Solver
+from captcha_rt.diagnostics.card import model_card
+from captcha_rt.metrics import Prediction
+from captcha_rt.model import EMBEDDED, load_model
+from captcha_rt_export.run import Run
+from captcha_rt_train.data.corrections import read_corrections
+
+KINDS: Final = ("captcha_v2", "thsrc", "court", "metu")
+NAME: Final = "compact"
+
+
+def train_and_export(run: Run, data: Path) -> dict[str, Any]:
+    """Makes the model file and the model card; a finished run is not trained again."""
+    from captcha_rt_export.export import export_run
+    from captcha_rt_train.presets import load_preset
+    from captcha_rt_train.training.job import Job, Observer
+    from captcha_rt_train.training.train import train
+
+    preset = load_preset("compact")
+    settings = replace(preset.settings, licence="Apache-2.0")
+    if not run.finished:
+        train(Job(CONFIG, run, preset, settings, resume=run.exists, observer=Observer(verbose=2)))
+    trained = trained_manifest(run, preset, settings)
+    in_float = export_run(run, run.folder / "float.onnx", name=NAME)
+    in_int8 = run.folder / "int8.onnx"
+    export_run(run, in_int8, name=NAME, int8=True)
+    solver = Solver(in_int8, device="cpu")
+    threshold = choose_threshold(
+        [read_part(solver, run, data / kind, "validation") for kind in KINDS]
+    )
+    report = export_run(run, EMBEDDED, name=NAME, int8=True, min_confidence=threshold)
+    card = model_card(load_model().manifest, EMBEDDED.stat().st_size)
+    EMBEDDED.with_name("MODEL_CARD.md").write_text(card, "utf-8")
+    assert report.int8 is not None  # noqa: S101  (it was asked for)
+    return {
+        "bytes": report.size,
+        "parameters": trained.training["parameters"],
+        "int8": asdict(report.int8),
+        "float": {"bytes": in_float.size, "parity": in_float.parity.probability},
+        "training": {
+            key: trained.training[key]
+            for key in ("seed", "epochs_trained", "best_epoch", "seconds", "pictures", "versions")
+        },
+    }
+
+
+def read_part(solver: Solver, run: Run, folder: Path, part: str) -> list[Prediction]:
+    """The predictions for one part of a kind's pictures, with the labels as they were given."""
+    paths, labels = zip(*held_back(run, folder, part), strict=True)
+    return read_all(solver, paths, labels)
+
+
+def held_back_paths(run: Run, data: Path) -> dict[str, list[Path]]:
+    """The test pictures of each kind."""
+    return {kind: [path for path, _ in held_back(run, data / kind)] for kind in KINDS}
+
+
+def table(result: Result) -> str:
+    """The README's table, in Markdown."""
+    columns = (
+        "kind",
+        "exact match",
+        "95 % interval",
+        "test pictures",
+        "decode",
+        "session",
+        "whole",
+    )
+    rows = []
+    for kind, entry in result["accuracy"].items():
+        low, high = entry["interval"]
+        exact = f"{entry['exact_match']:.2%}"
+        if entry["corrections"]:
+            exact += f" ({entry['raw']['exact_match']:.2%} by the raw labels)"
+        times = result["milliseconds"][kind]
+        whole = (f"{times[stage]:.3f} ms" for stage in ("decode", "session", "solve"))
+        pictures = f"{entry['pictures']:,}"
+        rows.append((kind, exact, f"{low:.2%} to {high:.2%}", pictures, *whole))
+    return markdown.table(columns, rows)
+
+
+def measure(run: Run, data: Path, results: Path) -> dict[str, Any]:
+    """Makes the model, measures it, and draws the plot.
+
+    Args:
+        run: The run of the embedded model.
+        data: The folder of real labelled pictures.
+        results: Where the plot goes.
+
+    Returns:
+        The content of the result file.
+    """
+    made = train_and_export(run, data)
+    solver = Solver(device="cpu")
+    raw = {kind: read_part(solver, run, data / kind, "test") for kind in KINDS}
+    predictions = {
+        kind: correct(given, read_corrections(CORRECTIONS, kind)) for kind, given in raw.items()
+    }
+    everything = [prediction for read in predictions.values() for prediction in read]
+    foreign = read_foreign(solver)
+    threshold = solver.manifest.min_confidence
+    draw_risk_coverage(everything, foreign, threshold, results / "risk_coverage.png")
+    timed = [path for paths in held_back_paths(run, data).values() for path in paths[:500]]
+    return {
+        "model": made,
+        "accuracy": {kind: accuracy(raw[kind], predictions[kind]) for kind in KINDS},
+        "confidence": {
+            "temperature": solver.manifest.temperature,
+            **measure_rejection(everything, foreign, threshold),
+        },
+        "milliseconds": stages_in_a_fresh_process(run.folder),
+        "pictures_a_second": measure_threads(solver, timed),
+        "start": measure_start(),
+        "provider": solver.providers[0],
+        "threads": 1,
+        "machine": machine(),
+    }
+
+
+def main(argv: Sequence[str], runs: Path = RUNS, results: Path = RESULTS) -> None:
+    """Makes and measures the model, or does the one thing that an option asks for."""
+    parser = command_parser("default", __doc__)
+    parser.add_argument(
+        "--run", type=Path, default=runs / "default", help="the run's folder; default: %(default)s"
+    )
+    parser.add_argument("--table", action="store_true", help="only print the README's table")
+    parser.add_argument("--speed", action="store_true", help="only time the model, print JSON")
+    options = parser.parse_args(argv)
+    path = results / "default.json"
+    if options.table:
+        print(table(read_json(path)), end="")  # noqa: T201
+        return
+    data, run = captcha_data(), Run(options.run)
+    if options.speed:
+        print(json.dumps(measure_stages(held_back_paths(run, data))))  # noqa: T201
+        return
+    result = measure(run, data, results)
+    write_json(path, result)
+    for kind, entry in result["accuracy"].items():
+        say(f"{kind}: {entry['exact_match']:.4f} of {entry['pictures']}")
+    say(result["confidence"], result["pictures_a_second"], result["start"])

@@ -1,0 +1,1 @@
+"""Compares the embedded model with other OCR systems."""

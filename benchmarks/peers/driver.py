@@ -1,0 +1,193 @@
+"""Reads pictures with one system, inside its own environment: `python driver.py JOBS`.
+
+JOBS is a JSON file: a list of jobs. Each has `system` (one of `READERS`), `setting` (the reader's
+options, and `threads`: 1 also takes one core, 0 takes as many as the system does by itself),
+`characters` (those of the set), `pictures` (paths), and `warm_up` (how many pictures are read
+before the clock runs).
+
+Prints a JSON object. `jobs` holds for each job the texts, and CPU and wall milliseconds of each
+picture, from encoded bytes to text. `stages` holds the CPU milliseconds of each stage of this
+process's start.
+
+The script imports no other module of the benchmarks, since environments don't have them, and
+imports every module only where it is needed: so a cold start is nearly the system's alone.
+"""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Read = Callable[[bytes], str]
+Setting = Mapping[str, Any]
+
+_marks = [("python", time.process_time())]
+
+
+def mark(stage: str) -> None:
+    """Records the end of a stage of the start; only the first call for a stage counts."""
+    if stage not in dict(_marks):
+        _marks.append((stage, time.process_time()))
+
+
+def use_captcha_rt(setting: Setting, characters: str) -> Read:  # noqa: ARG001  (needs neither)
+    """The runtime with its embedded model."""
+    from captcha_rt import Solver
+    from captcha_rt.session import import_onnxruntime
+
+    import_onnxruntime()
+    mark("imports")
+    solver = Solver()
+    return lambda picture: solver.solve(picture).text
+
+
+def use_ddddocr(setting: Setting, characters: str) -> Read:
+    """The default model, or the beta model with `beta`.
+
+    `range` says how the set's characters are used. None: not at all. `"dropped"`: they are set as
+    ranges, and version 1.6 drops others from its answers. `"argmax"`: the most probable of them
+    is taken at each step, as the manual of version 1.5 shows.
+    """
+    import ddddocr  # type: ignore[import-not-found]  # in its environment
+    import onnxruntime
+
+    # ddddocr has no setting for threads, and onnxruntime counts the machine's cores, not those
+    # that the process may use: a second thread would spin on the same core and double the CPU time.
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = setting["threads"]
+    original = onnxruntime.InferenceSession
+    mark("imports")
+    onnxruntime.InferenceSession = lambda *args, **more: original(*args, options, **more)
+    reader = ddddocr.DdddOcr(show_ad=False, beta=setting["beta"])
+    onnxruntime.InferenceSession = original
+    if setting["range"] == "dropped":
+        reader.set_ranges(characters.lower() + characters.upper())
+    elif setting["range"] == "argmax":
+        reader.set_ranges(characters)
+        return lambda picture: best_path(reader.classification(picture, probability=True))
+    return lambda picture: reader.classification(picture, png_fix=True)
+
+
+def best_path(answer: Mapping[str, Any]) -> str:
+    """The text of ddddocr 1.5's probabilities, `(T, C)`: repeats joined, then blanks dropped."""
+    best = [answer["charsets"][step.index(max(step))] for step in answer["probability"]]
+    return "".join(c for c, before in zip(best, ["", *best], strict=False) if c != before)
+
+
+def use_rapidocr(setting: Setting, characters: str) -> Read:
+    """The recogniser alone; characters that the set does not have are dropped from the answers.
+
+    The model is loaded with the first picture.
+    """
+    from rapidocr import RapidOCR  # type: ignore[import-not-found]  # in its environment
+
+    mark("imports")
+    reader = RapidOCR(
+        params={
+            "Global.use_det": False,
+            "Global.use_cls": False,
+            "Global.log_level": "critical",
+            "EngineConfig.onnxruntime.intra_op_num_threads": setting["threads"] or -1,
+        }
+    )
+    known = {*characters.lower(), *characters.upper()}
+    return lambda picture: "".join(c for t in reader(picture).txts or () for c in t if c in known)
+
+
+def use_tesseract(setting: Setting, characters: str) -> Read:
+    """A process for each picture."""
+    import subprocess
+
+    command = [part.format(picture="stdin", characters=characters) for part in setting["command"]]
+
+    def read(picture: bytes) -> str:
+        done = subprocess.run(command, input=picture, check=True, capture_output=True)
+        return done.stdout.decode()
+
+    return read
+
+
+READERS = {
+    "captcha-rt": use_captcha_rt,
+    "ddddocr": use_ddddocr,
+    "rapidocr": use_rapidocr,
+    "tesseract": use_tesseract,
+}
+
+
+def read_pictures(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads a job's pictures one by one."""
+    read = READERS[job["system"]](job["setting"], job["characters"])
+    mark("model")
+    clock = children_time if job["system"] == "tesseract" else time.process_time
+    for path in job["pictures"][: job["warm_up"]]:
+        read(_bytes(path))
+    texts, cpus, walls = [], [], []
+    for path in job["pictures"]:
+        picture = _bytes(path)
+        cpu, wall = clock(), time.perf_counter()
+        texts.append(read(picture))
+        walls.append((time.perf_counter() - wall) * 1000)
+        cpus.append((clock() - cpu) * 1000)
+        mark("first picture")
+    return {"texts": texts, "cpu": cpus, "wall": walls}
+
+
+def read_list(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads a job's pictures with one process of Tesseract; each picture's time is the mean."""
+    import subprocess
+    import tempfile
+
+    paths = job["pictures"]
+    if not paths:
+        return {"texts": [], "cpu": [], "wall": []}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("".join(f"{path}\n" for path in paths))
+        file.flush()
+        words = {"picture": file.name, "characters": job["characters"]}
+        command = [part.format(**words) for part in job["setting"]["command"]]
+        cpu, wall = children_time(), time.perf_counter()
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        wall = (time.perf_counter() - wall) * 1000 / len(paths)
+        cpu = (children_time() - cpu) * 1000 / len(paths)
+    texts = done.stdout.split("\f")[: len(paths)]
+    if len(texts) != len(paths):
+        sys.exit(f"{len(texts)} texts of {len(paths)} pictures")
+    return {"texts": texts, "cpu": [cpu] * len(paths), "wall": [wall] * len(paths)}
+
+
+def stages() -> dict[str, float]:
+    """CPU milliseconds of each stage, up to the first picture."""
+    before = [0.0, *(ended for _, ended in _marks)]
+    return {name: (end - start) * 1000 for start, (name, end) in zip(before, _marks, strict=False)}
+
+
+def children_time() -> float:
+    """The CPU seconds of the ended child processes."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123  (pathlib would be an import more)
+        return file.read()
+
+
+def main() -> None:
+    """Does the jobs; with one thread on one core."""
+    import json
+
+    jobs = json.loads(_bytes(sys.argv[1]))
+    if jobs[0]["setting"]["threads"] == 1:
+        os.environ["OMP_NUM_THREADS"] = "1"  # for Tesseract, and others that read it
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    read = {"tesseract-list": read_list}
+    done = [read.get(job["system"], read_pictures)(job) for job in jobs]
+    print(json.dumps({"jobs": done, "stages": stages()}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

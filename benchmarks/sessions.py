@@ -1,0 +1,29 @@
+"""Bare onnxruntime sessions, for what the runtime's own `Session` does not offer."""
+
+from typing import Any
+
+from captcha_rt.session import CPU, import_onnxruntime
+
+
+def session_options(threads: int = 1) -> Any:  # noqa: ANN401  (onnxruntime has no types)
+    """The options of a session that logs nothing.
+
+    Args:
+        threads: The threads within a run. By itself onnxruntime counts the machine's cores, not
+            those that the process may use.
+    """
+    options = import_onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    return options
+
+
+def bare_session(graph: bytes, options: Any = None) -> Any:  # noqa: ANN401
+    """A session on the CPU.
+
+    Args:
+        graph: The bytes of a model file.
+        options: onnxruntime's options; by default those of one thread.
+    """
+    options = session_options() if options is None else options
+    return import_onnxruntime().InferenceSession(graph, options, providers=[CPU])

@@ -1,0 +1,304 @@
+"""What a GPU gains: `python -m benchmarks gpu`, where `captcha-rt[gpu]` works.
+
+Runs three models on CUDA and on the CPU, at batch sizes from 1 to 1024: the embedded one, the same
+in float, and the `crnn` preset; the last two if their runs are in `benchmarks/runs`. On CUDA they
+run from NumPy arrays; with input and output bound to the GPU's memory, with and without the copies
+there and back; and as CUDA graphs, which are captured once for a batch size and replayed. Float
+graphs run with and without TF32, and in half precision. An int8 graph runs as it is, with TF32,
+since CUDA may compute it in float. The ways of the CPU take turns, and so do those of the GPU.
+
+Each time comes with the part of the generated pictures that have the same text as with the same
+graph on the CPU, in float32 or int8, with one thread and in the same batches, and with the largest
+difference of a score. A way that fails is in the results with its error. The results also say
+where onnxruntime put each graph's nodes, since it keeps some on the CPU.
+
+Writes `benchmarks/results/gpu.json`. A stopped command continues where it was. Where CUDA doesn't
+work, the command says why and writes nothing: times of the CPU never appear under CUDA's name.
+"""
+
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks import markdown
+from benchmarks.harness import (
+    RESULTS,
+    RUNS,
+    Part,
+    Result,
+    command_parser,
+    in_turn,
+    rounded,
+    say,
+)
+from benchmarks.plots import Plot
+from benchmarks.speed.gpu_ways import (
+    Device,
+    Precision,
+    Scores,
+    Way,
+    cpu_ways,
+    device_ways,
+    precisions,
+    providers,
+)
+from captcha_rt import InstallationError, ProviderError, Solver
+from captcha_rt.manifest import Manifest
+from captcha_rt.model import Model, load_model
+from captcha_rt.session import import_onnxruntime
+from captcha_rt_train.generators.kaptcha import draw, random_text
+
+BATCHES: Final = tuple(2**n for n in range(11))
+ROUNDS, WARM_UP = 21, 5  # of each way at each batch size, after all pictures were read with it
+SEED: Final = 0
+GRAPHS: Final = {
+    "default": None,
+    "default, float": "default/float.onnx",
+    "crnn": "crnn/model.onnx",
+}
+"""The models: None is the embedded one, the others are files in `benchmarks/runs`."""
+
+PLOTS: Final[tuple[Plot, ...]] = ()
+
+
+def measure(
+    model: Model, inputs: Scores, batch: int, *, device: Device = "cuda", rounds: int = ROUNDS
+) -> list[dict[str, Any]]:
+    """Times all ways to run a batch.
+
+    Args:
+        model: The model.
+        inputs: All pictures, `(N, ...)`; N is a multiple of the batch size.
+        batch: The batch size.
+        device: The device that is compared with the CPU.
+        rounds: How many turns each way has.
+
+    Returns:
+        A row for each way: what it is, percentiles in milliseconds a batch, pictures a second, and
+        how similar its answers are.
+    """
+    plain = [*cpu_ways(model, inputs[:batch])]
+    ways, failed = ways_that_work(model, inputs[:batch], device)
+    expected = read_all(plain[0], inputs, batch)
+    similarities = [
+        similarity(way, inputs, batch, expected, model.manifest) for way in plain + ways
+    ]
+    times: list[dict[str, float]] = []
+    for group, runs in ((plain, max(1, 32 // batch)), (ways, 10)):
+        calls = {str(n): way.call for n, way in enumerate(group)}
+        times += in_turn(calls, rounds=rounds, runs=runs, warm_up=WARM_UP).values()
+    rows = [
+        {**way.facts, **took, "pictures_a_second": rounded(1000 * batch / took["p50"]), **similar}
+        for way, took, similar in zip(plain + ways, times, similarities, strict=True)
+    ]
+    return [{"batch": batch, **row} for row in rows + failed]
+
+
+def ways_that_work(
+    model: Model, batch: Scores, device: Device
+) -> tuple[list[Way], list[dict[str, Any]]]:
+    """Tries all ways to run a batch on a device.
+
+    Args:
+        model: The model.
+        batch: The inputs `(N, ...)`.
+        device: The device.
+
+    Returns:
+        The ways that work, and a row with the error for each that fails.
+    """
+    ways: list[Way] = []
+    failed: list[dict[str, Any]] = []
+    for precision in precisions(model.data):
+        for how in ("numpy", "bound", "captured") if device == "cuda" else ("numpy", "bound"):
+            try:
+                made = device_ways(precision, model.manifest, batch, device, how)
+                made[0].read(batch)
+            except Exception as error:  # noqa: BLE001  (onnxruntime's share no base class)
+                which = {"precision": precision.name, "tf32": precision.tf32, "how": how}
+                failed.append({**which, "failed": f"{type(error).__name__}: {error!s:.300}"})
+            else:
+                ways += made
+    return ways, failed
+
+
+def read_all(way: Way, inputs: Scores, batch: int) -> Scores:
+    """The scores of all pictures, which are read batch by batch."""
+    starts = range(0, len(inputs), batch)
+    return np.concatenate([way.read(inputs[start : start + batch]) for start in starts])
+
+
+def similarity(
+    way: Way, inputs: Scores, batch: int, expected: Scores, manifest: Manifest
+) -> dict[str, float]:
+    """How similar a way's answers are to the expected ones.
+
+    Args:
+        way: The way.
+        inputs: All pictures.
+        batch: The batch size.
+        expected: The expected scores.
+        manifest: The model's manifest.
+
+    Returns:
+        `agreement`, the part of the texts that are the same, and the largest difference of a score.
+    """
+    scores = read_all(way, inputs, batch)
+    difference = float(np.abs(scores - expected).max())
+    return {
+        "agreement": agreement(texts(scores, manifest), texts(expected, manifest)),
+        "largest_difference": rounded(difference),
+    }
+
+
+def agreement(some: Sequence[str], others: Sequence[str]) -> float:
+    """The part of the texts that are the same, in 0..1."""
+    return sum(a == b for a, b in zip(some, others, strict=True)) / len(some)
+
+
+def texts(scores: Scores, manifest: Manifest) -> list[str]:
+    """The texts that scores stand for."""
+    return [text for text, _ in manifest.decode(scores)]
+
+
+def generated(model: Model, count: int) -> tuple[Scores, list[str]]:
+    """Draws pictures of captcha_v2's kind.
+
+    Returns:
+        The model's inputs `(count, ...)`, and the texts of the pictures.
+    """
+    rng = np.random.default_rng(SEED)
+    shown = [random_text(rng) for _ in range(count)]
+    pictures = [draw(text, rng)[..., np.newaxis] for text in shown]
+    return np.stack([model.manifest.recipe.apply(picture) for picture in pictures]), shown
+
+
+def nodes(precision: Precision, device: Device) -> dict[str, int]:
+    """How many nodes of a graph each provider runs."""
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    asked = providers(device, tf32=precision.tf32)
+    session = ort.InferenceSession(precision.data, options, providers=asked)
+    parts = session.get_provider_graph_assignment_info()
+    return dict(Counter(part.ep_name for part in parts for _ in part.get_nodes()))
+
+
+def describe(model: Model, inputs: Scores, shown: Sequence[str], device: Device) -> dict[str, Any]:
+    """The model's name and size, its accuracy on the CPU, and the providers of its nodes."""
+    way = next(cpu_ways(model, inputs[:1]))
+    read = texts(read_all(way, inputs, 1), model.manifest)
+    return {
+        "name": model.manifest.name,
+        "bytes": len(model.data),
+        "exact_match_on_cpu": agreement(read, shown),
+        "nodes": [
+            {"precision": p.name, "tf32": p.tf32, "nodes": nodes(p, device)}
+            for p in precisions(model.data)
+        ],
+    }
+
+
+def gpu() -> dict[str, str] | None:
+    """The GPU's name, driver and memory; None if `nvidia-smi` doesn't tell."""
+    asked = ("name", "driver_version", "memory.total", "compute_cap")
+    query = f"--query-gpu={','.join(asked)}"
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--id=0", query, "--format=csv,noheader"],  # noqa: S607  (on the PATH)
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    values = found.stdout.strip().split(", ")
+    return dict(zip(asked, values, strict=True))
+
+
+def versions() -> dict[str, str]:
+    """The versions of onnxruntime, and of CUDA's libraries where pip installed them."""
+    found = {d.metadata["Name"].lower(): d.version for d in distributions()}
+    return {
+        name: found[name] for name in sorted(found) if name.startswith(("nvidia-", "onnx", "numpy"))
+    }
+
+
+def measure_all(
+    part: Part,
+    *,
+    device: Device = "cuda",
+    batches: Sequence[int] = BATCHES,
+    rounds: int = ROUNDS,
+) -> dict[str, Any]:
+    """Measures all models at all batch sizes, on as many pictures as the largest batch has.
+
+    Args:
+        part: Keeps the rows; the models lie in its folder of runs.
+        device: The device that is compared with the CPU.
+        batches: The batch sizes; each divides the largest.
+        rounds: How many turns each way has at each batch size.
+
+    Returns:
+        The content of the result file.
+    """
+    models, rows, skipped = {}, [], []
+    for name, run in GRAPHS.items():
+        if run is not None and not (part.runs / run).exists():
+            skipped.append(f"{name}: there is no benchmarks/runs/{run}")
+            say(skipped[-1])
+            continue
+        model = load_model(run and part.runs / run)
+        inputs, shown = generated(model, max(batches))
+        models[name] = part.row(name, partial(describe, model, inputs, shown, device))
+        for batch in batches:
+            say(f"{name}, batch {batch}")
+            call = partial(measure, model, inputs, batch, device=device, rounds=rounds)
+            rows += [{"model": name, **row} for row in part.row(f"{name} {batch}", call)]
+    probe = Solver(device=device).session
+    return {
+        "gpu": gpu(),
+        "provider_options": probe.onnx.get_provider_options()[probe.providers[0]],
+        "versions": versions(),
+        "pictures": max(batches),
+        "rounds": rounds,
+        "warm_up": WARM_UP,
+        "models": models,
+        "skipped": skipped,
+        "rows": rows,
+    }
+
+
+def table(result: Result) -> str:
+    """The result as a table in Markdown: CUDA beside the CPU."""
+    columns = ("model", "batch", "on", "how", "p50", "pictures a second", "same texts")
+    rows = []
+    for row in result["rows"]:
+        on = row.get("provider", "CUDA").removesuffix("ExecutionProvider")
+        if "precision" in row:
+            on += f", {row['precision']}" + ", TF32" * bool(row.get("tf32"))
+        if "failed" in row:
+            cells = "failed", "", row["failed"]
+        else:
+            rate = f"{row['pictures_a_second']:,.0f}"
+            cells = f"{row['p50']:.3f} ms", rate, f"{row['agreement']:.1%}"
+        rows.append((f"`{row['model']}`", row["batch"], on, row["how"], *cells))
+    return markdown.table(columns, rows)
+
+
+def main(argv: Sequence[str], runs: Path = RUNS, results: Path = RESULTS) -> None:
+    """Measures all models and writes the result file, or says why not."""
+    command_parser("gpu", __doc__).parse_args(argv)
+    try:
+        Solver(device="cuda")
+    except (ProviderError, InstallationError) as error:
+        say(f"not measured yet: {error}", markup=False)  # "captcha-rt[gpu]" is no style
+        return
+    part = Part("gpu", runs, results)
+    part.finish(measure_all(part))

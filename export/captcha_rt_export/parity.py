@@ -1,0 +1,139 @@
+"""Checks that the converted graph answers as the Keras model does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt.decoders import softmax
+from captcha_rt.errors import CaptchaRTError, RecipeError
+from captcha_rt.image import decode_image
+from captcha_rt.manifest import Manifest
+from captcha_rt.session import Session
+from captcha_rt_export.errors import ExportError
+
+BATCHES: Final = (1, 3, 64)
+"""The batch sizes that an export is checked with."""
+
+PROBABILITY_TOLERANCE: Final = 1e-5
+LOGIT_TOLERANCE: Final = 1e-4
+
+
+class Parity(NamedTuple):
+    """How far the converted graph's answers lie from Keras's.
+
+    Attributes:
+        probability: The largest difference of a probability.
+        score: The largest difference of a score, as the network gives them.
+    """
+
+    probability: float
+    score: float
+
+
+def prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:
+    """Applies a model's recipe to picture files.
+
+    Args:
+        paths: P picture files, at least one.
+        manifest: The model's description.
+
+    Returns:
+        `(P, ...)` float32, a tensor a picture.
+
+    Raises:
+        ImageDecodeError: If a picture can't be decoded.
+        RecipeError: If the model's preprocessing can't use one.
+    """
+    return np.stack([_prepare(path, manifest) for path in paths])
+
+
+def run_batches(
+    session: Session, manifest: Manifest, tensors: NDArray[np.float32], batch: int
+) -> NDArray[np.float32]:
+    """Runs a graph on all tensors, `batch` of them at a time.
+
+    Args:
+        session: The loaded graph.
+        manifest: Its description.
+        tensors: `(P, ...)` float32, as `prepare` makes them.
+        batch: The number of pictures in a run.
+
+    Returns:
+        The scores of all pictures, float32.
+    """
+    starts = range(0, len(tensors), batch)
+    return np.concatenate([session.run(manifest.batch(tensors[i : i + batch])) for i in starts])
+
+
+def check_parity(
+    model: keras.Model, graph: bytes, manifest: Manifest, tensors: NDArray[np.float32]
+) -> Parity:
+    """Compares the graph in the runtime's own session with Keras: names, shapes, values, texts.
+
+    Args:
+        model: The Keras model.
+        graph: The serialised ONNX model.
+        manifest: Its description.
+        tensors: `(P, ...)` float32, made of real pictures: noise would hardly show a difference.
+
+    Returns:
+        The largest differences.
+
+    Raises:
+        ExportError: If names, axes or shapes differ from the manifest, a probability differs by
+            1e-5 or more, a score by 1e-4 or more, or any text differs.
+    """
+    try:
+        session = Session(graph, manifest, device="cpu")
+    except CaptchaRTError as error:
+        raise ExportError(f"the converted model doesn't fit its description: {error}") from error
+    # Where there are fewer pictures than in the largest batch, they are repeated to fill it.
+    tensors = tensors[np.arange(max(len(tensors), *BATCHES)) % len(tensors)]
+    expected = model.predict(manifest.batch(tensors), batch_size=64, verbose=0)
+    found = [
+        _compare(run_batches(session, manifest, tensors, batch), expected, manifest, batch)
+        for batch in BATCHES
+    ]
+    return Parity(*map(max, zip(*found, strict=True)))
+
+
+def _compare(
+    scores: NDArray[np.float32], expected: NDArray[np.float32], manifest: Manifest, batch: int
+) -> Parity:
+    """Compares the scores of one batch size with Keras's."""
+    if scores.shape != expected.shape:
+        raise ExportError(f"ONNX answers {scores.shape}, Keras {expected.shape}")
+    score = float(np.abs(scores - expected).max())
+    difference = _probabilities(scores, manifest) - _probabilities(expected, manifest)
+    probability = float(np.abs(difference).max())
+    if not (probability < PROBABILITY_TOLERANCE and score < LOGIT_TOLERANCE):
+        raise ExportError(
+            f"at batch {batch} ONNX differs from Keras by {probability:.2e} in probability "
+            f"(allowed: {PROBABILITY_TOLERANCE}) and {score:.2e} in the scores "
+            f"(allowed: {LOGIT_TOLERANCE})"
+        )
+    pairs = zip(manifest.decode(scores), manifest.decode(expected), strict=True)
+    different = [(text, wanted) for (text, _), (wanted, _) in pairs if text != wanted]
+    if different:
+        raise ExportError(
+            f"at batch {batch} {len(different)} texts differ; the first is "
+            f"{different[0][0]!r}, Keras reads {different[0][1]!r}"
+        )
+    return Parity(probability, score)
+
+
+def _prepare(path: Path, manifest: Manifest) -> NDArray[np.float32]:
+    try:
+        return manifest.prepare(decode_image(path))
+    except RecipeError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _probabilities(scores: NDArray[np.float32], manifest: Manifest) -> NDArray[np.float64]:
+    if manifest.scores == "probabilities":
+        return scores.astype(np.float64)
+    return softmax(scores.astype(np.float64))

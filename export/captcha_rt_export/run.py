@@ -1,0 +1,294 @@
+"""A training run's folder. Only this module knows the names of its files.
+
+RUN/
+├── run.json        the settings; a resumed run must have the same
+├── pictures.csv    the samples, each with its part of the split
+├── history.csv     a row an epoch
+├── checkpoint/     the weights of the last and of the best epoch
+├── start/          an ensemble's network for all digits: history.csv and checkpoint/
+├── digit-1/ ...    the network of each digit: the same files
+├── report.html     the report; its images are inside
+├── report/         the same images as PNG files
+├── model.keras     the plain inference graph with the best weights
+└── manifest.json   the model's description; it is written last
+
+Training writes a run, export and benchmarks read it. Nothing here needs Keras.
+"""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from captcha_rt.errors import ManifestError
+from captcha_rt.files import write_atomically
+from captcha_rt.manifest import Manifest
+from captcha_rt_export.errors import ExportError, RunError
+
+TRAINING: Final = "training"
+"""The part of the split that the network learns from; all other parts are held back."""
+
+_COLUMNS: Final = ("path", "label", "part", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFile:
+    """A labelled picture on the disk.
+
+    Attributes:
+        path: The picture's file; a relative path where a generator drew the sample.
+        label: Its text.
+        part: Its part of the split: `training`, `validation` or `test`.
+        source: The name of its source, where a data set has several.
+    """
+
+    path: Path
+    label: str = ""
+    part: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run, or one network of an ensemble's run.
+
+    Attributes:
+        folder: The run's folder; it may not exist yet.
+    """
+
+    folder: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """The settings as JSON."""
+        return self.folder / "run.json"
+
+    @property
+    def split_file(self) -> Path:
+        """The samples with their parts of the split."""
+        return self.folder / "pictures.csv"
+
+    @property
+    def history_file(self) -> Path:
+        """The metrics of each epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the weights."""
+        return self.folder / "checkpoint"
+
+    @property
+    def report_file(self) -> Path:
+        """The report, an HTML page."""
+        return self.folder / "report.html"
+
+    @property
+    def report_images(self) -> Path:
+        """The folder with the report's images."""
+        return self.folder / "report"
+
+    @property
+    def model_file(self) -> Path:
+        """The trained Keras model."""
+        return self.folder / "model.keras"
+
+    @property
+    def manifest_file(self) -> Path:
+        """The trained model's description."""
+        return self.folder / "manifest.json"
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which becomes the model's."""
+        return self.folder.resolve().name
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder is there."""
+        return self.folder.exists()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training has ended: the manifest is written last."""
+        return self.manifest_file.exists()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The trained model's description.
+
+        Raises:
+            ExportError: If the run is not finished, or its manifest is damaged.
+        """
+        try:
+            return Manifest.from_json(self.manifest_file.read_bytes())
+        except FileNotFoundError as error:
+            raise ExportError(
+                f"{self.folder} holds no finished run; `captcha-rt train FOLDER -o {self.folder}` "
+                "makes one, with --resume if it was stopped"
+            ) from error
+        except ManifestError as error:
+            raise ExportError(f"{self.manifest_file}: {error}") from error
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Writes the description. It has to be the last file of the run."""
+        _write(self.manifest_file, manifest.to_json())
+
+    def network(self, name: str) -> "Run":
+        """The folder of one network of an ensemble, such as `digit-3`."""
+        return Run(self.folder / name)
+
+    def remove(self) -> None:
+        """Deletes the folder, if it is there."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def settings(self) -> dict[str, Any] | None:
+        """The settings that the run was started with; None if it was not started."""
+        if not self.settings_file.exists():
+            return None
+        settings: dict[str, Any] = json.loads(self.settings_file.read_text("utf-8"))
+        return settings
+
+    def check_settings(self, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """Checks that a training with these settings may use the folder.
+
+        Args:
+            settings: What `write_settings` will get.
+            resume: Whether the training continues a stopped run.
+
+        Raises:
+            RunError: If the folder holds a run and `resume` is False, or the run's settings differ.
+        """
+        _check_file(self.settings_file, _settings_text(settings), resume=resume)
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Writes the settings; the folder is made if it isn't there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(self.settings_file, _settings_text(settings))
+
+    def check_split(self, samples: Sequence[SampleFile], *, resume: bool) -> None:
+        """Checks that the folder holds the same split, if it holds one.
+
+        Raises:
+            RunError: If the folder holds a run and `resume` is False, or the run's split differs.
+        """
+        _check_file(self.split_file, _split_text(samples), resume=resume)
+
+    def write_split(self, samples: Sequence[SampleFile]) -> None:
+        """Writes the split; the folder is made if it isn't there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(self.split_file, _split_text(samples))
+
+    def samples(self) -> list[SampleFile]:
+        """The samples that have a file, in the order of the split.
+
+        Drawn samples have none.
+
+        Raises:
+            ExportError: If the split can't be read.
+        """
+        try:
+            with self.split_file.open(newline="", encoding="utf-8") as file:
+                rows = [
+                    SampleFile(Path(row["path"]), row["label"], row["part"], row.get("source", ""))
+                    for row in csv.DictReader(file)
+                ]
+        except (OSError, KeyError) as error:
+            raise ExportError(f"can't read the split of the run {self.folder}: {error}") from error
+        return [row for row in rows if row.path.is_absolute()]
+
+    def held_back(self) -> list[SampleFile]:
+        """The samples that the network did not learn from.
+
+        Raises:
+            ExportError: If the split can't be read, or a picture is gone.
+        """
+        held_back = [sample for sample in self.samples() if sample.part != TRAINING]
+        gone = [sample.path for sample in held_back if not sample.path.exists()]
+        if gone:
+            raise ExportError(
+                f"{len(gone)} of the run's pictures are gone, {gone[0]} first; "
+                "name a folder of the same kind with --pictures"
+            )
+        return held_back
+
+    def training_samples(self) -> list[SampleFile]:
+        """The samples that the network learned from and that still lie on the disk.
+
+        Raises:
+            ExportError: If the split can't be read, or no picture is left.
+        """
+        samples = [s for s in self.samples() if s.part == TRAINING and s.path.exists()]
+        if not samples:
+            raise ExportError(f"the pictures that the run {self.folder} was trained on are gone")
+        return samples
+
+    def history(self) -> list[dict[str, float]]:
+        """The rows of the history, an epoch each; none before the first epoch."""
+        if not self.history_file.exists():
+            return []
+        with self.history_file.open(newline="", encoding="utf-8") as file:
+            return [
+                {**{name: float(value) for name, value in row.items()}, "epoch": number}
+                for number, row in enumerate(csv.DictReader(file), 1)
+            ]
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Writes the history.
+
+        Args:
+            rows: A row an epoch, at least one; all have the columns of the last one.
+        """
+        out = io.StringIO()
+        writer = csv.DictWriter(out, rows[-1])
+        writer.writeheader()
+        writer.writerows(rows)
+        _write(self.history_file, out.getvalue())
+
+    def weights_file(self, epoch: int) -> Path:
+        """The file with the weights after an epoch, from 1."""
+        return self.checkpoints / f"epoch-{epoch:04d}.weights.h5"
+
+    def keep_weights(self, *epochs: int) -> None:
+        """Deletes the weights of all other epochs."""
+        for path in set(self.checkpoints.iterdir()) - {self.weights_file(e) for e in epochs}:
+            path.unlink()
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, indent=2)
+
+
+def _split_text(samples: Sequence[SampleFile]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows((s.path, s.label, s.part, s.source) for s in samples)
+    return out.getvalue()
+
+
+def _check_file(path: Path, text: str, *, resume: bool) -> None:
+    """Raises RunError if the file belongs to another run, or its run is not to be resumed."""
+    if not path.exists():
+        return
+    if not resume:
+        raise RunError(
+            f"{path.parent} holds a run; go on with it by --resume, or choose another folder"
+        )
+    if path.read_text("utf-8") != text:
+        raise RunError(
+            f"can't resume: {path} says otherwise; the settings must be the same, and the "
+            "pictures must lie where they lay"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    with (
+        write_atomically(path) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
+        file.write(text)

@@ -1,0 +1,27 @@
+"""The command line: a file a command. `app` lists the commands."""
+
+import io
+import os
+import sys
+
+from captcha_rt.cli.lean import without_garbage_collection
+
+# OpenBLAS starts a thread for each core when NumPy is loaded. That costs 55 ms of CPU, and nothing
+# here uses these threads. A program may decide this for its process; the library doesn't.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def main() -> None:
+    """Runs the command line. `captcha-rt --help` lists the exit codes."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the caller closed it: `captcha-rt info >&-`
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    # Characters that the output's encoding lacks are escaped, as on stderr.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        with without_garbage_collection():
+            from captcha_rt.cli.app import app
+        app()
+    except KeyboardInterrupt:  # during the imports
+        sys.exit(130)

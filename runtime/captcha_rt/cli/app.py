@@ -1,0 +1,147 @@
+"""The program `captcha-rt`: the table of its commands, and what all of them have in common.
+
+A command is a plain function with Typer's annotations, called like the command; its docstring is
+the help text. A new command of the runtime is a module in this folder and a row in `COMMANDS`.
+Another distribution adds commands through the entry-point group `captcha_rt.commands`, whose
+targets are such functions, too. A command's module is only imported when the command is used.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+import captcha_rt
+from captcha_rt.cli.lean import make_lean, without_garbage_collection
+from captcha_rt.cli.output import BROKEN_PIPE, INTERRUPTED, MODEL, USAGE, fail
+from captcha_rt.errors import CaptchaRTError, InstallationError, ModelError, ProviderError
+
+GROUP: Final = "captcha_rt.commands"
+
+
+class Origin(NamedTuple):
+    """Where a command comes from.
+
+    Attributes:
+        distribution: The distribution to install.
+        module: The module with the function; None if the distribution's entry point names it.
+    """
+
+    distribution: str
+    module: str | None = None
+
+
+COMMANDS: Final = {
+    "solve": Origin("captcha-rt", "captcha_rt.cli.solve"),
+    "evaluate": Origin("captcha-rt", "captcha_rt.cli.evaluate"),
+    "bench": Origin("captcha-rt", "captcha_rt.cli.bench"),
+    "explain": Origin("captcha-rt", "captcha_rt.cli.explain"),
+    "info": Origin("captcha-rt", "captcha_rt.cli.info"),
+    "doctor": Origin("captcha-rt", "captcha_rt.cli.doctor"),
+    "dataset": Origin("captcha-rt-train"),
+    "export": Origin("captcha-rt-export"),
+    "samples": Origin("captcha-rt-train"),
+    "suspects": Origin("captcha-rt-train"),
+    "train": Origin("captcha-rt-train"),
+}
+"""The commands; the runtime's in the order in which the help lists them."""
+
+
+def to_command(name: str, function: Callable[..., None], ctx: Any) -> Any:  # noqa: ANN401  (Click's)
+    """Makes a command of a function.
+
+    Args:
+        name: The command's name.
+        function: A function with Typer's annotations; its docstring is the help text.
+        ctx: The context of the program.
+    """
+    typed = typer.Typer(add_completion=False, rich_markup_mode=None)
+    typed.command(name)(function)
+    command = typer.main.get_command(typed)
+    make_lean(command, ctx)
+    return command
+
+
+class Commands(TyperGroup):
+    """Finds the commands, and turns errors into one line on stderr and an exit code."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401  (Click's types)
+        """Imports a command: the runtime's own, or that of an entry point."""
+        origin = COMMANDS.get(cmd_name)
+        if origin is not None and origin.module is not None:
+            return to_command(cmd_name, _import_function(origin.module, cmd_name), ctx)
+        for entry in entry_points(group=GROUP, name=cmd_name):
+            return to_command(cmd_name, entry.load(), ctx)
+        if origin is not None:
+            fail(
+                f"`captcha-rt {cmd_name}` is part of {origin.distribution}: "
+                f"pip install {origin.distribution}",
+                USAGE,
+            )
+        return None
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
+        """The runtime's commands first, then those of the other installed distributions."""
+        own = [name for name, origin in COMMANDS.items() if origin.module is not None]
+        return [*own, *sorted({entry.name for entry in entry_points(group=GROUP)} - {*own})]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Parses the options that come before a command."""
+        make_lean(self, ctx)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Runs a command; an error ends it with one line on stderr."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # Otherwise Python flushes stdout again at exit, and complains there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from None
+        except (ModelError, ProviderError, InstallationError) as error:
+            fail(str(error), MODEL)
+        except (CaptchaRTError, OSError) as error:
+            fail(str(error), USAGE)
+
+
+def _import_function(module: str, name: str) -> Callable[..., None]:
+    """Imports the function of a command of the runtime."""
+    with without_garbage_collection():
+        function: Callable[..., None] = getattr(import_module(module), name)
+    return function
+
+
+app = typer.Typer(
+    name="captcha-rt",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Reads text captchas.",
+    epilog=(
+        "Exit codes: 0 all read, 1 some pictures could not be read, 2 wrong usage or a file or "
+        "folder that can't be used, 3 the model, its provider or the installation failed, 4 less "
+        "sure than --min-confidence, 130 stopped by Ctrl-C, 141 nobody read the output."
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Takes the options that come before a command."""
+    if version:
+        typer.echo(f"captcha-rt {captcha_rt.__version__}")
+        raise typer.Exit

@@ -1,0 +1,82 @@
+"""The command `captcha-rt evaluate`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from captcha_rt import metrics
+from captcha_rt.cli.options import (
+    BatchOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    ThreadsOption,
+)
+from captcha_rt.cli.output import OK, SOME_FAILED, complain, complain_about, one_line
+from captcha_rt.errors import CaptchaRTError
+from captcha_rt.labels import AUTO, FORMS_HELP, read_labels
+from captcha_rt.progress import track
+from captcha_rt.solver import Solver
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A folder of labelled pictures.")],
+    model: ModelOption = None,
+    labels: Annotated[str, typer.Option(help=FORMS_HELP)] = AUTO,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+    batch_size: BatchOption = 8,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure a model on labelled pictures."""
+    solver = Solver(model, device=device, threads=threads)
+    found = read_labels(folder, labels)
+    if not quiet:
+        typer.echo(one_line(found.description), err=True)
+    for where, problem in found.problems:  # without a label there is nothing to compare
+        complain(f"skipped: {where}: {problem}")
+    answers = solver.solve_many((path for path, _ in found.items), batch_size=batch_size)
+    shown = track(answers, len(found.items), what="evaluating", quiet=quiet)
+    predictions = []
+    failed = 0
+    for (path, label), answer in zip(found.items, shown, strict=True):
+        if isinstance(answer, CaptchaRTError):  # counts as misread
+            failed += 1
+            complain_about(str(path), answer)
+            predictions.append(metrics.Prediction(str(path), label, "", 0.0))
+        else:
+            predictions.append(metrics.Prediction(str(path), label, answer.text, answer.confidence))
+    result = metrics.evaluate(predictions)
+    if as_json:
+        values = {"model": solver.manifest.name, "failed": failed, **asdict(result)}
+        typer.echo(json.dumps(values, indent=2))
+    else:
+        typer.echo(_describe(result))
+    raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+def _describe(result: metrics.Evaluation) -> str:
+    """The evaluation as lines of text."""
+    low, high = result.interval
+    lines = [
+        f"total captchas: {result.total}, errors: {result.errors}, "
+        f"success rate: {result.exact_match:.4f}",
+        f"exact match: {result.exact_match:.4f} (95 % interval {low:.4f} to {high:.4f})",
+        f"character error rate: {result.character_error_rate:.4f}",
+        f"expected calibration error: {result.calibration_error:.4f}",
+        "right at position: " + ", ".join(f"{p:.4f}" for p in result.position_accuracy),
+    ]
+    lines += [
+        f"confused: {c.truth or 'nothing'} as {c.read or 'nothing'}, {c.count}"
+        for c in result.confusions
+    ]
+    lines += [
+        f"misread: {one_line(p.path)}: {p.truth} as {p.text} ({p.confidence:.4f})"
+        for p in result.misread
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""The command `captcha-rt explain`."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Final
+
+import cv2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from captcha_rt.cli.options import DeviceOption, ModelOption
+from captcha_rt.cli.output import SOME_FAILED, complain_about
+from captcha_rt.diagnostics import explain as diagnostics
+from captcha_rt.errors import ImageDecodeError, InstallationError
+from captcha_rt.files import write_atomically
+from captcha_rt.solver import Solver
+
+GROUP: Final = "captcha_rt.activations"
+"""The entry-point group of `activations(run, rows, layer)`, which runs a layer of a Keras model."""
+
+
+def explain(
+    image: Annotated[str, typer.Argument(help="A picture; - is stdin.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The PNG to write.")],
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    layer: Annotated[
+        str | None, typer.Option(help="Show this layer's activations, too; needs --run.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The training run that the model was exported from.")
+    ] = None,
+) -> None:
+    """Draw what a model sees of one picture: each step, the scores, the answer."""
+    if (layer is None) != (run is None):
+        raise typer.BadParameter("--layer and --run go together")
+    layers = {} if layer is None or run is None else {layer: _activations(run, layer)}
+    solver = Solver(model, device=device)
+    source = sys.stdin.buffer.read() if image == "-" else Path(image)
+    try:
+        explanation = diagnostics.explain(solver, source, layers)
+    except ImageDecodeError as error:
+        complain_about(image, error)
+        raise typer.Exit(SOME_FAILED) from None
+    _, png = cv2.imencode(".png", explanation.sheet[:, :, ::-1])
+    with write_atomically(out) as path:
+        path.write_bytes(png.tobytes())
+    if explanation.error is not None:
+        complain_about(image, explanation.error)
+        raise typer.Exit(SOME_FAILED)
+    typer.echo(f"{explanation.text} ({explanation.confidence:.4f})")
+
+
+def _activations(run: Path, layer: str) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The function that runs one layer of a training run; another distribution has it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is loaded
+    for entry in entry_points(group=GROUP, name="activations"):
+        try:
+            activations = entry.load()
+        except ModuleNotFoundError as error:  # removed without its metadata
+            if (error.name or "").partition(".")[0] != entry.module.partition(".")[0]:
+                raise
+        else:
+            return lambda rows: activations(run, rows, layer)
+    raise InstallationError("--layer is part of captcha-rt-train: pip install captcha-rt-train")

@@ -1,0 +1,33 @@
+"""The command `captcha-rt info`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from captcha_rt.cli.options import JsonOption
+from captcha_rt.diagnostics.card import model_card
+from captcha_rt.model import load_model
+
+
+def info(
+    model: Annotated[
+        Path | None, typer.Argument(help="A .onnx file; the embedded one by default.")
+    ] = None,
+    as_json: JsonOption = False,
+    card: Annotated[bool, typer.Option("--card", help="Print the model's card.")] = False,
+) -> None:
+    """Say what a model is."""
+    loaded = load_model(model)
+    if card:
+        typer.echo(model_card(loaded.manifest, len(loaded.data)), nl=False)
+        return
+    values = json.loads(loaded.manifest.to_json())
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+        return
+    typer.echo(f"file: {loaded.path} ({len(loaded.data):,} bytes)")
+    for name, value in values.items():
+        shown = value if isinstance(value, str) else json.dumps(value)
+        typer.echo(f"{name}: {shown}")

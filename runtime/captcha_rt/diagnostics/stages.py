@@ -1,0 +1,50 @@
+"""How long each stage of `Solver.solve` takes."""
+
+from collections.abc import Iterable
+from time import perf_counter
+from typing import Final
+
+from captcha_rt.image import ImageSource, decode_image
+from captcha_rt.solver import Solver
+
+STAGES: Final = ("decode", "recipe", "session", "decoder", "whole")
+"""Decoding the file, the model's recipe, the network, reading the scores, and all of `solve`."""
+
+
+def time_stages(solver: Solver, pictures: Iterable[ImageSource]) -> dict[str, list[float]]:
+    """Times the stages of `Solver.solve` for one picture after the other.
+
+    For each picture the stages run one by one, and then `Solver.solve` as a whole. So no stage
+    finds its data in the processor's cache only because the same stage ran just before.
+
+    The caller decides how often a picture is read, and which values to leave out: repeat pictures
+    in the iterable, or let an iterator end when the time is over, and drop the first few values,
+    in which Python and the processor warm up.
+
+    Args:
+        solver: The model.
+        pictures: The pictures, each as `Solver.solve` takes it. Pass files' bytes to leave out
+            the time to read the files.
+
+    Returns:
+        Milliseconds of the wall clock: for each of `STAGES` one value a picture, in order.
+
+    Raises:
+        CaptchaRTError: If a picture can't be read.
+    """
+    manifest, session = solver.manifest, solver.session
+    rows: list[tuple[float, ...]] = []
+    for image in pictures:
+        start = perf_counter()
+        picture = decode_image(image, max_pixels=solver.max_pixels)
+        decoded = perf_counter()
+        tensor = manifest.prepare(picture)
+        prepared = perf_counter()
+        scores = session.run(manifest.batch(tensor[None]))
+        run = perf_counter()
+        manifest.decode(scores)
+        read = perf_counter()
+        solver.solve(image)
+        end = perf_counter()
+        rows.append((decoded - start, prepared - decoded, run - prepared, read - run, end - read))
+    return {stage: [row[column] * 1000 for row in rows] for column, stage in enumerate(STAGES)}

@@ -1,0 +1,5 @@
+"""Finds and reads the labels of a folder of pictures."""
+
+from captcha_rt.labels.folders import AUTO, FORMS_HELP, Labels, pictures_of, read_labels
+
+__all__ = ["AUTO", "FORMS_HELP", "Labels", "pictures_of", "read_labels"]

@@ -1,0 +1,73 @@
+"""The answer to a picture: what was read, when to reject it, and the JSON of it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from captcha_rt.errors import CaptchaRTError, LowConfidenceError
+
+__all__ = ["Character", "Solution"]
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """One character of an answer.
+
+    Attributes:
+        text: The character.
+        confidence: How sure the model is of the character, in 0..1; the decoder defines it.
+    """
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What a model read in a picture.
+
+    Attributes:
+        text: The text; may be empty.
+        confidence: How sure the model is of the whole text, in 0..1; the decoder defines it.
+        characters: The characters of the text, in order.
+        model: The name of the model.
+    """
+
+    text: str
+    confidence: float
+    characters: tuple[Character, ...]
+    model: str
+
+
+def reject_unsure(
+    answer: Solution | CaptchaRTError, min_confidence: float
+) -> Solution | CaptchaRTError:
+    """Replaces an answer that is too unsure by an error.
+
+    Args:
+        answer: An answer, or an error instead of one, as `Solver.solve_many` yields them.
+        min_confidence: The lowest confidence to accept, in 0..1, for example the model's own,
+            `Manifest.min_confidence`.
+
+    Returns:
+        The answer or error itself, or a LowConfidenceError whose message holds the text.
+    """
+    if isinstance(answer, CaptchaRTError) or answer.confidence >= min_confidence:
+        return answer
+    return LowConfidenceError(
+        f"read {answer.text!r} with confidence {answer.confidence:.4f}, below {min_confidence}"
+    )
+
+
+def answer_to_json(answer: Solution | CaptchaRTError) -> dict[str, Any]:
+    """The JSON values of an answer, as `captcha-rt solve --json` prints them.
+
+    Args:
+        answer: An answer, or an error instead of one.
+
+    Returns:
+        `{"text", "confidence", "characters": [{"text", "confidence"}, ...], "model"}`, or
+        `{"error": {"type", "message"}}`.
+    """
+    if isinstance(answer, CaptchaRTError):
+        return {"error": {"type": type(answer).__name__, "message": str(answer)}}
+    return asdict(answer)

@@ -1,0 +1,64 @@
+"""The steps that recipes are made of.
+
+A new step is a class that follows the protocol `Step`, and a row in `STEPS`.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from captcha_rt.steps.curve import RemoveCurve
+from captcha_rt.steps.glyphs import Clip, Glyphs, RemoveArtifacts
+from captcha_rt.steps.simple import (
+    Channel,
+    Crop,
+    Denoise,
+    Grey,
+    Median,
+    Morphology,
+    Resize,
+    Scale,
+    Threshold,
+    Transpose,
+)
+from captcha_rt.steps.step import Picture, Step, settings
+
+__all__ = [
+    "STEPS",
+    "Channel",
+    "Clip",
+    "Crop",
+    "Denoise",
+    "Glyphs",
+    "Grey",
+    "Median",
+    "Morphology",
+    "Picture",
+    "RemoveArtifacts",
+    "RemoveCurve",
+    "Resize",
+    "Scale",
+    "Step",
+    "Threshold",
+    "Transpose",
+    "settings",
+]
+
+STEPS: Final[Mapping[str, Callable[..., Step]]] = {
+    "grey": Grey,
+    "scale": Scale,
+    "resize": Resize,
+    "transpose": Transpose,
+    "channel": Channel,
+    "crop": Crop,
+    "denoise": Denoise,
+    "threshold": Threshold,
+    "dilate": partial(Morphology, "dilate"),
+    "erode": partial(Morphology, "erode"),
+    "median": Median,
+    "remove_curve": RemoveCurve,
+    "remove_artifacts": RemoveArtifacts,
+    "clip": Clip,
+    "glyphs": Glyphs,
+}
+"""The constructor of each step by its name in JSON."""

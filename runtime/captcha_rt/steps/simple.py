@@ -1,0 +1,293 @@
+"""The steps that are a few calls of NumPy or OpenCV."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Literal, get_args
+
+import cv2
+import numpy as np
+
+from captcha_rt.errors import RecipeError
+from captcha_rt.image import MAX_SIDE
+from captcha_rt.steps.step import PART_OF_NAME, Picture, check
+
+Operation = Literal["dilate", "erode"]
+_OPERATIONS: Final = {"dilate": cv2.dilate, "erode": cv2.erode}
+
+
+@dataclass(frozen=True, slots=True)
+class Grey:
+    """Makes a picture grey: BT.601 luma, `0.299 R + 0.587 G + 0.114 B`.
+
+    A grey picture stays as it is. On a colour picture `tf.io.decode_png(channels=1)` differs from
+    this step by at most one grey level (documents 003, 004).
+
+    Attributes:
+        over_white: If true, transparent pixels are blended with a white background. If false,
+            alpha is dropped, as in the documents.
+    """
+
+    name: ClassVar[str] = "grey"
+
+    over_white: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.over_white) is not bool:
+            raise ValueError(f"over_white is true or false, not {self.over_white!r}")
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, 1 | 3 | 4)` uint8 → `(H, W, 1)` uint8."""
+        match picture.shape[2]:
+            case 1:
+                return picture
+            case 3:
+                grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+            case _:
+                grey = cv2.cvtColor(picture, cv2.COLOR_RGBA2GRAY)
+                if self.over_white:  # 255 - alpha (255 - grey) / 255, on bytes
+                    ink = cv2.bitwise_not(grey)
+                    ink = cv2.multiply(ink, cv2.extractChannel(picture, 3), scale=1 / 255)
+                    grey = cv2.bitwise_not(ink)
+        return np.asarray(grey)[:, :, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Makes float32 in 0..1 of uint8: times 1/255, as `tf.image.convert_image_dtype` does."""
+
+    name: ClassVar[str] = "scale"
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` uint8 → `(H, W, C)` float32 in 0..1."""
+        scaled = picture.astype(np.float32)
+        scaled *= np.float32(1 / 255)
+        return scaled
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Resizes a picture: bilinear, with half-pixel centres and without antialiasing.
+
+    On float32 pictures in 0..1 the result is within 5e-5 of `tf.image.resize(method="bilinear")`.
+    Pillow's "bilinear" is a different algorithm when it shrinks a picture.
+
+    Attributes:
+        height: The new height in pixels.
+        width: The new width in pixels.
+    """
+
+    name: ClassVar[str] = "resize"
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        for side in (self.height, self.width):
+            if type(side) is not int or not 1 <= side <= MAX_SIDE:
+                raise ValueError(f"a side is 1 to {MAX_SIDE} pixels, not {side!r}")
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` → `(height, width, C)`, the dtype kept."""
+        if picture.shape[:2] == (self.height, self.width):
+            return picture
+        resized = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(resized).reshape(self.height, self.width, picture.shape[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose:
+    """Puts the width first, so that the time steps run along the text (documents 003, 004)."""
+
+    name: ClassVar[str] = "transpose"
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` → `(W, H, C)`, a view."""
+        return picture.transpose(1, 0, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Keeps one channel (document 001, whose digits are only in the alpha channel).
+
+    Attributes:
+        index: The channel to keep, in 0..3; 3 is alpha.
+    """
+
+    name: ClassVar[str] = "channel"
+
+    index: int = 3
+
+    def __post_init__(self) -> None:
+        check("index", self.index, 0, 3)
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` → `(H, W, 1)`, the dtype kept."""
+        channels = picture.shape[2]
+        if self.index < channels:
+            return picture[:, :, self.index : self.index + 1]
+        if self.index == 3:
+            raise RecipeError(
+                f"the picture has no alpha channel ({channels} channels); "
+                "this model reads transparent PNGs"
+            )
+        raise RecipeError(f"the picture has no channel {self.index}, it has {channels}")
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Cuts out a rectangle, as `tf.image.crop_to_bounding_box` does (document 003).
+
+    Attributes:
+        x: The rectangle's left column.
+        y: The rectangle's upper row.
+        width: The rectangle's width in pixels.
+        height: The rectangle's height in pixels.
+    """
+
+    name: ClassVar[str] = "crop"
+
+    x: int = 25
+    y: int = 0
+    width: int = 125
+    height: int = 50
+
+    def __post_init__(self) -> None:
+        check("x", self.x, 0, MAX_SIDE)
+        check("y", self.y, 0, MAX_SIDE)
+        check("width", self.width, 1, MAX_SIDE)
+        check("height", self.height, 1, MAX_SIDE)
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` → `(height, width, C)`, a view."""
+        right, lower = self.x + self.width, self.y + self.height
+        if picture.shape[0] < lower or picture.shape[1] < right:
+            raise RecipeError(
+                f"the picture has {picture.shape[1]} x {picture.shape[0]} pixels; this model cuts "
+                f"a piece out of it that reaches to {right} x {lower}"
+            )
+        return picture[self.y : lower, self.x : right]
+
+
+@dataclass(frozen=True, slots=True)
+class Denoise:
+    """Removes noise with non-local means, separately on luminance and colour (document 000).
+
+    This is OpenCV's `fastNlMeansDenoisingColored`. The step takes most of the recipe's time.
+    Source: A. Buades et al., "Non-Local Means Denoising" (IPOL 1, 2011).
+
+    Attributes:
+        strength: The filter strength on luminance, in 0..255.
+        colour_strength: The filter strength on colour, in 0..255.
+        template: The side of the patches that are compared, in pixels, odd.
+        search: The side of the window in which patches are compared, in pixels, odd.
+    """
+
+    name: ClassVar[str] = "denoise"
+
+    strength: int = 30
+    colour_strength: int = 30
+    template: int = 7
+    search: int = 21
+
+    def __post_init__(self) -> None:
+        check("strength", self.strength, 0, 255)
+        check("colour_strength", self.colour_strength, 0, 255)
+        for name, side in (("template", self.template), ("search", self.search)):
+            check(name, side, 1, 99)
+            if side % 2 == 0:
+                raise ValueError(f"{name} is odd, not {side}")
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, 1 | 3 | 4)` uint8 → `(H, W, 3)` uint8; alpha is dropped, as in `Grey`."""
+        coloured = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture[:, :, :3]
+        denoised = cv2.fastNlMeansDenoisingColored(  # takes BGR
+            np.ascontiguousarray(coloured[:, :, ::-1]),
+            None,
+            self.strength,
+            self.colour_strength,
+            self.template,
+            self.search,
+        )
+        return np.asarray(denoised)[:, :, ::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Makes each channel black and white (document 000).
+
+    Attributes:
+        level: Values up to this level are dark, in 0..255.
+        inverted: If true, dark becomes white; if false, dark becomes black.
+    """
+
+    name: ClassVar[str] = "threshold"
+
+    level: int = 127
+    inverted: bool = True
+
+    def __post_init__(self) -> None:
+        check("level", self.level, 0, 255)
+        if type(self.inverted) is not bool:
+            raise ValueError(f"inverted is true or false, not {self.inverted!r}")
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` uint8 → `(H, W, C)` uint8 of 0 and 255."""
+        return np.where((picture > self.level) != self.inverted, np.uint8(255), np.uint8(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Morphology:
+    """Dilates or erodes: each pixel becomes the brightest or darkest of a square (document 000).
+
+    JSON has a step for each operation, `{"step": "dilate", ...}` and `{"step": "erode", ...}`.
+
+    Attributes:
+        operation: `"dilate"` takes the brightest pixel, so that white grows; `"erode"` takes the
+            darkest, so that white shrinks.
+        size: The square's side in pixels, in 1..99.
+        iterations: How often the operation is repeated, in 1..99.
+    """
+
+    operation: Operation = field(metadata=PART_OF_NAME)
+    size: int = 3
+    iterations: int = 1
+
+    def __post_init__(self) -> None:
+        if self.operation not in _OPERATIONS:
+            raise ValueError(f"operation is one of {get_args(Operation)}, not {self.operation!r}")
+        check("size", self.size, 1, 99)
+        check("iterations", self.iterations, 1, 99)
+
+    @property
+    def name(self) -> str:
+        """The step's name in JSON: the operation."""
+        return self.operation
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` → the same shape and dtype."""
+        square = np.ones((self.size, self.size), np.uint8)
+        changed = _OPERATIONS[self.operation](picture, square, iterations=self.iterations)
+        return np.asarray(changed).reshape(picture.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Median:
+    """Replaces each pixel by the median of a square around it.
+
+    This removes specks and closes gaps of one pixel.
+
+    Attributes:
+        size: The square's side in pixels, odd.
+    """
+
+    name: ClassVar[str] = "median"
+
+    size: int = 3
+
+    def __post_init__(self) -> None:
+        check("size", self.size, 3, 99)
+        if self.size % 2 == 0:
+            raise ValueError(f"size is odd, not {self.size}")
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` uint8 → the same shape."""
+        return np.asarray(cv2.medianBlur(picture, self.size)).reshape(picture.shape)

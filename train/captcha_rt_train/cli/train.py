@@ -1,0 +1,98 @@
+"""The command `captcha-rt train`."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from captcha_rt.cli.options import QuietOption
+from captcha_rt.labels import AUTO
+from captcha_rt_train.cli.options import LabelsOption, SourceArgument, observe
+from captcha_rt_train.presets import preset_names
+
+if TYPE_CHECKING:
+    from captcha_rt.manifest import Manifest
+    from captcha_rt_train.data.samples import Dataset
+
+
+def train(
+    folder: SourceArgument,
+    run: Annotated[Path, typer.Option("-o", "--out", help="The run's folder.")],
+    preset: Annotated[
+        str, typer.Option(help=f"The system to train: {', '.join(preset_names())}.")
+    ] = "crnn",
+    labels: LabelsOption = AUTO,
+    digit: Annotated[
+        int | None, typer.Option(min=1, help="Of an ensemble, train this digit alone, and anew.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seeds split, weights, shuffling, dropout.")
+    ] = 0,
+    epochs: Annotated[int | None, typer.Option(help="The largest number of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="The pictures of a training step.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="The share of the pictures that validate.")
+    ] = None,
+    test: Annotated[
+        float, typer.Option(help="The share of the pictures that is only read at the end.")
+    ] = 0.0,
+    charset: Annotated[
+        str | None, typer.Option(help="The characters; those of the labels by default.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="The model's licence.")] = "unknown",
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Write TensorBoard's logs into this folder.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a reader on your own labelled pictures."""
+    # TensorFlow prints some twenty lines about itself at import.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from captcha_rt_export.run import Run
+    from captcha_rt_train.presets import load_preset
+    from captcha_rt_train.training.job import Job
+    from captcha_rt_train.training.train import train
+
+    chosen = load_preset(preset)
+    asked: dict[str, Any] = {"seed": seed, "epochs": epochs, "batch_size": batch_size}
+    asked |= {"validation": validation, "test": test, "characters": charset, "licence": licence}
+    given = {name: value for name, value in asked.items() if value is not None}
+    job = Job(
+        *(folder, Run(run), chosen, replace(chosen.settings, **given)),
+        labels=labels,
+        digit=digit,
+        resume=resume,
+        observer=replace(observe(quiet), tensorboard=tensorboard, report=_report),
+    )
+    manifest = train(job)
+    if manifest is None:
+        typer.echo(f"some digits are not trained yet; --resume without --digit trains them: {run}")
+        return
+    _print_accuracy(manifest)
+    typer.echo(f"report: {job.run.report_file}")
+    typer.echo(f"next: captcha-rt export {run} -o model.onnx")
+
+
+def _report(dataset: "Dataset") -> None:
+    """Says on stderr what is trained on, and what was skipped."""
+    typer.echo(dataset.labels, err=True)
+    if dataset.samples:
+        characters = dataset.charset.characters
+        typer.echo(
+            f"{len(dataset.samples)} pictures, {len(characters)} characters: {characters}", err=True
+        )
+    for name, reason in dataset.skipped:
+        typer.echo(f"skipped: {name}: {reason}", err=True)
+
+
+def _print_accuracy(manifest: "Manifest") -> None:
+    for part, accuracy in manifest.accuracy.items():
+        low, high = accuracy["interval"]
+        typer.echo(
+            f"{part}: {accuracy['exact_match']:.4f} exact of {accuracy['pictures']} "
+            f"({low:.4f} to {high:.4f}), character error rate "
+            f"{accuracy['character_error_rate']:.4f}"
+        )

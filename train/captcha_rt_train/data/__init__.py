@@ -1,0 +1,1 @@
+"""From folders and generators to batches: sources, samples, targets, augmentation."""

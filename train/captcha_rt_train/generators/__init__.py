@@ -1,0 +1,24 @@
+"""Generators of labelled pictures, a module a kind.
+
+A new kind is one module with a function `generate`, and one row in `GENERATORS`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt_train.generators import foreign, kaptcha, metu, simplecaptcha
+
+__all__ = ["GENERATORS", "Generator"]
+
+Generator = Callable[[np.random.Generator], tuple[str, NDArray[np.uint8]]]
+"""Draws a label and its picture, `(H, W, C)` uint8; the same for the same state of the argument."""
+
+GENERATORS: Final[Mapping[str, Generator]] = {
+    "kaptcha": kaptcha.generate,
+    "simplecaptcha": simplecaptcha.generate,
+    "metu": metu.generate,
+    "foreign": foreign.generate,
+}

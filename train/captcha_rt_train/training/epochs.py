@@ -1,0 +1,126 @@
+"""What happens after each epoch, and how a killed run goes on.
+
+The history is all that a run remembers beside the weights: the best epoch, the patience that is
+left and the epoch to go on from follow from it. Its row is written after the weights of the epoch,
+so that a kill at any moment leaves a state to go on from.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from captcha_rt.files import write_atomically
+from captcha_rt.metrics import Evaluation
+from captcha_rt_export.run import Run
+from captcha_rt_train.presets import Monitor
+
+
+class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Measures, writes checkpoints and history, and stops early.
+
+    Attributes:
+        history: A row an epoch: epoch (from 1), loss and val_loss (of the logits alone), accuracy
+            (the share of the training characters that are right, where each has its place),
+            val_accuracy (the same of the validation texts), val_exact_match, val_digit1,
+            val_digit2, ... (the share that is right at each place), seconds.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        seed: int,
+        most: int,
+        patience: int,
+        monitor: Monitor,
+        measure: Callable[[], tuple[float, Evaluation]],
+    ) -> None:
+        """Continues a network's history, if it has one.
+
+        Args:
+            run: The folder of its history and weights.
+            seed: The network's seed.
+            most: The largest number of epochs.
+            patience: Training stops after this number of epochs without a better one.
+            monitor: What makes an epoch better: a lower validation loss, or a higher validation
+                accuracy; of equally accurate epochs the one with the lower loss is better.
+            measure: Gives the loss and the metrics of the validation pictures.
+        """
+        super().__init__()
+        self._run = run
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        self._seed = seed
+        self._most = most
+        self._patience = patience
+        self._monitor = monitor
+        self._measure = measure
+        self.history = run.history()
+
+    @property
+    def done(self) -> int:
+        """The number of whole epochs."""
+        return len(self.history)
+
+    @property
+    def best(self) -> int:
+        """The best epoch, from 1; of equally good epochs the first one; 0 before any epoch."""
+
+        def badness(row: dict[str, float]) -> tuple[float, float]:
+            accuracy = row["val_accuracy"] if self._monitor == "accuracy" else 0
+            return -accuracy, row["val_loss"]
+
+        return int(min(self.history, key=badness)["epoch"]) if self.history else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has to stop: all epochs are done, or the patience is used up."""
+        return self.done >= self._most or (
+            self.done > 0 and self.done - self.best >= self._patience
+        )
+
+    def load_best(self, model: keras.Model) -> None:
+        """Gives a model the weights of the best epoch, if there was an epoch."""
+        if self.done:
+            model.load_weights(self._run.weights_file(self.best))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Loads the last epoch's weights and optimizer state."""
+        if self.done:
+            self.model.load_weights(self._run.weights_file(self.done))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Seeds the dropout for the epoch, since no checkpoint of Keras holds its state.
+
+        The state is a seed and a counter of the draws. 2**16 draws lie between two epochs, so that
+        no mask is drawn twice.
+        """
+        self._started = time.perf_counter()
+        states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
+        for number, state in enumerate(states):
+            state.assign([(self._seed * 1000 + number) % 2**32, epoch << 16])
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measures, writes the weights and then the row, and stops the training if it is time."""
+        logs = logs if logs is not None else {}
+        val_loss, result = self._measure()
+        measured = {
+            "val_loss": val_loss,
+            "val_accuracy": result.character_accuracy,
+            "val_exact_match": result.exact_match,
+            **{f"val_digit{i}": share for i, share in enumerate(result.position_accuracy, 1)},
+        }
+        logs.update(measured)  # for the callbacks that come later: Keras's bar, TensorBoard
+        trained = {"loss": float(logs.get("logits_loss", logs["loss"]))}
+        if "accuracy" in logs:
+            trained["accuracy"] = float(logs["accuracy"])
+        seconds = round(time.perf_counter() - self._started, 2)
+        row = {"epoch": epoch + 1, **trained, **measured, "seconds": seconds}
+        self.history.append(row)
+
+        with write_atomically(self._run.weights_file(self.done)) as path:
+            self.model.save_weights(path)
+        self._run.write_history(self.history)
+        self._run.keep_weights(self.done, self.best)
+        self.model.stop_training = self.finished

@@ -1,0 +1,91 @@
+"""Plans a training: which samples a preset's network can learn, and which shapes it has."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import keras
+
+from captcha_rt.charset import Charset
+from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt_train.data.samples import Dataset, characters_of
+from captcha_rt_train.data.targets import TARGETS
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.networks import NETWORKS, Dimensions
+from captcha_rt_train.presets import Preset
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is trained on what.
+
+    Attributes:
+        dataset: The samples whose labels the network has room for.
+        manifest: The description of the model; name, training and accuracy are still missing.
+        length: The number of characters that the network reads.
+        build: Makes a new network for a number of characters.
+    """
+
+    dataset: Dataset
+    manifest: Manifest
+    length: int
+    build: Callable[[int], keras.Model]
+
+
+def plan(dataset: Dataset, preset: Preset) -> Plan:
+    """Fits a preset's network to a data set.
+
+    Args:
+        dataset: At least one sample.
+        preset: What is to be trained.
+
+    Raises:
+        TrainingError: If the network can't be built for such pictures.
+    """
+    target = TARGETS[preset.decoder]
+    length = target.text_length(dataset)
+    shape = target.input_shape(dataset.tensor_shape)
+
+    def build(classes: int, characters: int) -> keras.Model:
+        dimensions = Dimensions(shape, characters, classes)
+        return NETWORKS[preset.network](dimensions, **preset.layers)
+
+    try:
+        model = build(dataset.charset.classes, length)
+    except ValueError as error:
+        raise TrainingError(
+            f"preset {preset.name!r} can't read {length} characters from inputs of {shape}: {error}"
+        ) from error
+    places = target.places(model.output_shape, length)
+    dataset = skip_misfits(dataset, preset.decoder, places)
+    classes = dataset.charset.classes
+    manifest = Manifest(
+        name=preset.name,
+        charset=dataset.charset,
+        recipe=preset.recipe,
+        decoder=preset.decoder,
+        scores="logits",
+        input=Tensor(model.inputs[0].name, (None, *shape)),
+        output=Tensor("logits", target.output_shape(places, classes)),
+    )
+    length = target.text_length(dataset) if dataset.samples else 0
+    return Plan(dataset, manifest, length, partial(build, classes))
+
+
+def skip_misfits(dataset: Dataset, decoder: str, places: int) -> Dataset:
+    """Skips the samples whose labels have no room in a network's places.
+
+    Args:
+        dataset: The data set.
+        decoder: How the network's scores are read.
+        places: The number of its time steps, heads or glyphs.
+    """
+    misfit = TARGETS[decoder].misfit
+    reasons = [misfit(sample.label, places, dataset.charset) for sample in dataset.samples]
+    both = list(zip(dataset.samples, reasons, strict=True))
+    skipped = tuple((sample.name, reason) for sample, reason in both if reason)
+    samples = tuple(sample for sample, reason in both if not reason)
+    charset = dataset.charset
+    if charset.characters == characters_of(dataset.samples):  # not given, but taken from the labels
+        charset = Charset(characters_of(samples), charset.blank)
+    return replace(dataset, samples=samples, charset=charset, skipped=dataset.skipped + skipped)

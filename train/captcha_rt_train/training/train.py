@@ -1,0 +1,239 @@
+"""Trains a preset on a data set, and writes the run."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from captcha_rt.files import write_atomically
+from captcha_rt.manifest import Manifest
+from captcha_rt.metrics import Prediction, summarize
+from captcha_rt_export.run import Run, SampleFile
+from captcha_rt_train.data.samples import Dataset, split
+from captcha_rt_train.data.sources import parse_sources, read_dataset
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.report import Curves, write_report
+from captcha_rt_train.training.calibration import fit_temperature
+from captcha_rt_train.training.ensemble import (
+    ENSEMBLE,
+    Network,
+    Parts,
+    check_digit,
+    check_settings,
+    train_ensemble,
+)
+from captcha_rt_train.training.epochs import Epochs
+from captcha_rt_train.training.fitting import Fit, fit, predict
+from captcha_rt_train.training.job import Job
+from captcha_rt_train.training.planning import Plan, plan
+
+
+def train(job: Job) -> Manifest | None:
+    """Trains a preset on labelled pictures.
+
+    Returns:
+        The model's description, with its measured accuracy; None as long as digits of an
+        ensemble are missing.
+
+    Raises:
+        FolderError: If a folder is none, or holds no pictures.
+        LabelError: If the labels have another form, or could be read in several.
+        TrainingError: If no usable picture is left, or there is no such digit.
+        RunError: If the run's folder holds a run that is not to be resumed, or one with other
+            settings or pictures.
+    """
+    check_digit(job)
+    started = check_settings(job, _describe_start(job))
+    planned = _plan(job, _read(job))
+    # A digit that is trained alone has a seed of its own, but the run's split.
+    parts = split(
+        planned.dataset,
+        validation=job.settings.validation,
+        test=job.settings.test,
+        seed=started["seed"],
+    )
+    _start_run(job, started, parts)
+    networks, model = _fit(job, planned, parts, started)
+    if model is None:
+        return None
+    manifest = _calibrate(model, planned.manifest, parts)
+    predictions = _predict(model, manifest, parts)
+    manifest = replace(
+        manifest,
+        training=_describe_training(job, started, planned.dataset, parts, networks, model),
+        accuracy=_measure(parts, predictions),
+    )
+    _write_report(job.run, manifest, networks, model, planned.dataset, predictions)
+    _save(job.run, model, manifest)
+    return manifest
+
+
+def _describe_start(job: Job) -> dict[str, Any]:
+    """The settings that the run is started with; a resumed run must have the same."""
+    preset = job.preset
+    settings = {name: v for name, v in asdict(job.settings).items() if name != "licence"}
+    return {
+        "folder": job.source.resolve().name,
+        "preset": preset.name,
+        "recipe": preset.recipe.to_json(),
+        "labels": job.labels,
+        **({"layers": preset.layers} if preset.layers else {}),
+        **({"sources": parse_sources(job.source)} if job.source.is_file() else {}),
+        **settings,
+    }
+
+
+def _read(job: Job) -> Dataset:
+    return read_dataset(
+        job.source,
+        job.preset.recipe,
+        labels=job.labels,
+        characters=job.settings.characters,
+        blank=job.preset.blank,
+        seed=job.settings.seed,
+        watch=job.observer.watch,
+    )
+
+
+def _plan(job: Job, dataset: Dataset) -> Plan:
+    """Plans the network, and reports the data set that it will learn."""
+    planned = plan(dataset, job.preset) if dataset.samples else None
+    dataset = planned.dataset if planned else dataset
+    job.observer.report(dataset)
+    if planned is None or not dataset.samples:
+        name, reason = dataset.skipped[0]
+        raise TrainingError(f"no usable picture in {job.source}; the first: {name}: {reason}")
+    if job.digit is not None and not 1 <= job.digit <= planned.length:
+        raise TrainingError(f"no digit {job.digit}; the texts have digits 1 to {planned.length}")
+    named = replace(planned.manifest, name=job.run.name, licence=job.settings.licence)
+    return replace(planned, manifest=named)
+
+
+def _start_run(job: Job, started: Mapping[str, Any], parts: Parts) -> None:
+    """Checks and writes the split, and writes the settings."""
+    files = [
+        SampleFile(
+            sample.path.resolve() if sample.path else Path(sample.name),
+            sample.label,
+            part,
+            sample.source,
+        )
+        for part, samples in parts.items()
+        for sample in samples
+    ]
+    job.run.check_split(files, resume=job.resume or job.digit is not None)
+    job.run.write_split(files)
+    job.run.write_settings(started)
+
+
+def _fit(
+    job: Job, planned: Plan, parts: Parts, started: Mapping[str, Any]
+) -> tuple[list[Network], keras.Model | None]:
+    """Trains the network or networks; there is no model as long as some are missing."""
+    if job.preset.network == ENSEMBLE:
+        return train_ensemble(job, planned, parts, started)
+    keras.utils.set_random_seed(job.settings.seed)
+    model = planned.build(planned.length)
+    counts = {name: source.epoch for name, source in planned.dataset.settings.items()}
+    task = Fit(planned.manifest, parts, job.settings, job.run, counts=counts, observer=job.observer)
+    return [Network("", model, fit(model, task))], model
+
+
+def _calibrate(model: keras.Model, manifest: Manifest, parts: Parts) -> Manifest:
+    return replace(manifest, temperature=fit_temperature(model, manifest, parts["validation"]))
+
+
+def _predict(model: keras.Model, manifest: Manifest, parts: Parts) -> dict[str, list[Prediction]]:
+    """Reads the parts that were held back."""
+    return {
+        part: predict(model, manifest, samples)
+        for part, samples in parts.items()
+        if part != "training" and samples
+    }
+
+
+def _describe_training(
+    job: Job,
+    started: Mapping[str, Any],
+    dataset: Dataset,
+    parts: Parts,
+    networks: Sequence[Network],
+    model: keras.Model,
+) -> dict[str, Any]:
+    """The manifest's facts about the training."""
+    return {
+        "document": job.preset.document,
+        **{name: value for name, value in started.items() if name != "recipe"},
+        "label_form": dataset.form,
+        "pictures": {part: len(samples) for part, samples in parts.items()},
+        "skipped": len(dataset.skipped),
+        "parameters": model.count_params(),
+        **_describe_epochs([network.epochs for network in networks]),
+    }
+
+
+def _describe_epochs(networks: Sequence[Epochs]) -> dict[str, Any]:
+    """The facts that are known at the end; of an ensemble some have a number a network."""
+    done = [epochs.done for epochs in networks]
+    best = [epochs.best for epochs in networks]
+    backend = keras.backend.backend()
+    return {
+        "epochs_trained": done if len(done) > 1 else done[0],
+        "best_epoch": best if len(best) > 1 else best[0],
+        "seconds": round(sum(row["seconds"] for epochs in networks for row in epochs.history)),
+        "backend": backend,
+        "versions": {name: version(name) for name in ("captcha-rt-train", "keras", backend)},
+        "python": platform.python_version(),
+        "finished": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _measure(
+    parts: Parts, predictions: Mapping[str, Sequence[Prediction]]
+) -> dict[str, dict[str, Any]]:
+    """The accuracy on each part that was held back, and on each source of it."""
+    found: dict[str, dict[str, Any]] = {}
+    for part, of_part in predictions.items():
+        found[part] = summarize(of_part)
+        sources = [sample.source for sample in parts[part]]
+        for source in filter(None, dict.fromkeys(sources)):
+            of_source = [p for p, name in zip(of_part, sources, strict=True) if name == source]
+            found[f"{part} {source}"] = summarize(of_source)
+    return found
+
+
+def _write_report(
+    run: Run,
+    manifest: Manifest,
+    networks: Sequence[Network],
+    model: keras.Model,
+    dataset: Dataset,
+    predictions: Mapping[str, Sequence[Prediction]],
+) -> None:
+    """Writes the report, on the test part where there is one, else on the validation part."""
+    part = "test" if "test" in predictions else "validation"
+    misread = {p.path for p in predictions[part] if p.text != p.truth}
+    lines: list[str] = []
+    model.summary(print_fn=lines.append, expand_nested=True)
+    write_report(
+        run,
+        manifest,
+        [Curves(n.name, n.epochs.history, n.epochs.best) for n in networks],
+        [sample.label for sample in dataset.samples],
+        predictions[part],
+        {s.name: s.picture for s in dataset.samples if s.name in misread},
+        part,
+        "\n".join(lines),
+    )
+
+
+def _save(run: Run, model: keras.Model, manifest: Manifest) -> None:
+    """Writes the model and, last of all, its description."""
+    with write_atomically(run.model_file) as path:
+        model.save(path, include_optimizer=False)
+    run.write_manifest(manifest)
