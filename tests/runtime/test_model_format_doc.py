@@ -1,0 +1,81 @@
+"""The programs in `docs/model-format.md`, run as they stand there."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captcha_rt.decoders import DECODERS
+from captcha_rt.manifest import Manifest
+from captcha_rt.model import EMBEDDED, load_model
+from captcha_rt.steps import STEPS
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "model-format.md"
+pytestmark = pytest.mark.skipif(
+    not DOCUMENT.exists(), reason="docs/ is not there: these are the tests of an installed wheel"
+)
+
+
+@pytest.fixture(scope="module")
+def programs() -> list[str]:
+    """The document's blocks of Python, in order: one that verifies, one that writes."""
+    return re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def names(programs: list[str]) -> dict[str, Any]:
+    """What the programs define."""
+    defined: dict[str, Any] = {}
+    for program in programs:
+        exec(program.partition("\nfor path in")[0], defined)  # noqa: S102  (our own document)
+    return defined
+
+
+def test_the_program_names_the_models(programs: list[str], tmp_path: Path, stripes: Path) -> None:
+    """It runs as a script, with nothing but the standard library."""
+    script = tmp_path / "verify.py"
+    script.write_text(programs[0], "utf-8")
+    command = [sys.executable, "-I", "-S", script, EMBEDDED, stripes]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert result.stdout.splitlines() == [f"{EMBEDDED} compact", f"{stripes} stripes"]
+
+
+@pytest.mark.parametrize("name", ["stripes", "bars"])
+def test_it_reads_what_the_runtime_reads(
+    names: dict[str, Any], request: pytest.FixtureRequest, name: str
+) -> None:
+    """The same description, and written anew it is the same file."""
+    path: Path = request.getfixturevalue(name)
+    model = path.read_bytes()
+    description = names["verify"](model)
+    assert description == json.loads(load_model(path).manifest.to_json())
+    assert names["attach"](model[: description["graph"]["size"]], description) == model
+
+
+def test_it_refuses_every_changed_byte_and_every_cut(names: dict[str, Any], stripes: Path) -> None:
+    """In the graph and in the entry around the description, as the page says."""
+    model = stripes.read_bytes()
+    for position in range(model.index(b'{"format"')):
+        damaged = bytearray(model)
+        damaged[position] ^= 1
+        with pytest.raises(ValueError, match=r"description|damaged|changed"):
+            names["verify"](bytes(damaged))
+    for length in range(len(model)):
+        with pytest.raises(ValueError, match=r"."):
+            names["verify"](model[:length])
+    with pytest.raises(ValueError, match="description"):
+        names["verify"](model + b" ")
+
+
+def test_every_field_and_step_has_a_row() -> None:
+    """The tables name what a manifest and a recipe can hold."""
+    text = DOCUMENT.read_text("utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
+    assert {field.name for field in fields(Manifest) if field.init} | {"format"} <= rows
+    assert STEPS.keys() <= rows
+    assert DECODERS.keys() <= rows
