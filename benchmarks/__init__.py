@@ -2,13 +2,13 @@
 
 `accuracy` trains and evaluates models, `peers` compares the embedded model with other systems, and
 `speed` measures time, memory and instructions. Each measurement writes a JSON file to
-`benchmarks/results`, and shows it as tables and plots in the same folder of code.
+`benchmarks/results`. Its code also holds the functions that make tables and plots of that file.
 """
 
 import os
 from typing import Final, NamedTuple
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings and errors of TensorFlow only
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow logs only errors
 
 
 class Command(NamedTuple):
@@ -16,7 +16,7 @@ class Command(NamedTuple):
 
     Attributes:
         module: The module in this package whose `main(argv)` runs it.
-        summary: What a person gets from it, in a line.
+        summary: What the command does, in one line for the list of commands.
     """
 
     module: str
@@ -32,10 +32,12 @@ COMMANDS: Final = {
     "peers": Command("peers.compare", "compares the embedded model with other OCR systems"),
     "origin": Command("speed.origin", "compares ways to run the same weights, from Keras to ours"),
     "scale": Command("speed.scale", "measures how the cost grows with pictures and network size"),
-    "limits": Command("speed.limits", "compares each model with what the processor can do"),
+    "limits": Command("speed.limits", "compares each model's time with the processor's limit"),
     "load_time": Command("speed.load_time", "measures how long models take to load"),
     "session_options": Command("speed.session_options", "compares onnxruntime's thread settings"),
     "gpu": Command("speed.gpu", "compares CUDA with the CPU, where CUDA works"),
-    "instructions": Command("speed.instructions", "checks that a solve needs no more instructions"),
+    "instructions": Command(
+        "speed.instructions", "compares a solve's instructions with a baseline"
+    ),
 }
 """All commands by name, in the order in which `python -m benchmarks` lists them."""

@@ -20,12 +20,12 @@ def main(argv: Sequence[str]) -> None:
     if name not in COMMANDS:
         print(f"no benchmark {name!r}\n\n{listing()}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    # Imported here: a benchmark that times start-up or memory loads nothing of the others.
+    # Imported late, so that a benchmark that times start-up or memory loads no other benchmark.
     import_module(f"benchmarks.{COMMANDS[name].module}").main(options)
 
 
 def listing() -> str:
-    """How to call the benchmarks, and a line for each."""
+    """The usage, and a line for each benchmark."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     usage = "usage: python -m benchmarks NAME [options]; NAME --help shows the options"

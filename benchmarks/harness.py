@@ -1,4 +1,4 @@
-"""What the benchmarks share: commands, pictures, clocks, and results that survive a stop."""
+"""What the benchmarks share: options, pictures, clocks and result files."""
 
 import argparse
 import hashlib
@@ -9,26 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rich.console import Console
 
-from captcha_rt import CaptchaRTError, Solver
 from captcha_rt.diagnostics.machine import processor
 from captcha_rt.files import write_atomically
-from captcha_rt.labels import read_labels
-from captcha_rt.manifest import Manifest
-from captcha_rt.metrics import Evaluation, Prediction, evaluate
 from captcha_rt.model import load_model
-from captcha_rt.progress import track
 from captcha_rt.session import installed
-from captcha_rt_export.run import Run
-
-if TYPE_CHECKING:
-    from captcha_rt_train.presets import Preset, Settings
 
 Result = Mapping[str, Any]
 """The content of a result file."""
@@ -59,7 +50,7 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
 
     Args:
         name: The command's name.
-        description: What `--help` says of it: the docstring of its module.
+        description: The text of `--help`: the docstring of the command's module.
     """
     return argparse.ArgumentParser(
         prog=f"python -m benchmarks {name}",
@@ -69,7 +60,7 @@ def command_parser(name: str, description: str | None) -> argparse.ArgumentParse
 
 
 def program(name: str, *options: str | Path) -> list[str]:
-    """The command line that runs a benchmark in a process of its own, from `ROOT`."""
+    """The command line that runs a benchmark; its working folder has to be `ROOT`."""
     return [sys.executable, "-m", "benchmarks", name, *map(str, options)]
 
 
@@ -85,19 +76,6 @@ def captcha_data() -> Path:
     return Path(folder)
 
 
-def held_back(run: Run, folder: Path, part: str = "test") -> list[tuple[Path, str]]:
-    """The pictures of one part of a run's split, with their labels.
-
-    Args:
-        run: The run.
-        folder: The labelled pictures; the run may have been trained on others as well.
-        part: The part. `test` includes the pictures that training skipped.
-    """
-    parts = {sample.path: sample.part for sample in run.samples()}
-    labelled = read_labels(folder).items
-    return [(path, label) for path, label in labelled if parts.get(path.resolve(), "test") == part]
-
-
 def unseen_pictures(data: Path) -> dict[str, list[tuple[Path, str]]]:
     """The pictures of each real set that the embedded model was not trained on.
 
@@ -105,7 +83,7 @@ def unseen_pictures(data: Path) -> dict[str, list[tuple[Path, str]]]:
         data: The folder of real labelled pictures.
 
     Returns:
-        By the set's name the pictures with their corrected labels, sorted by name.
+        For each set's name the pictures, with their corrected labels, sorted by file name.
     """
     from captcha_rt_train.data.samples import split
     from captcha_rt_train.data.sources import find_sources, read_dataset
@@ -126,83 +104,8 @@ def unseen_pictures(data: Path) -> dict[str, list[tuple[Path, str]]]:
     return pictures
 
 
-def read_all(solver: Solver, paths: Sequence[Path], labels: Sequence[str]) -> list[Prediction]:
-    """Reads pictures from their files.
-
-    Returns:
-        A prediction for each; a picture that can't be read has an empty text and confidence 0.
-    """
-    answers = solver.solve_batch(track(paths, len(paths), what="evaluating"))
-    return [
-        Prediction(path.name, label, "", 0.0)
-        if isinstance(answer, CaptchaRTError)
-        else Prediction(path.name, label, answer.text, answer.confidence)
-        for path, label, answer in zip(paths, labels, answers, strict=True)
-    ]
-
-
-def correct(predictions: Sequence[Prediction], shown: Mapping[str, str]) -> list[Prediction]:
-    """The same predictions with corrected labels.
-
-    Args:
-        predictions: The predictions with the labels as they were given.
-        shown: What a picture shows, by its name, where its label is wrong.
-    """
-    return [replace(p, truth=shown.get(p.path, p.truth)) for p in predictions]
-
-
-def trained_manifest(run: Run, preset: "Preset", settings: "Settings") -> Manifest:
-    """The manifest of a finished run; another recipe or other settings end the command."""
-    manifest = run.manifest
-    if manifest.recipe != preset.recipe or any(
-        manifest.training.get(key) != value
-        for key, value in asdict(settings).items()
-        if key != "licence"
-    ):
-        raise SystemExit(f"{run.folder} was trained with other settings than now; remove it")
-    return manifest
-
-
-def accuracy(raw: Sequence[Prediction], corrected: Sequence[Prediction]) -> dict[str, Any]:
-    """The accuracy by the corrected labels, with that by the raw labels beside it.
-
-    Args:
-        raw: The predictions with the labels as they were given.
-        corrected: The same predictions with corrected labels.
-    """
-    evaluation = evaluate(corrected)
-    return {
-        **_summary(evaluation),
-        "misread": [asdict(prediction) for prediction in evaluation.misread],
-        "raw": _summary(evaluate(raw)),
-        "corrections": _corrections(raw, corrected),
-    }
-
-
-def _corrections(
-    raw: Sequence[Prediction], corrected: Sequence[Prediction]
-) -> list[dict[str, str]]:
-    """The labels that `correct` changed: the picture, its label and what it shows."""
-    return [
-        {"picture": old.path, "label": old.truth, "shown": new.truth}
-        for old, new in zip(raw, corrected, strict=True)
-        if old.truth != new.truth
-    ]
-
-
-def _summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The metrics that the results keep of an evaluation."""
-    return {
-        "pictures": evaluation.total,
-        "errors": evaluation.errors,
-        "exact_match": evaluation.exact_match,
-        "interval": evaluation.interval,
-        "character_accuracy": evaluation.character_accuracy,
-    }
-
-
 def machine() -> dict[str, Any]:
-    """The processor, the number of cores, and the versions of what runs a model."""
+    """The processor, the number of cores, and the versions of Python and the libraries."""
     return {
         "cpu": processor(),
         "cores": os.cpu_count(),
@@ -213,14 +116,14 @@ def machine() -> dict[str, Any]:
 
 @cache
 def commit() -> str:
-    """The commit that is measured; it ends with `+` if measured files differ from it."""
+    """The hash of the current commit, followed by `+` if a measured file was changed since."""
     head = _git("rev-parse", "--short=12", "HEAD").strip()
     return head + ("+" if _git("status", "--porcelain", "--", *MEASURED) else "")
 
 
 @cache
 def code_state() -> str:
-    """A hash of all measured files: two states of the code have different ones."""
+    """A hash of the measured files that Git knows, with their uncommitted changes."""
     files = _git("ls-files", "-s", "--", *MEASURED) + _git("diff", "--", *MEASURED)
     return hashlib.sha256(files.encode()).hexdigest()
 
@@ -241,13 +144,13 @@ class Part:
     """A part of the suite: rows that are measured once, and the result file made of them.
 
     The rows lie in `RUNS/suite/NAME` until the part is finished, so a stopped suite continues
-    where it was. Rows of another state of the code are measured again.
+    where it was. A row that another state of the code measured is measured again.
 
     Attributes:
         name: The part's name, which is also the name of the result file.
         runs: The folder of the runs.
         results: The folder of the result files.
-        state: The state of the code that is measured.
+        state: The state of the measured code, by default what `code_state` returns.
     """
 
     name: str
@@ -267,7 +170,12 @@ class Part:
         return done.exists() and done.read_text("utf-8") == self.state
 
     def row(self, name: str, measure: Callable[[], Any]) -> Any:  # noqa: ANN401  (what JSON holds)
-        """Measures a row, or reads it where a stopped run left it."""
+        """Measures a row, unless a stopped run has kept it.
+
+        Args:
+            name: The name of the row's file, without the suffix.
+            measure: Returns the row, which JSON must be able to hold.
+        """
         path = self.rows / f"{name}.json"
         if path.exists():
             kept = json.loads(path.read_text("utf-8"))
@@ -279,7 +187,7 @@ class Part:
         return row
 
     def finish(self, values: Mapping[str, Any]) -> None:
-        """Writes the result file: the values, the commit and the machine."""
+        """Writes the values, the commit and the machine to the result file; deletes the rows."""
         write_json(
             self.results / f"{self.name}.json",
             {**values, "commit": commit(), "machine": machine()},
@@ -293,13 +201,13 @@ class Part:
 def in_turn(
     calls: Mapping[str, Callable[[], Any]], *, rounds: int, runs: int = 1, warm_up: int = 3
 ) -> dict[str, dict[str, float]]:
-    """Times calls in alternating rounds of one process, so that disturbances affect all alike.
+    """Times calls in alternating rounds, so that a disturbance affects all calls alike.
 
     Args:
         calls: What is timed, by name.
         rounds: The number of rounds; each call has one turn in a round.
-        runs: How often it is called in a turn.
-        warm_up: How often each is called before the rounds.
+        runs: How often a call is made in a turn.
+        warm_up: How often each call is made before the rounds.
 
     Returns:
         For each call the percentiles of the rounds, in milliseconds a call: `p50`, `p90` and `p99`
@@ -324,7 +232,7 @@ def in_turn(
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """The 50th, 90th and 99th percentile."""
+    """The 50th, 90th and 99th percentile, interpolated linearly: `p50`, `p90` and `p99`."""
     if len(values) == 1:
         return dict.fromkeys(("p50", "p90", "p99"), rounded(values[0]))
     cuts = statistics.quantiles(values, n=100, method="inclusive")

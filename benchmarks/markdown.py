@@ -1,4 +1,4 @@
-"""How results are written in Markdown."""
+"""Writes results in Markdown."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,17 +15,17 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """A list, or a line which says that nothing was measured."""
+    """A list with an item a line; without lines, an item that says so."""
     return "".join(f"- {line}\n" for line in lines) or "- nothing that was measured\n"
 
 
 def milliseconds(value: float) -> str:
-    """Milliseconds, with three digits below 10 ms and none after the point above."""
+    """A time with three decimals below 1 ms, two below 10 ms, and none above."""
     return f"{value:.{3 if value < 1 else 2 if value < 10 else 0}f} ms"
 
 
 def span(values: Sequence[float]) -> str:
-    """The smallest and the largest of some milliseconds."""
+    """The range of some milliseconds, such as `12 to 15 ms`."""
     low, high = milliseconds(min(values)), milliseconds(max(values))
     return low if low == high else f"{low.removesuffix(' ms')} to {high}"
 

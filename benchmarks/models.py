@@ -1,8 +1,8 @@
 """The models that the benchmarks measure: the embedded default and the documents' presets.
 
-A preset's model is that of its finished run in `benchmarks/runs`, which the commands `documents`
-and `default` make. Where there is none, an untrained network of the same shapes takes its place:
-time, memory and load do not depend on the weights.
+The model of a preset comes from the preset's finished run in `benchmarks/runs`, which the commands
+`documents` and `default` make. Without a run, an untrained network of the same shapes is measured:
+its weights do not change time, memory or loading.
 """
 
 from dataclasses import dataclass, replace
@@ -29,11 +29,11 @@ SEED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
-    """What determines a network's shapes.
+class PictureSpec:
+    """What a network's shapes depend on.
 
     Attributes:
-        tensor_shape: The shape of a picture after the preset's recipe.
+        tensor_shape: The shape of one picture after the preset's recipe, without the batch.
         charset: The characters of the pictures.
         length: How many characters a picture shows.
     """
@@ -44,17 +44,17 @@ class Data:
 
 
 _CAPTCHA_V2, _DIGITS = "2345678bcdefgmnpwxy", "0123456789"
-DATA: Final = {
-    "multihead": Data((48, 140, 3), Charset("234579ACFHKMNPQRTYZ", 0), 4),
-    "ensemble": Data((40, 120, 1), Charset(_DIGITS), 6),
-    "glyph": Data((6, 23, 15, 1), Charset(_DIGITS), 6),
-    "steps": Data((200, 50, 1), Charset(_CAPTCHA_V2), 5),
-    "crnn": Data((200, 50, 1), Charset(_CAPTCHA_V2, 0), 5),
-    "crnn-conv1d": Data((200, 50, 1), Charset(_CAPTCHA_V2, 0), 5),
+SPECS: Final = {
+    "multihead": PictureSpec((48, 140, 3), Charset("234579ACFHKMNPQRTYZ", 0), 4),
+    "ensemble": PictureSpec((40, 120, 1), Charset(_DIGITS), 6),
+    "glyph": PictureSpec((6, 23, 15, 1), Charset(_DIGITS), 6),
+    "steps": PictureSpec((200, 50, 1), Charset(_CAPTCHA_V2), 5),
+    "crnn": PictureSpec((200, 50, 1), Charset(_CAPTCHA_V2, 0), 5),
+    "crnn-conv1d": PictureSpec((200, 50, 1), Charset(_CAPTCHA_V2, 0), 5),
 }
 """The pictures of each document, by the name of its preset."""
 
-MODELS: Final = (DEFAULT, *DATA)
+MODELS: Final = (DEFAULT, *SPECS)
 
 
 def preset_model(name: str, runs: Path = RUNS) -> tuple[bytes, bool]:
@@ -81,7 +81,7 @@ def preset_model(name: str, runs: Path = RUNS) -> tuple[bytes, bool]:
 
 
 def keras_model(name: str, runs: Path = RUNS) -> tuple["keras.Model", Manifest, bool]:
-    """A model in Keras: up to the logits, in float.
+    """A model as a float Keras network, whose output is the logits.
 
     Args:
         name: One of `MODELS`.
@@ -98,12 +98,12 @@ def keras_model(name: str, runs: Path = RUNS) -> tuple["keras.Model", Manifest, 
     if run.finished:
         return load_keras(run), run.manifest, True
     if name == DEFAULT:
-        return *new_model(load_preset("compact"), default_data()), False
-    return *new_model(load_preset(name), DATA[name]), False
+        return *new_model(load_preset("compact"), embedded_spec()), False
+    return *new_model(load_preset(name), SPECS[name]), False
 
 
-def new_model(preset: "Preset", data: Data) -> tuple["keras.Model", Manifest]:
-    """An untrained network of a preset, the same each time, with its manifest."""
+def new_model(preset: "Preset", spec: PictureSpec) -> tuple["keras.Model", Manifest]:
+    """An untrained network of a preset, and its manifest; the weights are seeded."""
     _hide_gpus()
     import keras
 
@@ -112,33 +112,36 @@ def new_model(preset: "Preset", data: Data) -> tuple["keras.Model", Manifest]:
     from captcha_rt_train.training.ensemble import ENSEMBLE
     from captcha_rt_train.training.planning import plan
 
-    label = (data.charset.characters * data.length)[: data.length]
-    blank = np.zeros(data.tensor_shape, np.float32)
-    sample = Sample(None, "", label, blank.astype(np.uint8), blank)
-    dataset = Dataset((sample,), data.tensor_shape, data.charset, (), "", "")
+    label = (spec.charset.characters * spec.length)[: spec.length]
+    tensor = np.zeros(spec.tensor_shape, np.float32)
+    sample = Sample(None, "", label, tensor.astype(np.uint8), tensor)
+    dataset = Dataset((sample,), spec.tensor_shape, spec.charset, (), "", "")
     keras.utils.set_random_seed(SEED)
     planned = plan(dataset, preset)
     if preset.network == ENSEMBLE:
-        return merge([planned.build(1) for _ in range(data.length)]), planned.manifest
-    return planned.build(data.length), planned.manifest
+        return merge([planned.build(1) for _ in range(spec.length)]), planned.manifest
+    return planned.build(spec.length), planned.manifest
 
 
 def exported(
-    model: "keras.Model", manifest: Manifest, rows: NDArray[np.float32] | None = None
+    model: "keras.Model", manifest: Manifest, calibration: NDArray[np.float32] | None = None
 ) -> bytes:
     """The model file that `captcha-rt export` makes of a network, without the checks on pictures.
 
     Args:
         model: The network.
         manifest: Its manifest.
-        rows: Inputs `(N, ...)` that set the ranges of the 8 bits, as with `--int8`; None exports
-            in float.
+        calibration: Inputs `(N, ...)` that set the ranges of an 8-bit export, as with `--int8`;
+            None exports in float.
+
+    Returns:
+        The bytes of the model file.
     """
     from captcha_rt_export.convert import convert, with_softmax
     from captcha_rt_export.int8 import quantize
 
     logits = convert(model)
-    graph = logits if rows is None else quantize(logits, rows)
+    graph = logits if calibration is None else quantize(logits, calibration)
     proto = with_softmax(graph, manifest.temperature)
     output = Tensor("probabilities", manifest.output.shape)
     return attach(
@@ -146,14 +149,14 @@ def exported(
     )
 
 
-def default_data() -> Data:
-    """The data of the embedded model."""
+def embedded_spec() -> PictureSpec:
+    """The pictures of the embedded model."""
     manifest = load_model().manifest
-    return Data(tuple(filter(None, manifest.tensor_shape)), manifest.charset, 6)
+    return PictureSpec(tuple(filter(None, manifest.tensor_shape)), manifest.charset, 6)
 
 
 def noise(manifest: Manifest) -> NDArray[np.float32]:
-    """Random inputs of the shape of one picture: `(1, ...)`, or a row for each glyph."""
+    """Random float32 inputs in 0..1 for one picture: `(1, ...)`, or `(glyphs, ...)`."""
     rows = manifest.glyphs or 1
     shape = [rows, *filter(None, manifest.input.shape[1:])]
     return np.random.default_rng(SEED).random(shape, np.float32)

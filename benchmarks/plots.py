@@ -1,4 +1,4 @@
-"""How results are drawn: a plot is a function that fills a Matplotlib figure."""
+"""Draws results. A plot is a function that fills a Matplotlib figure."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,7 @@ class Plot(NamedTuple):
 
     Attributes:
         name: The name of the PNG file, without the suffix.
-        caption: What it shows.
+        caption: What the plot shows.
         size: Width and height in inches.
         draw: Fills the figure with a result.
     """

@@ -41,12 +41,12 @@ class PartModule(Protocol):
 
 
 def part_module(name: str) -> PartModule:
-    """The module of a part. It is imported late: some set up their process when imported."""
+    """The module of a part, imported late: importing `limits` sets an environment variable."""
     return cast("PartModule", import_module(f"benchmarks.{COMMANDS[name].module}"))
 
 
 def measured_on(result: Result) -> str:
-    """On which machine and commit a part was measured."""
+    """The machine, the versions and the commit that a part was measured with."""
     machine = result["machine"]
     versions = ", ".join(
         f"{name} {machine[name]}" for name in machine if name not in ("cpu", "cores")
@@ -95,6 +95,11 @@ def write_report(results: Path = RESULTS) -> None:
 
 
 def main(argv: Sequence[str], results: Path = RESULTS) -> None:
-    """Writes the report and the plots."""
+    """Writes the report and the plots.
+
+    Args:
+        argv: The command's options.
+        results: The folder of the result files, where the report goes as well.
+    """
     command_parser("report", __doc__).parse_args(argv)
     write_report(results)

@@ -9,8 +9,8 @@ def session_options(threads: int = 1) -> Any:  # noqa: ANN401  (onnxruntime has 
     """The options of a session that logs nothing.
 
     Args:
-        threads: The threads within a run. By itself onnxruntime counts the machine's cores, not
-            those that the process may use.
+        threads: The number of threads within a run. Without this option onnxruntime takes one
+            for each core of the machine, even if the process may use fewer cores.
     """
     options = import_onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads

@@ -5,7 +5,7 @@ its plots. `CAPTCHA_DATA` names the folder of real labelled pictures. A stopped 
 where it was. If a part fails, the suite says so and goes on with the others; it then ends with exit
 code 1. It takes less than an hour on two cores, if nothing else runs.
 
-The commands that train networks first are not part of it: `default`, `documents` and `search`.
+The suite leaves out the commands that train networks: `default`, `documents` and `search`.
 """
 
 import subprocess
@@ -33,13 +33,13 @@ def run_parts(
     results: Path,
     command: Callable[[str], Sequence[str | Path]],
 ) -> list[str]:
-    """Runs parts in turn, each in a process of its own; finished ones are not run again.
+    """Runs parts one after the other, each in its own process; skips finished parts.
 
     Args:
         names: The parts' names.
         runs: The folder of the runs.
         results: The folder of the result files.
-        command: The command line that measures a part.
+        command: Makes the command line that measures a part, from the part's name.
 
     Returns:
         The names of the parts that failed.
@@ -70,14 +70,14 @@ def main(
     results: Path = RESULTS,
     command: Callable[[str], Sequence[str | Path]] = program,
 ) -> None:
-    """Measures what is not measured yet of this state of the code, and writes the report.
+    """Measures the parts that this state of the code has not measured, and writes the report.
 
     Args:
         argv: The command's options.
-        parts: The parts that there are.
+        parts: The names of all parts.
         runs: The folder of the runs.
         results: The folder of the result files.
-        command: The command line that measures a part.
+        command: Makes the command line that measures a part, from the part's name.
     """
     parser = command_parser("suite", __doc__)
     names = ", ".join(parts)

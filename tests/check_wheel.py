@@ -1,4 +1,4 @@
-"""Checks a built wheel, and the environment in which it alone is installed.
+"""Checks the runtime's built wheel, and the environment in which only this wheel was installed.
 
 python tests/check_wheel.py dist/captcha_rt-0.1.0-py3-none-any.whl
 """
@@ -8,6 +8,7 @@ import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
 
+# All files of the wheel, without its metadata.
 EXPECTED = {
     "captcha_rt/__init__.py",
     "captcha_rt/__main__.py",
@@ -58,23 +59,24 @@ EXPECTED = {
     "captcha_rt/steps/simple.py",
     "captcha_rt/steps/step.py",
 }
-FOREIGN = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxsim", "matplotlib", "pillow"}
+# Distributions that the wheel must not depend on.
+UNWANTED = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxsim", "matplotlib", "pillow"}
 MAX_BYTES = 2_500_000
 
 
 def main(wheel: Path) -> None:
-    """Stops with a message at the first thing that is not as it should be."""
+    """Checks the wheel's files, size and dependencies; exits with a message if one is wrong."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     if names != EXPECTED:
-        sys.exit(f"missing: {EXPECTED - names}, too much: {names - EXPECTED}")
+        sys.exit(f"missing: {EXPECTED - names}, unexpected: {names - EXPECTED}")
     if wheel.stat().st_size > MAX_BYTES:
         sys.exit(f"{wheel.stat().st_size} bytes are more than {MAX_BYTES}")
     installed = {distribution.name.lower() for distribution in distributions()}
-    if found := FOREIGN & installed:
-        sys.exit(f"brought along: {found}")
+    if found := UNWANTED & installed:
+        sys.exit(f"installed with the wheel, but unwanted: {found}")
     sys.stdout.write(
-        f"{wheel.name}: {wheel.stat().st_size:,} bytes, brings {', '.join(sorted(installed))}\n"
+        f"{wheel.name}: {wheel.stat().st_size:,} bytes, installed: {', '.join(sorted(installed))}\n"
     )
 
 

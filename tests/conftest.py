@@ -1,4 +1,4 @@
-"""What tests share: the tiny models, pictures that they read, and the real pictures."""
+"""Fixtures that tests share: tiny models, pictures for them, real pictures, and a trained run."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def stripes() -> Path:
 
 @pytest.fixture
 def stripes_nan() -> Path:
-    """The same, but NaN on a black picture."""
+    """The model of `stripes`, but its scores are NaN on a black picture."""
     return MODELS / "stripes-nan.onnx"
 
 
@@ -42,13 +42,13 @@ def stripes_array() -> Callable[[str], NDArray[np.uint8]]:
 
 @pytest.fixture
 def stripes_png(stripes_array) -> Callable[[str], bytes]:
-    """The same as the bytes of a PNG file."""
+    """Draws a picture as `stripes_array` does; returns the bytes of a PNG file."""
     return lambda columns: cv2.imencode(".png", stripes_array(columns))[1].tobytes()
 
 
 @pytest.fixture
 def bars() -> Path:
-    """A tiny model that reads six bars `a`, `b`, `c` by their widths, each a glyph."""
+    """A tiny model that reads six bars as `a`, `b` or `c` by their widths; each is a glyph."""
     return MODELS / "bars.onnx"
 
 
@@ -68,7 +68,7 @@ def bars_array() -> Callable[[str], NDArray[np.uint8]]:
 
 @pytest.fixture
 def run_python():
-    """Runs a piece of Python in a process of its own."""
+    """Runs Python code in a new process."""
 
     def run(code: str) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -80,7 +80,7 @@ def run_python():
 
 @pytest.fixture
 def command():
-    """Runs the real `captcha-rt` in a process of its own."""
+    """Runs the real `captcha-rt` in a new process."""
 
     def run(*arguments: str | Path, **options) -> subprocess.CompletedProcess:
         options = {"text": True, "capture_output": True, "timeout": 300, **options}

@@ -1,13 +1,13 @@
 """The embedded model, from the pictures to the file in the wheel: `python -m benchmarks default`.
 
-Trains the preset `compact` on `benchmarks/default.toml`, exports it in 8 bits as the runtime's
-default model with a model card, measures it on pictures that it was not trained on, and writes
-`benchmarks/results/default.json` and `risk_coverage.png`. `CAPTCHA_DATA` names the folder of real
-labelled pictures. The run is `benchmarks/runs/default`: a stopped command continues where it was,
-and a finished run is not trained again. It takes about an hour on two cores.
+Trains the preset `compact` on `benchmarks/default.toml`, and exports it in 8 bits, with a model
+card, as the model that the runtime embeds. Measures that model on pictures that it was not trained
+on, and writes `benchmarks/results/default.json` and `risk_coverage.png`. `CAPTCHA_DATA` names the
+folder of real labelled pictures. The run is `benchmarks/runs/default`: a stopped command continues
+where it was, and a finished run is not trained again. It takes about an hour on two cores.
 
-Validation pictures determine the temperature and the smallest confidence. Test pictures and those
-of foreign kinds are only read at the end.
+Validation pictures determine the temperature and the smallest accepted confidence. Test pictures
+and pictures of foreign kinds are only read at the end.
 """
 
 import json
@@ -17,6 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import markdown
+from benchmarks.accuracy.evaluation import (
+    accuracy,
+    correct,
+    held_back,
+    read_all,
+    trained_manifest,
+)
 from benchmarks.accuracy.rejection import (
     choose_threshold,
     draw_risk_coverage,
@@ -29,16 +36,11 @@ from benchmarks.harness import (
     RESULTS,
     RUNS,
     Result,
-    accuracy,
     captcha_data,
     command_parser,
-    correct,
-    held_back,
     machine,
-    read_all,
     read_json,
     say,
-    trained_manifest,
     write_json,
 )
 from benchmarks.speed.embedded import (
@@ -55,17 +57,28 @@ from captcha_rt_export.run import Run
 from captcha_rt_train.data.corrections import read_corrections
 
 KINDS: Final = ("captcha_v2", "thsrc", "court", "metu")
+"""The kinds of pictures, which are also the names of their folders in `CAPTCHA_DATA`."""
+
 NAME: Final = "compact"
+"""The name of the preset, and of the model."""
 
 
 def train_and_export(run: Run, data: Path) -> dict[str, Any]:
-    """Makes the model file and the model card; a finished run is not trained again."""
+    """Makes the model file and the model card; a finished run is not trained again.
+
+    Args:
+        run: The run.
+        data: The folder of real labelled pictures.
+
+    Returns:
+        The facts of the model for the result file.
+    """
     from captcha_rt_export.export import export_run
     from captcha_rt_train.presets import load_preset
     from captcha_rt_train.training.job import Job, Observer
     from captcha_rt_train.training.train import train
 
-    preset = load_preset("compact")
+    preset = load_preset(NAME)
     settings = replace(preset.settings, licence="Apache-2.0")
     if not run.finished:
         train(Job(CONFIG, run, preset, settings, resume=run.exists, observer=Observer(verbose=2)))
@@ -94,7 +107,7 @@ def train_and_export(run: Run, data: Path) -> dict[str, Any]:
 
 
 def read_part(solver: Solver, run: Run, folder: Path, part: str) -> list[Prediction]:
-    """The predictions for one part of a kind's pictures, with the labels as they were given."""
+    """The predictions for one part of a kind's split, with the raw labels."""
     paths, labels = zip(*held_back(run, folder, part), strict=True)
     return read_all(solver, paths, labels)
 
@@ -122,9 +135,9 @@ def table(result: Result) -> str:
         if entry["corrections"]:
             exact += f" ({entry['raw']['exact_match']:.2%} by the raw labels)"
         times = result["milliseconds"][kind]
-        whole = (f"{times[stage]:.3f} ms" for stage in ("decode", "session", "solve"))
+        stages = (f"{times[stage]:.3f} ms" for stage in ("decode", "session", "solve"))
         pictures = f"{entry['pictures']:,}"
-        rows.append((kind, exact, f"{low:.2%} to {high:.2%}", pictures, *whole))
+        rows.append((kind, exact, f"{low:.2%} to {high:.2%}", pictures, *stages))
     return markdown.table(columns, rows)
 
 
@@ -143,7 +156,7 @@ def measure(run: Run, data: Path, results: Path) -> dict[str, Any]:
     solver = Solver(device="cpu")
     raw = {kind: read_part(solver, run, data / kind, "test") for kind in KINDS}
     predictions = {
-        kind: correct(given, read_corrections(CORRECTIONS, kind)) for kind, given in raw.items()
+        kind: correct(read, read_corrections(CORRECTIONS, kind)) for kind, read in raw.items()
     }
     everything = [prediction for read in predictions.values() for prediction in read]
     foreign = read_foreign(solver)
@@ -167,7 +180,7 @@ def measure(run: Run, data: Path, results: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str], runs: Path = RUNS, results: Path = RESULTS) -> None:
-    """Makes and measures the model, or does the one thing that an option asks for."""
+    """Makes and measures the model; with an option, only prints the table or times the model."""
     parser = command_parser("default", __doc__)
     parser.add_argument(
         "--run", type=Path, default=runs / "default", help="the run's folder; default: %(default)s"

@@ -1,15 +1,18 @@
-"""Every preset on real pictures of the document's kind: `python -m benchmarks documents`.
+"""The presets of the published documents on real pictures: `python -m benchmarks documents`.
 
-Trains, exports and evaluates each preset, and writes `benchmarks/results/documents.json` with an
-entry for each. `CAPTCHA_DATA` names the folder of real labelled pictures. Each set is split by
-picture, seeded. The test part is first read when training has ended, by the runtime's `Solver` and
-from the files. The runs are in `benchmarks/runs`: a stopped command continues where it was, and a
-finished run is not trained again. It takes about an hour and a half on two cores.
+Each of these presets rebuilds a system from a published description, its document. The command
+trains, exports and evaluates each preset on pictures of the document's kind, and writes
+`benchmarks/results/documents.json` with an entry for each. `CAPTCHA_DATA` names the folder of real
+labelled pictures. Each set is split at random by picture, with a fixed seed. The runtime's `Solver`
+reads the test pictures from their files, only after the training has ended. The runs are in
+`benchmarks/runs`: a stopped command continues where it was, and a finished run is not trained
+again. It takes about an hour and a half on two cores.
 
 Where a label differed from the answer of a network that had not seen the picture, somebody looked
 at the picture; `benchmarks/corrections.csv` lists the labels that are wrong. THSRC is trained on
-the corrected labels, since its labellers typed 3 for 5 so often that a network learns it. Accuracy
-is always that by the corrected labels; the accuracy by the raw labels stands beside it.
+the corrected labels, since its labellers typed 3 for 5 so often that a network learns this mistake.
+Every accuracy is measured by the corrected labels; the results also hold the accuracy by the raw
+labels.
 """
 
 import csv
@@ -24,19 +27,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import markdown
+from benchmarks.accuracy.evaluation import (
+    accuracy,
+    correct,
+    held_back,
+    read_all,
+    trained_manifest,
+)
 from benchmarks.harness import (
     CORRECTIONS,
     RESULTS,
     RUNS,
-    accuracy,
     captcha_data,
     command_parser,
-    correct,
-    held_back,
-    read_all,
     read_json,
     say,
-    trained_manifest,
     write_json,
 )
 from benchmarks.sessions import bare_session
@@ -60,14 +65,14 @@ class Plan:
 
     Attributes:
         data: The name of the folder in `CAPTCHA_DATA`.
-        test: The part of the pictures that is held back for the test, in 0..1.
-        document_figure: The accuracy that the document states, and how it states it.
-        corrected: Whether it is trained on the corrected labels.
+        test: The fraction of the pictures that is held back for the test, in 0..1.
+        stated: The accuracy that the document states, in 0..1, and under `said` how it does.
+        corrected: Whether the preset is trained on the corrected labels.
     """
 
     data: str
     test: float
-    document_figure: dict[str, Any]
+    stated: dict[str, Any]
     corrected: bool = False
 
 
@@ -81,7 +86,7 @@ PLANS: Final = {
     "crnn": Plan("captcha_v2", 0.1, {"exact_match": 0.98, "said": "implied, not printed"}),
     "crnn-conv1d": Plan("captcha_v2", 0.1, {"exact_match": 0.98, "said": "implied, not printed"}),
 }
-"""By the name of the preset."""
+"""The plans by the preset's name."""
 
 
 def run_preset(name: str, data: Path, run: Run) -> dict[str, Any]:
@@ -106,7 +111,7 @@ def run_preset(name: str, data: Path, run: Run) -> dict[str, Any]:
     raw = read_all(solver, paths, labels)
     check_against_keras(run, trained, paths, raw)
     entry = {
-        "document_figure": plan.document_figure,
+        "document_figure": plan.stated,
         **accuracy(raw, correct(raw, read_corrections(CORRECTIONS, plan.data))),
         "data": plan.data,
         "trained_on_corrected_labels": plan.corrected,
@@ -141,6 +146,9 @@ def train_preset(name: str, data: Path, run: Run) -> Manifest:
         name: One of `PLANS`.
         data: The folder of real labelled pictures.
         run: The run.
+
+    Raises:
+        SystemExit: If the finished run has another recipe or other settings.
     """
     from captcha_rt_train.presets import load_preset
     from captcha_rt_train.training.job import Job, Observer
@@ -160,7 +168,15 @@ def train_preset(name: str, data: Path, run: Run) -> Manifest:
 
 
 def relabel(folder: Path, made: Path) -> Path:
-    """Makes a folder that has the same pictures, as a link, and the corrected labels."""
+    """Makes a folder with a link to the same pictures, and with the corrected labels.
+
+    Args:
+        folder: The folder of labelled pictures.
+        made: The folder that is made.
+
+    Returns:
+        `made`.
+    """
     labelled = read_labels(folder).items
     shown = read_corrections(CORRECTIONS, folder.name)
     pictures = labelled[0][0].parent
@@ -185,7 +201,17 @@ def check_against_keras(
     paths: Sequence[Path],
     predictions: Sequence[Prediction],
 ) -> None:
-    """Reads the same pictures with Keras; if a text differs, the command ends."""
+    """Reads the same pictures with Keras, and compares the texts.
+
+    Args:
+        run: The run.
+        manifest: The run's manifest.
+        paths: The pictures.
+        predictions: The predictions of the exported model for these pictures.
+
+    Raises:
+        SystemExit: If a text differs.
+    """
     import numpy as np
 
     from captcha_rt_export.export import load_keras
@@ -200,14 +226,18 @@ def check_against_keras(
         if prediction.text != text
     ]
     if different:
-        raise SystemExit(f"{len(different)} texts differ from Keras's, {different[0]} first")
+        picture, ours, keras = different[0]
+        raise SystemExit(
+            f"{len(different)} texts differ from Keras's; the first is {picture}: "
+            f"{ours!r} in the runtime, {keras!r} in Keras"
+        )
 
 
 def compare_with_six_sessions(run: Run, model: Path, paths: Sequence[Path]) -> dict[str, float]:
-    """Compares the ensemble's merged graph with a session for each of six digits.
+    """Compares one session of the ensemble's merged graph with six sessions, one for each digit.
 
     Returns:
-        Median milliseconds a picture of both, measured in turn.
+        Median milliseconds a picture: `merged` and `six`, measured in turn.
     """
     import keras
 
@@ -252,9 +282,9 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     )
     rows = []
     for name, entry in results.items():
-        figure = entry["document_figure"]
-        said = figure.get("exact_match", figure.get("character_accuracy"))
-        what = " of the digits" if "character_accuracy" in figure else ""
+        document = entry["document_figure"]
+        stated = document.get("exact_match", document.get("character_accuracy"))
+        unit = " of the digits" if "character_accuracy" in document else ""
         low, high = entry["interval"]
         exact = f"{entry['exact_match']:.2%}"
         if entry["corrections"]:
@@ -262,7 +292,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
         rows.append(
             (
                 f"`{name}`",
-                "not printed" if said is None else f"{said:.2%}{what}",
+                "not printed" if stated is None else f"{stated:.2%}{unit}",
                 exact,
                 f"{low:.2%} to {high:.2%}",
                 f"{entry['pictures']:,} of {entry['data']}",

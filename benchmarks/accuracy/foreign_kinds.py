@@ -1,8 +1,8 @@
 """Pictures of kinds that the embedded model was not trained on, to see whether it rejects them.
 
-They are texts drawn by lepture's `captcha` package in its own fonts, photographs that come with
-scikit-learn and Matplotlib, noise, and empty pages. None comes from
-`captcha_rt_train.generators.foreign`, whose pictures the model was trained on.
+The kinds are texts drawn by lepture's `captcha` package in its own fonts, photographs that come
+with scikit-learn and Matplotlib, noise, and empty pages. The model was trained on other foreign
+pictures: those of `captcha_rt_train.generators.foreign`.
 """
 
 import random

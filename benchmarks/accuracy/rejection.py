@@ -1,4 +1,4 @@
-"""How well the embedded model's confidence tells which answers to reject: a part of `default`."""
+"""How well the confidence tells right answers from wrong ones: measured by `default`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,18 +15,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THRESHOLDS: Final = np.round(np.arange(0, 1, 0.01), 2)
-REJECTED: Final = 0.01  # the part of the validation pictures that the threshold may reject
+REJECTED: Final = 0.01  # the fraction of the validation pictures that the threshold may reject
 FOREIGN: Final = 500  # pictures of each foreign kind
 
 
 def choose_threshold(kinds: Sequence[Sequence[Prediction]]) -> float:
-    """The highest confidence that rejects no more than 1 % of the validation pictures.
+    """The highest threshold that rejects no more than `REJECTED` of the validation pictures.
 
-    Each kind of pictures has the same weight. Foreign kinds have no influence: nobody knows which
-    ones users will try.
+    Each kind of pictures has the same weight. Foreign kinds have no influence, because nobody knows
+    which ones users will try.
 
     Args:
         kinds: The predictions for the validation pictures of each kind.
+
+    Returns:
+        A confidence in 0..1, one of `THRESHOLDS`.
     """
     confidences = [np.array([p.confidence for p in predictions]) for predictions in kinds]
     return max(
@@ -40,7 +43,10 @@ def read_foreign(solver: Solver) -> dict[str, list[Prediction]]:
     """Reads pictures of kinds that the model was not trained on.
 
     Returns:
-        By the kind's name the predictions; the truth is empty where a picture shows no text.
+        The predictions by the kind's name; `truth` is empty where a picture shows no text.
+
+    Raises:
+        CaptchaRTError: If a picture can't be read.
     """
     from benchmarks.accuracy.foreign_kinds import draw_foreign
 
@@ -60,16 +66,19 @@ def measure_rejection(
     foreign: Mapping[str, Sequence[Prediction]],
     threshold: float,
 ) -> dict[str, Any]:
-    """What a threshold accepts of the model's own kinds and of foreign ones.
+    """What a threshold accepts of the kinds that the model was trained on and of foreign kinds.
 
     Args:
-        predictions: The predictions for test pictures of the own kinds.
+        predictions: The predictions for test pictures of the kinds that the model was trained on.
         foreign: The predictions for foreign pictures, by the kind's name.
         threshold: The smallest confidence that is accepted, in 0..1.
+
+    Returns:
+        The confidence's entry in the result file; all values but counts are in 0..1.
     """
 
     def is_safe(prediction: Prediction) -> bool:
-        """Whether it is rejected, or is the text that the picture shows."""
+        """Whether the text is rejected, or is what the picture shows."""
         right = prediction.text == prediction.truth != ""
         return prediction.confidence < threshold or right
 
@@ -100,10 +109,10 @@ def draw_risk_coverage(
     threshold: float,
     path: Path,
 ) -> None:
-    """Draws risk against coverage, and which part of the pictures each threshold accepts.
+    """Draws risk against coverage, and the fraction of pictures that each threshold accepts.
 
     Args:
-        predictions: The predictions for test pictures of the own kinds.
+        predictions: The predictions for test pictures of the kinds that the model was trained on.
         foreign: The predictions for foreign pictures, by the kind's name.
         threshold: The default threshold, which is marked.
         path: The PNG file.

@@ -1,10 +1,10 @@
 """How the preset `compact` was chosen, accuracy against latency: `python -m benchmarks search`.
 
 Trains each candidate for a few epochs on `benchmarks/default.toml`, exports it in float, in 16 and
-in 8 bits, and times all of them in turn on one thread. Writes `benchmarks/results/search.json`. The
-accuracy is that on the validation pictures; the test pictures are not read. `CAPTCHA_DATA` names
-the folder of real labelled pictures. The runs are in `benchmarks/runs/search`: a stopped command
-continues where it was. It takes about 40 minutes on two cores.
+in 8 bits, and times all exports in turn on one thread. Writes `benchmarks/results/search.json`. The
+accuracy is measured on the validation pictures; the test pictures are not read. `CAPTCHA_DATA`
+names the folder of real labelled pictures. The runs are in `benchmarks/runs/search`: a stopped
+command continues where it was. It takes about 40 minutes on two cores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,14 +40,14 @@ TIMED: Final = 500  # rounds of the clock
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A variant of the preset: what differs from it.
+    """A variant of the preset `compact`.
 
     Attributes:
         why: What is tried.
-        layers: The layers' parameters that differ.
+        layers: The layers' parameters that differ from the preset's.
         size: Height and width of the input; None keeps the preset's.
         network: The name of the network.
-        settings: The training settings that differ.
+        settings: The training settings that differ from the preset's.
     """
 
     why: str
@@ -61,7 +61,10 @@ def rows(*filters: int) -> list[list[int]]:
     """Five convolutions that leave a fourth of the columns and an eighth of the rows.
 
     Args:
-        *filters: The number of filters of each.
+        *filters: The number of filters of each convolution.
+
+    Returns:
+        Filters, side and strides of each convolution.
     """
     strides = ((2, 2), (2, 2), (1, 1), (2, 1), (1, 1))
     sides = (5, 3, 3, 3, 3)
@@ -72,9 +75,12 @@ def columns(filters: int, first: int = 7, second: int = 5) -> list[list[int]]:
     """A convolution over whole columns, and two along the row.
 
     Args:
-        filters: The number of filters of each.
-        first: The width of the first one along the row.
+        filters: The number of filters of each convolution.
+        first: The width of the first convolution along the row.
         second: The width of the second.
+
+    Returns:
+        Filters, width and dilation of each convolution.
     """
     return [[filters, 1, 1], [filters, first, 1], [filters, second, 2]]
 
@@ -221,18 +227,18 @@ def time_all(graphs: Mapping[str, Mapping[str, bytes]]) -> dict[str, dict[str, f
     """Median milliseconds of a picture on one thread, all graphs in turn.
 
     Args:
-        graphs: By the candidate's name the graphs by their precision.
+        graphs: The graphs by the candidate's name, then by precision.
 
     Returns:
-        The milliseconds by the same names.
+        The milliseconds by the candidate's name, then by precision.
     """
     calls = {}
     for name, precisions in graphs.items():
         for precision, graph in precisions.items():
             session = bare_session(graph)
-            [given] = session.get_inputs()
-            noise = np.random.default_rng(0).random((1, *given.shape[1:]), np.float32)
-            calls[f"{name} {precision}"] = partial(session.run, None, {given.name: noise})
+            [image] = session.get_inputs()
+            noise = np.random.default_rng(0).random((1, *image.shape[1:]), np.float32)
+            calls[f"{name} {precision}"] = partial(session.run, None, {image.name: noise})
     times = in_turn(calls, rounds=TIMED)
     return {
         name: {precision: times[f"{name} {precision}"]["p50"] for precision in precisions}
@@ -250,9 +256,13 @@ def entry(
 
     Args:
         name: One of `CANDIDATES`.
-        manifest: The manifest of its run.
-        graphs: Its graphs by precision.
+        manifest: The manifest of the candidate's run.
+        graphs: The candidate's graphs by precision.
         milliseconds: The time of a picture by precision.
+
+    Returns:
+        The entry. `exact_match` is for all validation pictures; the name of each source is a key
+        for the exact match on the source's validation pictures.
     """
     exact = {part: metrics["exact_match"] for part, metrics in manifest.accuracy.items()}
     return {

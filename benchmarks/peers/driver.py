@@ -1,16 +1,20 @@
 """Reads pictures with one system, inside its own environment: `python driver.py JOBS`.
 
-JOBS is a JSON file: a list of jobs. Each has `system` (one of `READERS`), `setting` (the reader's
-options, and `threads`: 1 also takes one core, 0 takes as many as the system does by itself),
-`characters` (those of the set), `pictures` (paths), and `warm_up` (how many pictures are read
-before the clock runs).
+JOBS is a JSON file with a list of jobs. A job has
 
-Prints a JSON object. `jobs` holds for each job the texts, and CPU and wall milliseconds of each
+- `system`: one of `READERS`, or `tesseract-list`,
+- `setting`: the reader's options, `command`, and `threads`: 1 is one thread on one core, 0 is as
+  many threads as the system takes by default,
+- `characters`: those of the set,
+- `pictures`: their paths,
+- `warm_up`: how many pictures are read before the clock runs.
+
+Prints a JSON object. `jobs` holds for each job the texts, and the CPU and wall milliseconds of each
 picture, from encoded bytes to text. `stages` holds the CPU milliseconds of each stage of this
 process's start.
 
-The script imports no other module of the benchmarks, since environments don't have them, and
-imports every module only where it is needed: so a cold start is nearly the system's alone.
+The script imports no other module of the benchmarks, since the environments don't have them. It
+imports each module only where it is needed, so that a cold start is almost only the system's.
 """
 
 import os
@@ -46,9 +50,12 @@ def use_captcha_rt(setting: Setting, characters: str) -> Read:  # noqa: ARG001  
 def use_ddddocr(setting: Setting, characters: str) -> Read:
     """The default model, or the beta model with `beta`.
 
-    `range` says how the set's characters are used. None: not at all. `"dropped"`: they are set as
-    ranges, and version 1.6 drops others from its answers. `"argmax"`: the most probable of them
-    is taken at each step, as the manual of version 1.5 shows.
+    `range` says how the set's characters are used:
+
+    - None: they are not used.
+    - `"dropped"`: version 1.6 drops all other characters from its answers.
+    - `"argmax"`: the most probable of them is taken at each time step, as the manual of version
+      1.5 shows.
     """
     import ddddocr  # type: ignore[import-not-found]  # in its environment
     import onnxruntime
@@ -71,7 +78,7 @@ def use_ddddocr(setting: Setting, characters: str) -> Read:
 
 
 def best_path(answer: Mapping[str, Any]) -> str:
-    """The text of ddddocr 1.5's probabilities, `(T, C)`: repeats joined, then blanks dropped."""
+    """The CTC greedy decoding of ddddocr 1.5's probabilities, `(T, C)`; the blank is empty."""
     best = [answer["charsets"][step.index(max(step))] for step in answer["probability"]]
     return "".join(c for c, before in zip(best, ["", *best], strict=False) if c != before)
 
@@ -79,7 +86,7 @@ def best_path(answer: Mapping[str, Any]) -> str:
 def use_rapidocr(setting: Setting, characters: str) -> Read:
     """The recogniser alone; characters that the set does not have are dropped from the answers.
 
-    The model is loaded with the first picture.
+    RapidOCR loads the model when it reads the first picture.
     """
     from rapidocr import RapidOCR  # type: ignore[import-not-found]  # in its environment
 
@@ -97,7 +104,7 @@ def use_rapidocr(setting: Setting, characters: str) -> Read:
 
 
 def use_tesseract(setting: Setting, characters: str) -> Read:
-    """A process for each picture."""
+    """Tesseract, with a process for each picture."""
     import subprocess
 
     command = [part.format(picture="stdin", characters=characters) for part in setting["command"]]
@@ -123,10 +130,10 @@ def read_pictures(job: Mapping[str, Any]) -> dict[str, Any]:
     mark("model")
     clock = children_time if job["system"] == "tesseract" else time.process_time
     for path in job["pictures"][: job["warm_up"]]:
-        read(_bytes(path))
+        read(_read_bytes(path))
     texts, cpus, walls = [], [], []
     for path in job["pictures"]:
-        picture = _bytes(path)
+        picture = _read_bytes(path)
         cpu, wall = clock(), time.perf_counter()
         texts.append(read(picture))
         walls.append((time.perf_counter() - wall) * 1000)
@@ -136,7 +143,7 @@ def read_pictures(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_list(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads a job's pictures with one process of Tesseract; each picture's time is the mean."""
+    """Reads a job's pictures with one process of Tesseract; all times are the mean time."""
     import subprocess
     import tempfile
 
@@ -146,40 +153,40 @@ def read_list(job: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("".join(f"{path}\n" for path in paths))
         file.flush()
-        words = {"picture": file.name, "characters": job["characters"]}
-        command = [part.format(**words) for part in job["setting"]["command"]]
+        fields = {"picture": file.name, "characters": job["characters"]}
+        command = [part.format(**fields) for part in job["setting"]["command"]]
         cpu, wall = children_time(), time.perf_counter()
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         wall = (time.perf_counter() - wall) * 1000 / len(paths)
         cpu = (children_time() - cpu) * 1000 / len(paths)
     texts = done.stdout.split("\f")[: len(paths)]
     if len(texts) != len(paths):
-        sys.exit(f"{len(texts)} texts of {len(paths)} pictures")
+        sys.exit(f"Tesseract returned {len(texts)} texts for {len(paths)} pictures")
     return {"texts": texts, "cpu": [cpu] * len(paths), "wall": [wall] * len(paths)}
 
 
 def stages() -> dict[str, float]:
-    """CPU milliseconds of each stage, up to the first picture."""
+    """CPU milliseconds of each stage of the start, up to the first picture."""
     before = [0.0, *(ended for _, ended in _marks)]
     return {name: (end - start) * 1000 for start, (name, end) in zip(before, _marks, strict=False)}
 
 
 def children_time() -> float:
-    """The CPU seconds of the ended child processes."""
+    """The CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def _bytes(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123  (pathlib would be an import more)
+def _read_bytes(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123  (importing pathlib takes time)
         return file.read()
 
 
 def main() -> None:
-    """Does the jobs; with one thread on one core."""
+    """Does the jobs of the file and prints the answers; one thread also gets only one core."""
     import json
 
-    jobs = json.loads(_bytes(sys.argv[1]))
+    jobs = json.loads(_read_bytes(sys.argv[1]))
     if jobs[0]["setting"]["threads"] == 1:
         os.environ["OMP_NUM_THREADS"] = "1"  # for Tesseract, and others that read it
         if hasattr(os, "sched_setaffinity"):

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.harness import OURS, Result
-from benchmarks.peers.tables import MEANS, measured_systems
+from benchmarks.peers.tables import TESSERACT_LIST, measured_systems
 from benchmarks.plots import Plot
 
 if TYPE_CHECKING:
@@ -16,17 +16,17 @@ STAGES: Final = ("python", "imports", "model", "first picture", "exit")
 def draw_accuracy(result: Result, figure: "Figure") -> None:
     """Accuracy against CPU time: a point for each system, a panel for each set."""
     sets = list(result["pictures"])
-    for axes, kind in zip(figure.subplots(1, len(sets), sharey=True), sets, strict=True):
+    for axes, set_name in zip(figure.subplots(1, len(sets), sharey=True), sets, strict=True):
         for name, entry in measured_systems(result).items():
             axes.plot(
-                entry["sets"][kind]["cpu_ms"],
-                entry["sets"][kind]["exact_match"],
+                entry["sets"][set_name]["cpu_ms"],
+                entry["sets"][set_name]["exact_match"],
                 "o" if name != OURS else "*",
                 markersize=7 if name != OURS else 14,
                 color=COLOURS.get(name),
                 label=name,
             )
-        axes.set(xscale="log", xlabel="CPU ms a picture", title=kind, ylim=(-0.05, 1.05))
+        axes.set(xscale="log", xlabel="CPU ms a picture", title=set_name, ylim=(-0.05, 1.05))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_major_formatter(lambda exact, _: f"{exact:.0%}")
         axes.grid(alpha=0.3)
@@ -36,29 +36,31 @@ def draw_accuracy(result: Result, figure: "Figure") -> None:
 
 
 def draw_latencies(result: Result, figure: "Figure") -> None:
-    """Which part of captcha_v2's pictures is read within a time."""
+    """The fraction of the first set's pictures that each system reads within a time."""
     axes = figure.subplots()
-    kind = next(iter(result["pictures"]))
+    set_name = next(iter(result["pictures"]))
     for name, entry in measured_systems(result).items():
-        if name == MEANS:
+        if name == TESSERACT_LIST:
             continue
-        latencies = sorted(entry["sets"][kind]["latencies"])
+        latencies = sorted(entry["sets"][set_name]["latencies"])
         read = [(n + 1) / len(latencies) for n in range(len(latencies))]
         axes.step(latencies, read, where="post", label=name, color=COLOURS.get(name))
     axes.set(
         xscale="log", xlabel="milliseconds a picture, wall clock", ylabel="pictures read within"
     )
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_title(f"Latency of one picture of {kind}")
+    axes.set_title(f"Latency of one picture of {set_name}")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.grid(alpha=0.3)
 
 
 def draw_cold_start(result: Result, figure: "Figure") -> None:
-    """The CPU time of a process until its end: of scripts by stage, of commands as a whole."""
+    """The CPU time of a fresh process: of a script by stage, of a command as a whole."""
     axes = figure.subplots()
     systems = measured_systems(result)
-    starts = {name: entry["cold_start"] for name, entry in systems.items() if name != MEANS}
+    starts = {
+        name: entry["cold_start"] for name, entry in systems.items() if name != TESSERACT_LIST
+    }
     scripts = {name: start["stages"] for name, start in starts.items() if start["stages"]}
     commands = {n: start["cpu_ms"] for n, start in starts.items() if start["of"] == "command"}
     left = dict.fromkeys(scripts, 0.0)

@@ -25,15 +25,17 @@ class System:
 
     Attributes:
         setting: The setting in words.
-        reader: The driver's reader: the name of a distribution, or of Tesseract.
-        environment: The environment that it runs in; None is the suite's own.
+        reader: The driver's reader. For a library this is also the name of its distribution.
+        environment: The environment that the system runs in; None is the suite's own.
         options: The options of the reader.
-        command: The command that reads `{picture}`. The results hold its cold start, or that of a
-            script where there is no command.
-        packages: The Debian packages that count as the installation; by default the environment.
-        over_white: Whether pictures are turned grey over white first. The time is not counted.
-        scale: How many times larger those pictures are made.
-        pictures: How many pictures of each set it reads at most.
+        command: The command that reads `{picture}`. The results hold its cold start; without a
+            command, they hold the cold start of a script.
+        packages: The Debian packages whose size is the installed size; without them, it is the
+            size of the environment.
+        over_white: Whether pictures are laid over white and turned grey before the system gets
+            them. The time for this is not counted.
+        scale: By which factor these pictures are enlarged.
+        pictures: How many pictures of each set the system reads at most.
     """
 
     setting: str
@@ -48,7 +50,7 @@ class System:
 
     @property
     def is_program(self) -> bool:
-        """Whether it is a program only, without a library that a script could import."""
+        """Whether the system is only a program, without a library that a script could import."""
         return self.reader.startswith("tesseract")
 
 
@@ -58,16 +60,19 @@ ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "ddddocr-1.5.6": ("ddddocr==1.5.6",),
     "rapidocr": ("rapidocr==3.10.0", "onnxruntime"),
 }
-"""The requirements that pip installs in each; `constraints.txt` pins the dependencies of all."""
+"""The requirements that pip installs, by environment; `constraints.txt` pins the dependencies."""
 
 
-def _ddddocr(version: str, words: str, *, beta: bool, use: str | None = None) -> System:
-    """A setting of ddddocr; version 1.5 ignores `png_fix` with its own models."""
+def _ddddocr(version: str, setting: str, *, beta: bool, range_: str | None = None) -> System:
+    """A setting of ddddocr.
+
+    Pictures are laid over white for version 1.5, which ignores `png_fix` with its own models.
+    """
     return System(
-        words,
+        setting,
         "ddddocr",
         f"ddddocr-{version}",
-        {"beta": beta, "range": use},
+        {"beta": beta, "range": range_},
         over_white=version == "1.5.6",
     )
 
@@ -100,17 +105,17 @@ SYSTEMS: Final[Mapping[str, System]] = {
     ),
     "ddddocr 1.6.1": _ddddocr("1.6.1", "the default model, with `png_fix`", beta=False),
     "ddddocr 1.6.1, range": _ddddocr(
-        "1.6.1", f"the default model, {_DROPPED}", beta=False, use="dropped"
+        "1.6.1", f"the default model, {_DROPPED}", beta=False, range_="dropped"
     ),
     "ddddocr 1.6.1 beta, range": _ddddocr(
-        "1.6.1", f"the beta model, {_DROPPED}", beta=True, use="dropped"
+        "1.6.1", f"the beta model, {_DROPPED}", beta=True, range_="dropped"
     ),
     "ddddocr 1.5.6": _ddddocr("1.5.6", "the default model, pictures over white", beta=False),
     "ddddocr 1.5.6, range": _ddddocr(
-        "1.5.6", f"the default model, {_ARGMAX}", beta=False, use="argmax"
+        "1.5.6", f"the default model, {_ARGMAX}", beta=False, range_="argmax"
     ),
     "ddddocr 1.5.6 beta, range": _ddddocr(
-        "1.5.6", f"the beta model, {_ARGMAX}", beta=True, use="argmax"
+        "1.5.6", f"the beta model, {_ARGMAX}", beta=True, range_="argmax"
     ),
     "RapidOCR": System(
         "the recogniser alone; characters that the set doesn't have are dropped",
@@ -127,7 +132,7 @@ SYSTEMS: Final[Mapping[str, System]] = {
 
 
 def install(requirements: Sequence[str], folder: Path) -> Path:
-    """Makes an environment, unless the same one exists already.
+    """Makes an environment, unless it exists already with the same requirements.
 
     Args:
         requirements: The requirements that pip installs.
@@ -155,14 +160,14 @@ def install(requirements: Sequence[str], folder: Path) -> Path:
 
 
 def run(command: Sequence[str | Path], python: Path | None = None) -> str:
-    """Runs a command, and returns what it wrote.
+    """Runs a command, and returns what it wrote to stdout.
 
     Args:
         command: The command.
         python: The Python of the environment whose programs are found first.
 
     Raises:
-        MissingError: If it fails; the message is the last line that it wrote to stderr.
+        MissingError: If the command fails; the message is the last line of its stderr.
     """
     try:
         done = subprocess.run(
@@ -182,10 +187,10 @@ def launch(command: Sequence[str | Path], python: Path) -> dict[str, Any]:
         python: The Python of the environment whose programs are found first.
 
     Returns:
-        `cpu_ms`, `wall_ms` and `peak_mb`, and `output`, which the command wrote.
+        `cpu_ms`, `wall_ms` and `peak_mb` of the process, and `output`, its stdout.
 
     Raises:
-        MissingError: If it fails; the message is the last line that it wrote to stderr.
+        MissingError: If the command fails; the message is the last line of its stderr.
     """
     try:
         done = run_command(command, env=_environment(python))
@@ -202,7 +207,7 @@ def _check_exit(code: int, stderr: str) -> None:
 
 
 def _environment(python: Path | None) -> dict[str, str]:
-    """The environment variables of a process in an environment."""
+    """The environment variables that find an environment's programs first."""
     variables = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
     if python is not None:
         path = os.environ.get("PATH", os.defpath)
@@ -221,7 +226,7 @@ def version(python: Path, system: System) -> str:
 def installed_mb(python: Path, system: System) -> float | None:
     """The size of a system on the disk, in MB; None if it is not known.
 
-    An environment's pip and setuptools, which only install, don't count.
+    pip and setuptools don't count, since they are only there to install.
     """
     try:
         if system.packages:
@@ -255,8 +260,8 @@ def set_up(
         folder: The folder of the environments.
 
     Returns:
-        By the system's name the Python that it runs with, for systems that are not missing; and
-        for all systems version, setting and size, or why they are `missing`.
+        Two dicts by the system's name: the Python of each system that is not missing; and the
+        version, setting and installed size of each system, or why it is `missing`.
     """
     pythons: dict[str | None, Path] = {None: Path(sys.executable)}
     broken: dict[str | None, MissingError] = {}
@@ -284,6 +289,6 @@ def set_up(
 
 
 def missing(name: str, error: MissingError) -> dict[str, Any]:
-    """The results of a missing system; also prints why it is missing."""
+    """The results of a missing system; prints why it is missing."""
     say(f"{name} is missing: {error}", markup=False, style="red")
     return {"missing": str(error)}

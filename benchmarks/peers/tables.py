@@ -6,8 +6,11 @@ from typing import Any, Final
 from benchmarks import markdown
 from benchmarks.harness import OURS, Result
 
-MEANS: Final = "Tesseract, one process"
-"""Its times are means over many pictures; it reads a single picture as Tesseract does."""
+TESSERACT_LIST: Final = "Tesseract, one process"
+"""The system whose times are means over many pictures.
+
+Its latencies and its start are not shown: it reads a single picture as "Tesseract" does.
+"""
 
 
 def measured_systems(result: Result) -> dict[str, Any]:
@@ -24,8 +27,8 @@ def accuracy_table(result: Result) -> str:
         if "missing" in entry:
             rows.append((name, *("" for _ in sets), f"not measured: {entry['missing']}"))
             continue
-        exact = (f"{entry['sets'][kind]['exact_match']:.1%}" for kind in sets)
-        cpu = [entry["sets"][kind]["cpu_ms"] for kind in sets]
+        exact = (f"{entry['sets'][set_name]['exact_match']:.1%}" for set_name in sets)
+        cpu = [entry["sets"][set_name]["cpu_ms"] for set_name in sets]
         rows.append((name, *exact, markdown.span(cpu)))
     return markdown.table(columns, rows)
 
@@ -34,7 +37,7 @@ def start_table(result: Result) -> str:
     """What each system needs before its first answer."""
     rows = []
     for name, entry in measured_systems(result).items():
-        if name == MEANS:
+        if name == TESSERACT_LIST:
             continue
         size, start = entry["installed_mb"], entry["cold_start"]
         cpu = f"{start['cpu_ms']:.0f} ms"
@@ -50,15 +53,15 @@ def where_others_win(result: Result) -> Iterator[str]:
     systems = measured_systems(result)
     ours = systems.pop(OURS)
     for name, entry in systems.items():
-        for kind, theirs in entry["sets"].items():
-            own = ours["sets"][kind]
+        for set_name, theirs in entry["sets"].items():
+            own = ours["sets"][set_name]
             exact, own_exact = theirs["exact_match"], own["exact_match"]
             if exact > own_exact:
-                yield f"{name} reads {exact:.1%} of {kind}, ours {own_exact:.1%}"
+                yield f"{name} reads {exact:.1%} of {set_name}, ours {own_exact:.1%}"
             cpu, own_cpu = theirs["cpu_ms"], own["cpu_ms"]
             if cpu < own_cpu:
-                yield f"{name} takes {cpu:.3f} ms on {kind}, ours {own_cpu:.3f} ms"
-        if name == MEANS:
+                yield f"{name} takes {cpu:.3f} ms on {set_name}, ours {own_cpu:.3f} ms"
+        if name == TESSERACT_LIST:
             continue
         start, own_start = entry["cold_start"]["cpu_ms"], ours["cold_start"]["cpu_ms"]
         if start < own_start:

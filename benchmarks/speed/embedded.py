@@ -1,4 +1,4 @@
-"""How fast the embedded model is: the times in the results of `default`."""
+"""How fast the embedded model is: the times that `default` writes."""
 
 import json
 import statistics
@@ -30,8 +30,8 @@ def measure_stages(pictures: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
         pictures: The pictures by kind; the first `TIMED` of each are read.
 
     Returns:
-        By kind the medians in milliseconds, and `over_decode_and_session`: the time of `solve`
-        over the sum of these two stages.
+        For each kind the medians in milliseconds, and `over_decode_and_session`: the time of
+        `solve` divided by the sum of these two stages.
     """
     solver = Solver(device="cpu")
     times: dict[str, dict[str, list[float]]]
@@ -70,7 +70,12 @@ def stages_in_a_fresh_process(run: Path) -> dict[str, Any]:
 
 
 def measure_threads(solver: Solver, paths: Sequence[Path]) -> dict[str, float]:
-    """Pictures a second of one thread and of two that share a solver, in alternating rounds."""
+    """Compares one thread with two threads that share a solver, in alternating rounds.
+
+    Returns:
+        Pictures a second of `one` and of `two`, and `ratio`: the median over the rounds of two
+        threads' speed divided by one thread's.
+    """
     files = [path.read_bytes() for path in paths]
     rates: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(7):
@@ -89,11 +94,11 @@ def measure_threads(solver: Solver, paths: Sequence[Path]) -> dict[str, float]:
 
 
 def measure_start() -> dict[str, Any]:
-    """Median milliseconds of a start.
+    """Measures the start of `captcha-rt solve`.
 
     Returns:
-        The CPU time of the whole command, that of the imports alone, the ratio of the two, and the
-        wall clock of `Solver()` after the imports.
+        Median milliseconds: the CPU time of the whole command, the CPU time of the imports alone,
+        the ratio of the two, and the wall time of `Solver()` after the imports.
     """
     ready = (
         "import time, numpy, onnxruntime, cv2; from captcha_rt import Solver; "
@@ -117,7 +122,7 @@ def measure_start() -> dict[str, Any]:
 
 
 def _cpu_milliseconds(*arguments: str) -> float:
-    """The CPU time of a fresh Python, in all threads."""
+    """The CPU time of a fresh Python process, in all threads."""
     started = start_python(*arguments)
     if started.cpu_ms is None:
         sys.exit("this system does not tell the CPU time of a process")

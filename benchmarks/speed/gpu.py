@@ -1,16 +1,22 @@
 """What a GPU gains: `python -m benchmarks gpu`, where `captcha-rt[gpu]` works.
 
-Runs three models on CUDA and on the CPU, at batch sizes from 1 to 1024: the embedded one, the same
-in float, and the `crnn` preset; the last two if their runs are in `benchmarks/runs`. On CUDA they
-run from NumPy arrays; with input and output bound to the GPU's memory, with and without the copies
-there and back; and as CUDA graphs, which are captured once for a batch size and replayed. Float
-graphs run with and without TF32, and in half precision. An int8 graph runs as it is, with TF32,
-since CUDA may compute it in float. The ways of the CPU take turns, and so do those of the GPU.
+Runs three models on CUDA and on the CPU, at batch sizes from 1 to 1024: the embedded model, its
+float export and the `crnn` preset, the last two if their runs are in `benchmarks/runs`. On CUDA a
+model runs
 
-Each time comes with the part of the generated pictures that have the same text as with the same
-graph on the CPU, in float32 or int8, with one thread and in the same batches, and with the largest
-difference of a score. A way that fails is in the results with its error. The results also say
-where onnxruntime put each graph's nodes, since it keeps some on the CPU.
+- from NumPy arrays,
+- with input and output bound to the GPU's memory, with and without the copies there and back,
+- as a CUDA graph, which is captured once for a batch size and replayed.
+
+Float graphs run with and without TF32, and in half precision. An int8 graph runs unchanged, with
+TF32, since CUDA may compute it in float. The ways to run a batch on the CPU take turns, and so do
+the ways on the GPU.
+
+Beside each time stands how similar the answers are to the CPU's: the fraction of the generated
+pictures with the same text, and the largest difference of a score. The CPU runs the same graph, in
+float32 or int8, with one thread and in the same batches. If a way fails, its row holds the error.
+The results also say which provider runs each graph's nodes, since onnxruntime keeps some on the
+CPU.
 
 Writes `benchmarks/results/gpu.json`. A stopped command continues where it was. Where CUDA doesn't
 work, the command says why and writes nothing: times of the CPU never appear under CUDA's name.
@@ -39,9 +45,9 @@ from benchmarks.harness import (
 )
 from benchmarks.plots import Plot
 from benchmarks.speed.gpu_ways import (
+    Array,
     Device,
     Precision,
-    Scores,
     Way,
     cpu_ways,
     device_ways,
@@ -55,53 +61,52 @@ from captcha_rt.session import import_onnxruntime
 from captcha_rt_train.generators.kaptcha import draw, random_text
 
 BATCHES: Final = tuple(2**n for n in range(11))
-ROUNDS, WARM_UP = 21, 5  # of each way at each batch size, after all pictures were read with it
+ROUNDS, WARM_UP = 21, 5  # turns of each way at each batch size, and runs before them
 SEED: Final = 0
-GRAPHS: Final = {
+MODELS: Final = {
     "default": None,
     "default, float": "default/float.onnx",
     "crnn": "crnn/model.onnx",
 }
-"""The models: None is the embedded one, the others are files in `benchmarks/runs`."""
+"""The models by name: a file in `benchmarks/runs`, or None for the embedded model."""
 
 PLOTS: Final[tuple[Plot, ...]] = ()
 
 
 def measure(
-    model: Model, inputs: Scores, batch: int, *, device: Device = "cuda", rounds: int = ROUNDS
+    model: Model, inputs: Array, batch: int, *, device: Device = "cuda", rounds: int = ROUNDS
 ) -> list[dict[str, Any]]:
     """Times all ways to run a batch.
 
     Args:
         model: The model.
-        inputs: All pictures, `(N, ...)`; N is a multiple of the batch size.
+        inputs: The inputs of all pictures, `(N, ...)`; N is a multiple of the batch size.
         batch: The batch size.
         device: The device that is compared with the CPU.
         rounds: How many turns each way has.
 
     Returns:
-        A row for each way: what it is, percentiles in milliseconds a batch, pictures a second, and
-        how similar its answers are.
+        A row for each way: its facts, percentiles in milliseconds a batch, pictures a second, and
+        what `similarity` returns.
     """
-    plain = [*cpu_ways(model, inputs[:batch])]
-    ways, failed = ways_that_work(model, inputs[:batch], device)
-    expected = read_all(plain[0], inputs, batch)
-    similarities = [
-        similarity(way, inputs, batch, expected, model.manifest) for way in plain + ways
-    ]
+    on_cpu = [*cpu_ways(model, inputs[:batch])]
+    on_device, failed = ways_that_work(model, inputs[:batch], device)
+    expected = read_all(on_cpu[0], inputs, batch)
+    ways = on_cpu + on_device
+    similarities = [similarity(way, inputs, batch, expected, model.manifest) for way in ways]
     times: list[dict[str, float]] = []
-    for group, runs in ((plain, max(1, 32 // batch)), (ways, 10)):
+    for group, runs in ((on_cpu, max(1, 32 // batch)), (on_device, 10)):
         calls = {str(n): way.call for n, way in enumerate(group)}
         times += in_turn(calls, rounds=rounds, runs=runs, warm_up=WARM_UP).values()
     rows = [
-        {**way.facts, **took, "pictures_a_second": rounded(1000 * batch / took["p50"]), **similar}
-        for way, took, similar in zip(plain + ways, times, similarities, strict=True)
+        {**way.facts, **row, "pictures_a_second": rounded(1000 * batch / row["p50"]), **similar}
+        for way, row, similar in zip(ways, times, similarities, strict=True)
     ]
     return [{"batch": batch, **row} for row in rows + failed]
 
 
 def ways_that_work(
-    model: Model, batch: Scores, device: Device
+    model: Model, batch: Array, device: Device
 ) -> tuple[list[Way], list[dict[str, Any]]]:
     """Tries all ways to run a batch on a device.
 
@@ -128,26 +133,27 @@ def ways_that_work(
     return ways, failed
 
 
-def read_all(way: Way, inputs: Scores, batch: int) -> Scores:
-    """The scores of all pictures, which are read batch by batch."""
+def read_all(way: Way, inputs: Array, batch: int) -> Array:
+    """Reads all pictures batch by batch; returns their scores `(N, ...)`."""
     starts = range(0, len(inputs), batch)
     return np.concatenate([way.read(inputs[start : start + batch]) for start in starts])
 
 
 def similarity(
-    way: Way, inputs: Scores, batch: int, expected: Scores, manifest: Manifest
+    way: Way, inputs: Array, batch: int, expected: Array, manifest: Manifest
 ) -> dict[str, float]:
     """How similar a way's answers are to the expected ones.
 
     Args:
         way: The way.
-        inputs: All pictures.
+        inputs: The inputs of all pictures, `(N, ...)`.
         batch: The batch size.
-        expected: The expected scores.
+        expected: The expected scores `(N, ...)`.
         manifest: The model's manifest.
 
     Returns:
-        `agreement`, the part of the texts that are the same, and the largest difference of a score.
+        `agreement`, the fraction of the texts that are the same, and the largest difference of a
+        score.
     """
     scores = read_all(way, inputs, batch)
     difference = float(np.abs(scores - expected).max())
@@ -158,16 +164,16 @@ def similarity(
 
 
 def agreement(some: Sequence[str], others: Sequence[str]) -> float:
-    """The part of the texts that are the same, in 0..1."""
+    """The fraction of the texts that are the same, in 0..1."""
     return sum(a == b for a, b in zip(some, others, strict=True)) / len(some)
 
 
-def texts(scores: Scores, manifest: Manifest) -> list[str]:
-    """The texts that scores stand for."""
+def texts(scores: Array, manifest: Manifest) -> list[str]:
+    """The texts that the model's decoder reads from scores."""
     return [text for text, _ in manifest.decode(scores)]
 
 
-def generated(model: Model, count: int) -> tuple[Scores, list[str]]:
+def generated(model: Model, count: int) -> tuple[Array, list[str]]:
     """Draws pictures of captcha_v2's kind.
 
     Returns:
@@ -190,8 +196,8 @@ def nodes(precision: Precision, device: Device) -> dict[str, int]:
     return dict(Counter(part.ep_name for part in parts for _ in part.get_nodes()))
 
 
-def describe(model: Model, inputs: Scores, shown: Sequence[str], device: Device) -> dict[str, Any]:
-    """The model's name and size, its accuracy on the CPU, and the providers of its nodes."""
+def describe(model: Model, inputs: Array, shown: Sequence[str], device: Device) -> dict[str, Any]:
+    """The model's name, bytes and exact match on the CPU, and the providers of its nodes."""
     way = next(cpu_ways(model, inputs[:1]))
     read = texts(read_all(way, inputs, 1), model.manifest)
     return {
@@ -206,7 +212,7 @@ def describe(model: Model, inputs: Scores, shown: Sequence[str], device: Device)
 
 
 def gpu() -> dict[str, str] | None:
-    """The GPU's name, driver and memory; None if `nvidia-smi` doesn't tell."""
+    """The first GPU's name, driver, memory and compute capability; None without `nvidia-smi`."""
     asked = ("name", "driver_version", "memory.total", "compute_cap")
     query = f"--query-gpu={','.join(asked)}"
     try:
@@ -237,7 +243,7 @@ def measure_all(
     batches: Sequence[int] = BATCHES,
     rounds: int = ROUNDS,
 ) -> dict[str, Any]:
-    """Measures all models at all batch sizes, on as many pictures as the largest batch has.
+    """Measures all models at all batch sizes; the number of pictures is the largest batch size.
 
     Args:
         part: Keeps the rows; the models lie in its folder of runs.
@@ -249,12 +255,12 @@ def measure_all(
         The content of the result file.
     """
     models, rows, skipped = {}, [], []
-    for name, run in GRAPHS.items():
-        if run is not None and not (part.runs / run).exists():
-            skipped.append(f"{name}: there is no benchmarks/runs/{run}")
+    for name, file in MODELS.items():
+        if file is not None and not (part.runs / file).exists():
+            skipped.append(f"{name}: there is no benchmarks/runs/{file}")
             say(skipped[-1])
             continue
-        model = load_model(run and part.runs / run)
+        model = load_model(file and part.runs / file)
         inputs, shown = generated(model, max(batches))
         models[name] = part.row(name, partial(describe, model, inputs, shown, device))
         for batch in batches:
@@ -293,7 +299,7 @@ def table(result: Result) -> str:
 
 
 def main(argv: Sequence[str], runs: Path = RUNS, results: Path = RESULTS) -> None:
-    """Measures all models and writes the result file, or says why not."""
+    """Measures all models and writes the result file; without CUDA, only says why it doesn't."""
     command_parser("gpu", __doc__).parse_args(argv)
     try:
         Solver(device="cuda")

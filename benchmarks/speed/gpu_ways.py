@@ -16,7 +16,8 @@ from captcha_rt.model import Model
 from captcha_rt.session import CPU, CUDA, CUDA_OPTIONS, Provider, Session, import_onnxruntime
 
 Device = Literal["cpu", "cuda"]
-Scores = NDArray[np.float32]
+Array = NDArray[np.float32]
+"""Inputs or scores of a batch, `(N, ...)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class Precision:
     """A graph in one precision.
 
     Attributes:
-        name: The type that products are computed in, if TF32 does not change it.
+        name: `"float32"`, `"float16"` or `"int8"`.
         tf32: Whether CUDA may round the factors of float32 products to 10 bits.
-        data: The graph.
+        data: The bytes of the graph's file.
     """
 
     name: str
@@ -39,18 +40,18 @@ class Way:
     """One way to run a batch.
 
     Attributes:
-        facts: What distinguishes it from others.
-        call: What is timed.
-        read: The same for any inputs of the batch size, from inputs to scores.
+        facts: What distinguishes the way from others, for its row in the results.
+        call: Runs the batch; this is timed.
+        read: Runs any inputs of the batch size, and returns their scores.
     """
 
     facts: dict[str, Any]
     call: Callable[[], object]
-    read: Callable[[Scores], Scores]
+    read: Callable[[Array], Array]
 
 
 def precisions(model: bytes) -> list[Precision]:
-    """A graph in all precisions that it can have."""
+    """A model in all precisions: as it is if it is quantised, else in float32 and float16."""
     proto = onnx.load_from_string(model)
     if any(node.op_type == "DequantizeLinear" for node in proto.graph.node):
         return [Precision("int8", tf32=True, data=model)]
@@ -63,14 +64,20 @@ def precisions(model: bytes) -> list[Precision]:
 
 
 def providers(device: Device, *, tf32: bool, captured: bool = False) -> list[Provider]:
-    """The providers to ask onnxruntime for, with the runtime's options for CUDA and these."""
+    """The providers to ask onnxruntime for.
+
+    Args:
+        device: The device; for CUDA the runtime's options apply as well.
+        tf32: Whether CUDA may use TF32.
+        captured: Whether CUDA captures the run as a CUDA graph.
+    """
     if device == "cpu":
         return [CPU]
-    ours = {"use_tf32": int(tf32), "enable_cuda_graph": int(captured)}
-    return [(CUDA, {**CUDA_OPTIONS, **ours}), CPU]
+    options = {"use_tf32": int(tf32), "enable_cuda_graph": int(captured)}
+    return [(CUDA, {**CUDA_OPTIONS, **options}), CPU]
 
 
-def cpu_ways(model: Model, inputs: Scores) -> Iterator[Way]:
+def cpu_ways(model: Model, inputs: Array) -> Iterator[Way]:
     """The runtime's session on the CPU, with one thread and with a thread for each core."""
     for threads in sorted({1, os.cpu_count() or 1}):
         run = Session(model.data, model.manifest, device="cpu", threads=threads).run
@@ -79,16 +86,17 @@ def cpu_ways(model: Model, inputs: Scores) -> Iterator[Way]:
 
 
 def device_ways(
-    precision: Precision, manifest: Manifest, inputs: Scores, device: Device, how: str
+    precision: Precision, manifest: Manifest, inputs: Array, device: Device, how: str
 ) -> list[Way]:
     """The ways to run a batch on a device.
 
     Args:
         precision: The graph.
         manifest: Its manifest.
-        inputs: One batch.
+        inputs: The inputs of one batch, `(N, ...)`.
         device: The device.
-        how: `"numpy"`, `"bound"` or `"captured"`.
+        how: `"numpy"` runs from NumPy arrays, `"bound"` with input and output in the device's
+            memory, `"captured"` also as a CUDA graph.
 
     Raises:
         ProviderError: If the session runs on another device.
@@ -112,26 +120,26 @@ def device_ways(
 
 def bind(
     session: Session, manifest: Manifest, batch: int, device: Device
-) -> tuple[Callable[[Scores], Scores], Callable[[], None]]:
-    """Gives a session input and output of one batch size in the device's memory.
+) -> tuple[Callable[[Array], Array], Callable[[], None]]:
+    """Binds a session's input and output for one batch size to the device's memory.
 
     Returns:
-        A function that copies inputs there, runs, and copies the scores back; and one that only
-        runs.
+        A function that copies inputs there, runs the session, and copies the scores back; and a
+        function that only runs the session.
     """
     make = import_onnxruntime().OrtValue.ortvalue_from_shape_and_type
-    given = make((batch, *manifest.input.shape[1:]), np.float32, device)
+    image = make((batch, *manifest.input.shape[1:]), np.float32, device)
     scores = make((batch, *manifest.output.shape[1:]), np.float32, device)
     binding = session.onnx.io_binding()
-    binding.bind_ortvalue_input(manifest.input.name, given)
+    binding.bind_ortvalue_input(manifest.input.name, image)
     binding.bind_ortvalue_output(manifest.output.name, scores)
 
     def replay() -> None:
         session.onnx.run_with_iobinding(binding)
         binding.synchronize_outputs()
 
-    def read(inputs: Scores) -> Scores:
-        given.update_inplace(inputs)
+    def read(inputs: Array) -> Array:
+        image.update_inplace(inputs)
         replay()
         return np.array(scores.numpy())
 

@@ -3,18 +3,18 @@
 Counts the instructions that one picture takes, as a whole and by stage, under valgrind's callgrind,
 and compares them with the committed `benchmarks/results/instructions.json`. Unlike times, the
 counts are repeatable: in different folders, with environments of different size and on a busy
-machine the whole differs by less than a thousandth. Exit code 1 means that a stage takes more than
-the tolerance allows; the message says which. `--update` writes the baseline anew: after a change
-that is worth its cost, after one that saved something, or for other versions of the libraries. It
-takes half a minute.
+machine, the whole differs by less than a thousandth. Exit code 1 means that a stage takes more than
+the tolerance allows; the message says which. `--update` writes a new baseline: after a change that
+is worth its cost, after a change that saves instructions, or for other versions of the libraries.
+The command takes half a minute.
 
-Callgrind simulates a processor that has AVX2 where the machine has it, and never AVX-512. So the
-counts are those of the kernels for AVX2, the same on all such machines. Other differences between
-machines are treated by their effect:
+Callgrind simulates a processor that has AVX2 if the machine has it, and never AVX-512. So all
+machines with AVX2 run the same kernels and have the same counts. Other differences between machines
+are treated by their effect:
 
-- The architecture, AVX2 and Python's minor version change everything: nothing is compared.
-- The versions of NumPy, OpenCV and onnxruntime change kernels. `constraints.txt` pins them, so a
-  difference means that the baseline is out of date: exit code 1.
+- The architecture, AVX2 and Python's minor version change all counts: nothing is compared.
+- The versions of NumPy, OpenCV and onnxruntime change kernels. `constraints.txt` pins the versions,
+  so a difference means that the baseline is out of date: exit code 1.
 - The builds of Python, the C library and valgrind change some counts: the tolerance is wider.
 """
 
@@ -39,7 +39,7 @@ from captcha_rt.session import installed
 BASELINE: Final = RESULTS / "instructions.json"
 CHILD: Final = Path(__file__).with_name("instructions_child.py")
 WHOLE, BETWEEN = "solve", "between"
-"""The names of the whole, and of what lies in no stage: the solver's own lines."""
+"""The names of the whole, and of the solver's own code, which is in no stage."""
 
 TOLERANCE: Final = {
     "share": 0.05,
@@ -56,6 +56,7 @@ ENVIRONMENT: Final = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
+# The keys of `platform_here`, by what a difference means.
 MACHINE: Final = ("architecture", "avx2", "python")
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime")
 BUILD: Final = ("python_build", "libc", "valgrind")
@@ -67,6 +68,10 @@ def main(argv: Sequence[str], baseline: Path = BASELINE) -> None:
     Args:
         argv: The command's options.
         baseline: The file of the baseline.
+
+    Raises:
+        SystemExit: With code 1 and a message, if a stage takes more instructions than the tolerance
+            allows, or the baseline is out of date; with code 0 if the counts pass.
     """
     parser = command_parser("instructions", __doc__)
     parser.add_argument("--update", action="store_true", help="write a new baseline")
@@ -77,7 +82,7 @@ def main(argv: Sequence[str], baseline: Path = BASELINE) -> None:
     stored = read_json(baseline)
     there, tolerance = stored["platform"], stored["tolerance"]
     if other := differences(here, there, MACHINE):
-        say(f"[yellow]not compared[/yellow], this is no machine of the baseline's kind: {other}")
+        say(f"[yellow]not compared[/yellow], since the baseline is of another machine: {other}")
         return
     if other := differences(here, there, LIBRARIES):
         sys.exit(f"the baseline is out of date, run with --update: {other}")
@@ -91,15 +96,18 @@ def main(argv: Sequence[str], baseline: Path = BASELINE) -> None:
 
 
 def measure(child: Path = CHILD) -> dict[str, int]:
-    """Counts instructions.
+    """Counts the instructions of each stage.
 
     Args:
-        child: The script that is run. It calls `os.getppid` before and after each stage, and
-            prints the names of the stages, with the whole as `solve`, and how many pictures each
-            stage reads.
+        child: The script that is run. It calls `os.getppid` before and after each stage. It prints
+            a JSON object: `stages`, the names of the stages, where the whole is `solve`, and
+            `pictures`, how many pictures each stage reads.
 
     Returns:
-        Instructions a picture by stage, with the whole as the last.
+        Instructions a picture by stage; the whole is the last.
+
+    Raises:
+        SystemExit: If there is no valgrind, or the script fails.
     """
     valgrind = shutil.which("valgrind")
     if valgrind is None:
@@ -116,12 +124,12 @@ def measure(child: Path = CHILD) -> dict[str, int]:
         )
         if done.returncode:
             sys.exit(f"valgrind ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
-        said = json.loads(done.stdout)
-        # The n-th file counts what ran between the calls n - 1 and n of `getppid`; odd ones count
-        # the start and the warm-ups.
+        printed = json.loads(done.stdout)
+        # File n counts what ran between the calls n - 1 and n of `getppid`. Files with an odd n
+        # count the start and the warm-ups.
         stages = {
-            stage: total(Path(f"{counts}.{2 * n}")) / said["pictures"]
-            for n, stage in enumerate(said["stages"], 1)
+            stage: total(Path(f"{counts}.{2 * n}")) / printed["pictures"]
+            for n, stage in enumerate(printed["stages"], 1)
         }
     whole = stages.pop(WHOLE)
     found = {**stages, BETWEEN: whole - sum(stages.values()), WHOLE: whole}
@@ -129,7 +137,11 @@ def measure(child: Path = CHILD) -> dict[str, int]:
 
 
 def total(profile: Path) -> int:
-    """The number of instructions in a file of callgrind."""
+    """The number of instructions in a file of callgrind.
+
+    Raises:
+        ValueError: If the file holds no total.
+    """
     found = re.search(r"^totals: (\d+)$", profile.read_text("utf-8"), re.MULTILINE)
     if found is None:
         raise ValueError(f"{profile}: no totals")
@@ -139,13 +151,17 @@ def total(profile: Path) -> int:
 def verdict(
     now: Mapping[str, int], before: Mapping[str, int], relative: float, absolute: int
 ) -> str | None:
-    """What is wrong with new counts; None if nothing is. Prints what became faster.
+    """Compares new counts with the baseline's, and prints which stages became faster.
 
     Args:
         now: Instructions a picture, by stage.
-        before: The same of the baseline.
-        relative: By which part of the baseline's count a stage may differ.
-        absolute: By how many instructions it may differ at least.
+        before: The counts of the baseline.
+        relative: The fraction of the baseline's count by which a stage may differ.
+        absolute: The number of instructions by which a stage may differ, even if that is more than
+            the fraction.
+
+    Returns:
+        The message of the failed comparison; None if the counts pass.
     """
     if now.keys() != before.keys():
         return f"the stages are {', '.join(now)}, not {', '.join(before)}: run with --update"
@@ -156,12 +172,12 @@ def verdict(
     if slower:
         return f"more instructions than the tolerance of {relative:.0%} allows: {', '.join(slower)}"
     if faster:
-        say(f"fewer instructions than in the baseline, keep that by --update: {', '.join(faster)}")
+        say(f"fewer instructions than the baseline; --update keeps the gain: {', '.join(faster)}")
     return None
 
 
 def comparison(now: Mapping[str, int], before: Mapping[str, int]) -> Table:
-    """Two sets of counts side by side."""
+    """A table of the baseline's counts and the new ones."""
     shown = Table("stage", title="Instructions a picture")
     for heading in ("baseline", "now", "change"):
         shown.add_column(heading, justify="right")
@@ -177,7 +193,7 @@ def write_baseline(path: Path, counts: Mapping[str, int], here: Mapping[str, Any
 
     Args:
         path: The file of the baseline.
-        counts: Instructions a picture, by stage.
+        counts: The new counts: instructions a picture, by stage.
         here: What `platform_here` returned.
     """
     before = read_json(path)["instructions"] if path.exists() else {}
@@ -192,7 +208,7 @@ def write_baseline(path: Path, counts: Mapping[str, int], here: Mapping[str, Any
 
 
 def platform_here() -> dict[str, Any]:
-    """What the counts depend on besides our code and model."""
+    """Everything that the counts depend on, except the code and the model of this project."""
     optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
     build = f"{platform.python_version()}, {platform.python_compiler()}"
     try:
@@ -222,7 +238,7 @@ def valgrind_version() -> str:
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """The named values that differ, in words; empty if none does."""
+    """The named values that differ between two platforms, in words; empty if none does."""
     return ", ".join(
         f"{name} {here[name]} here, {there[name]} there"
         for name in names

@@ -1,8 +1,9 @@
 """The script that `instructions.py` runs under callgrind: `Solver.solve` and each of its stages.
 
-It calls `os.getppid`, which nothing else calls here, before and after the rounds of each stage, so
-that callgrind can separate them. It prints the stages in order and how many pictures each reads. It
-imports no other module of the benchmarks.
+The script calls `os.getppid` before and after the rounds of each stage, so that callgrind can
+separate the stages; nothing else here calls this function. The script prints the names of the
+stages in order, and how many pictures each stage reads. It imports no other module of the
+benchmarks.
 """
 
 import gc
@@ -17,12 +18,12 @@ import cv2
 from captcha_rt import Solver, decode_image
 
 SAMPLES = Path(__file__).parents[2] / "tests" / "samples"
-ROUNDS = WARM_UP = 5  # over all samples; after five Python has specialised its bytecode
+ROUNDS = WARM_UP = 5  # runs over all samples; after five, Python has specialised its bytecode
 
 
 def main() -> None:
-    """Runs the stages in order; each gets the results of the stage before for all samples."""
-    cv2.setNumThreads(1)  # whatever the machine has
+    """Runs the stages in order; all but `solve` read the results of the stage before."""
+    cv2.setNumThreads(1)  # so that the counts don't depend on the machine's cores
     pictures = [path.read_bytes() for path in sorted(SAMPLES.glob("*.png"))]
     solver = Solver(device="cpu")
     manifest = solver.manifest

@@ -2,14 +2,15 @@
 
 No session can be faster than its multiply-adds and its memory traffic allow. First the command
 measures what one core of this machine can do: multiply-adds a second of matrix products and
-convolutions in onnxruntime, in float32 and in 8 bits, and bytes a second of copies. A model's limit
-is the longer of two times at the best of those rates: that of its multiply-adds and that of its
-bytes. The result compares the limit with the session's median, one picture on one thread, the
-models in turn. It goes to `benchmarks/results/limits.json`. A stopped command continues where it
+convolutions in onnxruntime, in float32 and in 8 bits, and bytes a second of copies. At the best of
+these rates, a model needs one time for its multiply-adds and one for its bytes; the longer is its
+limit. The command compares the limit with the session's median time for one picture on one thread;
+the models take turns. Writes `benchmarks/results/limits.json`. A stopped command continues where it
 was. It takes a minute.
 
-The limit does not include what is not a product (activations, pooling, transposes, softmax), that
-an LSTM's steps wait for each other, and the call itself. Together they are the rest of the time.
+The limit leaves out the layers that are not products (activations, pooling, transposes, softmax),
+the waiting of an LSTM's time steps for each other, and the call itself. They are the rest of the
+session's time.
 """
 
 import math
@@ -49,9 +50,9 @@ from captcha_rt import Solver
 from captcha_rt.model import detach
 from captcha_rt.session import CPU, Session
 
-SIZES: Final = (512, 768, 1024)  # of square matrices
-PICTURE, FILTERS = (1, 128, 34, 66), (128, 128, 3, 3)  # of a convolution
-# Bytes to copy: more than all caches hold, and few enough for the core's own cache.
+SIZES: Final = (512, 768, 1024)  # rows and columns of square matrices
+PICTURE, FILTERS = (1, 128, 34, 66), (128, 128, 3, 3)  # the shapes of a convolution's factors
+# Bytes to copy: LARGE is more than all caches hold, SMALL fits into the core's own cache.
 LARGE, SMALL = 256_000_000, 256_000
 ROUNDS: Final = {"rates": 15, "models": 60, "path": 500}
 TURN: Final = 5  # runs of a model in a turn: at the first the caches hold another model's data
@@ -70,7 +71,7 @@ def kernel(operator: str, rows: NDArray[Any], weights: NDArray[Any]) -> tuple[in
         weights: The constant factor: float32, or int8.
 
     Returns:
-        The number of multiply-adds, and what runs it.
+        The number of multiply-adds, and a function that runs the graph.
     """
     constants: dict[str, NDArray[Any]] = {"w": weights}
     names = ["x", "w"]
@@ -79,12 +80,12 @@ def kernel(operator: str, rows: NDArray[Any], weights: NDArray[Any]) -> tuple[in
         for value, dtype in (("x", np.uint8), ("w", np.int8), ("y", np.uint8)):
             constants[f"{value}_scale"] = np.ones((), np.float32)
             constants[f"{value}_zero"] = np.zeros((), dtype)
-    kind = helper.np_dtype_to_tensor_dtype(rows.dtype)
+    element_type = helper.np_dtype_to_tensor_dtype(rows.dtype)
     graph = helper.make_graph(
         [helper.make_node(operator, names, ["y"])],
         operator,
-        [helper.make_tensor_value_info("x", kind, rows.shape)],
-        [helper.make_tensor_value_info("y", kind, [None] * rows.ndim)],
+        [helper.make_tensor_value_info("x", element_type, rows.shape)],
+        [helper.make_tensor_value_info("y", element_type, [None] * rows.ndim)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
@@ -95,12 +96,12 @@ def kernel(operator: str, rows: NDArray[Any], weights: NDArray[Any]) -> tuple[in
 def measure_rates(
     sizes: Sequence[int] = SIZES, large: int = LARGE, rounds: int = ROUNDS["rates"]
 ) -> dict[str, list[dict[str, Any]]]:
-    """What one core can do: multiply-adds and copied bytes a second, in the best of some rounds.
+    """What one core can do: multiply-adds and copied bytes a second, in the best round.
 
     Args:
         sizes: The sizes of the square matrices.
         large: How many bytes a copy through the main memory has.
-        rounds: How many turns each has.
+        rounds: How many turns each product and each copy has.
 
     Returns:
         Rows of `products` and of `copies`; bytes read and bytes written both count.
@@ -142,7 +143,7 @@ def _copy(target: NDArray[np.uint8], source: NDArray[np.uint8], times: int) -> N
 
 
 def fastest(calls: Mapping[K, Call], rounds: int) -> dict[K, float]:
-    """The fewest seconds of each call, in alternating rounds after a warm-up round."""
+    """The shortest time of each call in seconds, in alternating rounds after a warm-up round."""
     seconds = dict.fromkeys(calls, math.inf)
     for number in range(rounds + 1):
         for key, call in calls.items():
@@ -165,12 +166,12 @@ def measure_models(
     rounds: int = ROUNDS["models"],
     runs: Path = RUNS,
 ) -> list[dict[str, Any]]:
-    """The work of each model, its limit, and how near to it the session is.
+    """The work of each model, its limit, and how near the session comes to the limit.
 
     Args:
         rates: What `measure_rates` returned.
         models: The models' names.
-        rounds: How many turns each has.
+        rounds: How many turns each model has.
         runs: The folder of the runs.
 
     Returns:
@@ -198,13 +199,13 @@ def limit(
 
     Args:
         proto: The graph.
-        batch: The rows that one picture becomes.
+        batch: The number of rows that one picture becomes: 1, or its glyphs.
         rates: What `measure_rates` returned.
 
     Returns:
-        The counts and the times. If the largest cache holds all bytes of the model, the rate of
-        copies within the core's cache applies to them, else that of the main memory: `memory`
-        says which.
+        The counts, and the times in milliseconds. `memory` says which rate of copies applies: that
+        within the core's cache if the largest cache holds all bytes of the model, else that
+        through the main memory.
     """
     best = {
         kind: max(r["multiply_adds_a_second"] for r in rates["products"] if r["kind"] == kind)
@@ -215,22 +216,26 @@ def limit(
     weights = sum(numpy_helper.to_array(t).nbytes for t in proto.graph.initializer)
     moved = weights + sum(product.moved for product in found)
     fits = moved <= cache_size()
-    arithmetic = rounded(sum(p.multiply_adds / best[p.kind] for p in found) * 1000)
-    memory = rounded(moved / (cached if fits else main) * 1000)
+    arithmetic_ms = rounded(sum(p.multiply_adds / best[p.kind] for p in found) * 1000)
+    bytes_ms = rounded(moved / (cached if fits else main) * 1000)
     return {
         "multiply_adds": sum(p.multiply_adds for p in found),
         "int8_multiply_adds": sum(p.multiply_adds for p in found if p.kind == "int8"),
         "weight_bytes": weights,
         "activation_bytes": moved - weights,
         "memory": "cache" if fits else "main memory",
-        "arithmetic_ms": arithmetic,
-        "bytes_ms": memory,
-        "limit_ms": max(arithmetic, memory),
+        "arithmetic_ms": arithmetic_ms,
+        "bytes_ms": bytes_ms,
+        "limit_ms": max(arithmetic_ms, bytes_ms),
     }
 
 
 def measure_path(rounds: int = ROUNDS["path"]) -> dict[str, float]:
-    """Which part of `Solver.solve` the session takes, for one picture of the embedded model."""
+    """The times of the session and of `Solver.solve`, with the embedded model.
+
+    Returns:
+        Median milliseconds of both, and `share`: the session's time divided by that of `solve`.
+    """
     solver = Solver(device="cpu")
     calls: dict[str, Call] = {
         "session": partial(solver.session.run, noise(solver.manifest)),

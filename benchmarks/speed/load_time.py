@@ -1,15 +1,15 @@
 """How long it takes to load a model: `python -m benchmarks load_time`.
 
-Creates the runtime's `Session` from several forms of each model's graph: as exported, as
-onnxruntime's optimiser leaves it at the levels EXTENDED and ALL, and the same in onnxruntime's own
-format. Times the first run as well, which allocates memory, and a later one, which shows what a
-form loses: onnxruntime doesn't optimise a graph in its own format again. Then it times `Solver()`
-as a whole, with the embedded model. Writes `benchmarks/results/load_time.json`. A stopped command
-continues where it was. It takes a minute.
+Creates the runtime's `Session` from several forms of each model's graph: as exported, as optimised
+by onnxruntime at the levels EXTENDED and ALL, and the optimised graphs in onnxruntime's own format.
+Also times two runs: the first, which allocates memory, and a later one. The later run shows what a
+form costs: onnxruntime doesn't optimise a graph in its own format again. Then the command times
+`Solver()` as a whole, with the embedded model. Writes `benchmarks/results/load_time.json`. A
+stopped command continues where it was. It takes a minute.
 
-A graph optimised at the level ALL fits the processor that did it: on another one, with AVX2 only,
-it gave wrong answers without an error. It is measured to show what it would save, and must never
-be shipped.
+A graph optimised at the level ALL fits only the kind of processor that optimised it: on a processor
+with AVX2 only, such a graph gave wrong answers without an error. It is measured to show what it
+would save, and must never be shipped.
 """
 
 import statistics
@@ -46,20 +46,20 @@ OPTIMISED: Final = {
     "EXTENDED, ORT format": ("EXTENDED", "ORT"),
     "ALL, ORT format": ("ALL", "ORT"),
 }
-"""The forms that are loaded beside the exported graph: the optimiser's level and the format."""
+"""The optimised forms of a graph, each with the optimiser's level and the file format."""
 
 ROUNDS, WARM_UP = 31, 2
-LATER: Final = 3  # runs between the first and the later one
+LATER: Final = 3  # runs between the first run and the later one
 PLOTS: Final[tuple[Plot, ...]] = ()
 
 
-def optimise(model: bytes, level: str, form: str) -> bytes:
-    """A model as onnxruntime's optimiser leaves it.
+def optimise(model: bytes, level: str, file_format: str) -> bytes:
+    """Optimises a model with onnxruntime.
 
     Args:
         model: The bytes of a `.onnx` file.
         level: `"EXTENDED"` or `"ALL"`.
-        form: `"ONNX"` or `"ORT"`.
+        file_format: `"ONNX"` or `"ORT"`.
 
     Returns:
         The bytes of the file that onnxruntime writes.
@@ -67,9 +67,9 @@ def optimise(model: bytes, level: str, form: str) -> bytes:
     levels = import_onnxruntime().GraphOptimizationLevel
     options = session_options()
     options.graph_optimization_level = getattr(levels, f"ORT_ENABLE_{level}")
-    options.add_session_config_entry("session.save_model_format", form)
+    options.add_session_config_entry("session.save_model_format", file_format)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"optimised.{form.lower()}"
+        path = Path(folder) / f"optimised.{file_format.lower()}"
         options.optimized_model_filepath = str(path)
         bare_session(model, options)
         return path.read_bytes()
@@ -98,7 +98,7 @@ def load(name: str, rounds: int = ROUNDS, runs: Path = RUNS) -> list[dict[str, A
                 times[form].append(took)
     rows = []
     for form, data in forms.items():
-        names = ("load_ms", "load_cpu_ms", "first_run_ms", "later_run_ms")
+        keys = ("load_ms", "load_cpu_ms", "first_run_ms", "later_run_ms")
         columns = zip(*times[form], strict=True)
         rows.append(
             {
@@ -107,8 +107,8 @@ def load(name: str, rounds: int = ROUNDS, runs: Path = RUNS) -> list[dict[str, A
                 "form": form,
                 "bytes": len(data),
                 **{
-                    name: rounded(statistics.median(column))
-                    for name, column in zip(names, columns, strict=True)
+                    key: rounded(statistics.median(column))
+                    for key, column in zip(keys, columns, strict=True)
                 },
             }
         )
@@ -119,7 +119,8 @@ def load_once(model: bytes, manifest: Manifest) -> tuple[float, ...]:
     """Creates a session and runs it.
 
     Returns:
-        Milliseconds: the wall clock and the CPU time of the creation, the first run, a later run.
+        Milliseconds: the wall time and the CPU time of the creation, and the wall times of the
+        first run and of a later run.
     """
     inputs = noise(manifest)
     cpu, started = time.process_time(), time.perf_counter()
@@ -137,10 +138,10 @@ def load_once(model: bytes, manifest: Manifest) -> tuple[float, ...]:
 
 
 def load_solver(rounds: int = ROUNDS) -> Mapping[str, Mapping[str, float]]:
-    """Times `Solver()` with the embedded model, and its two steps alone.
+    """Times `Solver()` with the embedded model, and each of its two steps.
 
     Returns:
-        What `in_turn` returns of `load_model`, `Session` and `Solver`.
+        What `in_turn` returns for `load_model`, `Session` and `Solver`.
     """
     model = load_model()
     calls: dict[str, Callable[[], object]] = {

@@ -7,7 +7,7 @@ from typing import Final
 
 import onnx
 
-# Operators that multiply; by each the positions of the two factors among the inputs.
+# The operators that multiply, each with the positions of its two factors among the inputs.
 _PRODUCTS: Final = {
     **dict.fromkeys(("MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN"), (0, 1)),
     **dict.fromkeys(("MatMulInteger", "ConvInteger"), (0, 1)),
@@ -17,13 +17,13 @@ _PRODUCTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A node that multiplies, and its smallest possible cost.
+    """A node that multiplies, and the smallest cost that it can have.
 
     Attributes:
         operator: The operator's name.
         multiply_adds: The number of multiply-adds for the whole batch.
         kind: `"int8"` or `"float32"`, the type of the factors.
-        moved: The bytes of the activations that it reads and writes.
+        moved: The bytes of activations that the node reads and writes.
     """
 
     operator: str
@@ -48,8 +48,8 @@ def multiply_adds(proto: onnx.ModelProto, batch: int = 1) -> int:
 def products(proto: onnx.ModelProto, batch: int = 1) -> list[Product]:
     """The products of a graph, in order.
 
-    What lies between two products counts as written once and read once, in 8 bits where it is
-    quantised: a product could do activations and rounding by itself.
+    Each value between two products counts as written once and read once, in one byte if it is
+    quantised and in four if not: an ideal product would apply activation and rounding itself.
 
     Args:
         proto: A graph whose inputs have the batch as first axis; in float32 or quantised.
@@ -60,13 +60,13 @@ def products(proto: onnx.ModelProto, batch: int = 1) -> list[Product]:
     """
     shapes = infer_shapes(proto, batch)
     constants = {tensor.name for tensor in proto.graph.initializer}
-    maker = {name: node for node in proto.graph.node for name in node.output}
+    producers = {name: node for node in proto.graph.node for name in node.output}
 
     def dequantised(name: str) -> bool:
-        return name in maker and maker[name].op_type == "DequantizeLinear"
+        return name in producers and producers[name].op_type == "DequantizeLinear"
 
     def is_weight(name: str) -> bool:
-        return name in constants or (dequantised(name) and maker[name].input[0] in constants)
+        return name in constants or (dequantised(name) and producers[name].input[0] in constants)
 
     def shape(name: str) -> tuple[int, ...]:
         if name not in shapes:
@@ -82,8 +82,8 @@ def products(proto: onnx.ModelProto, batch: int = 1) -> list[Product]:
         int8 = linear or "Integer" in node.op_type or all(map(dequantised, factors))
         read = sum(math.prod(shape(name)) for name in factors if not is_weight(name))
         written = sum(math.prod(shape(name)) for name in node.output if name)
-        rounds = linear or _is_quantised(proto, node.output[0])
-        moved = read * (1 if int8 else 4) + written * (1 if rounds else 4)
+        writes_int8 = linear or _is_quantised(proto, node.output[0])
+        moved = read * (1 if int8 else 4) + written * (1 if writes_int8 else 4)
         count = _count(node, shape)
         found.append(Product(node.op_type, count, "int8" if int8 else "float32", moved))
     return found
@@ -111,7 +111,7 @@ def infer_shapes(proto: onnx.ModelProto, batch: int) -> dict[str, tuple[int, ...
 
 
 def _is_quantised(proto: onnx.ModelProto, name: str) -> bool:
-    """Whether a value is only quantised, directly or after a ReLU, and not used otherwise."""
+    """Whether all nodes that use a value quantise it, directly or after a ReLU."""
     users = [node for node in proto.graph.node if name in node.input]
     return bool(users) and all(
         node.op_type == "QuantizeLinear"

@@ -1,14 +1,14 @@
-"""Against where a user comes from, with the same weights: `python -m benchmarks origin`.
+"""The same weights in eight ways, from Keras to the runtime: `python -m benchmarks origin`.
 
-Runs each document's network and the embedded one in eight ways: Keras's `predict`, `model(x)`, a
+Runs each document's network and the embedded model in eight ways: Keras's `predict`, `model(x)`, a
 `tf.function`, TFLite in float and with dynamic 8-bit weights, the plain export of tf2onnx, and our
-export in float and in 8 bits. Each way has batches of 1 and 32, in alternating rounds, on one core.
-The results also hold how many test pictures each way reads right, and the time of `Solver.solve` on
-encoded pictures beside that of its stages. They go to `benchmarks/results/origin.json`. A stopped
-command continues where it was. `CAPTCHA_DATA` names the folder of real labelled pictures.
+export in float and in 8 bits. Each way runs batches of 1 and 32 on one core; the ways take turns.
+The results also hold how many test pictures each way reads right, and the times of `Solver.solve`
+and of its stages on encoded pictures. Writes `benchmarks/results/origin.json`. A stopped command
+continues where it was. `CAPTCHA_DATA` names the folder of real labelled pictures.
 
-Networks are those of the runs in `benchmarks/runs`. Where there is no run, the network is not
-trained, and `trained` says so: that changes the texts, not the times.
+The networks are those of the runs in `benchmarks/runs`. Where there is no run, the network is not
+trained, and `trained` is false: its texts are wrong, but its times are the same.
 """
 
 import os
@@ -56,12 +56,13 @@ MODELS: Final = {
 
 BATCHES: Final = (1, 32)
 READ: Final = 100  # pictures that each way reads
-SECONDS: Final = 8.0  # for each network and batch
+SECONDS: Final = 8.0  # time to measure one network at one batch size
 TURN: Final = 5  # runs in a turn: at the first the caches hold another way's data
 PLOTS: Final[tuple[Plot, ...]] = ()
 
-Inputs = NDArray[np.float32]
-Way = Callable[[Inputs], Inputs]
+Array = NDArray[np.float32]
+Way = Callable[[Array], Array]
+"""A way to run a network: from inputs `(N, ...)` to scores `(N, ...)`."""
 
 
 def ways(
@@ -70,13 +71,13 @@ def ways(
     in_float: bytes,
     in_int8: bytes,
 ) -> dict[str, Way]:
-    """The ways to run a network, each a function from `(N, ...)` inputs to scores.
+    """The ways to run a network, by name.
 
     Args:
         model: The Keras model.
-        manifest: Its manifest.
-        in_float: Our export of it.
-        in_int8: Our export with `--int8`.
+        manifest: The model's manifest.
+        in_float: The bytes of our float export.
+        in_int8: The bytes of our 8-bit export.
     """
     import tensorflow as tf
     import tf2onnx
@@ -98,14 +99,14 @@ def ways(
 
 
 def tflite(model: Any, shape: Sequence[int | None], optimizations: list[Any]) -> Way:  # noqa: ANN401
-    """The network in TensorFlow's runtime for small devices, on one thread of its XNNPACK.
+    """The network in TFLite, on one thread.
 
     Each batch size has its own graph: LSTMs can't be converted with a symbolic batch.
 
     Args:
         model: The Keras model.
-        shape: The shape of its input, with the batch.
-        optimizations: TFLite's optimisations.
+        shape: The shape of the model's input, `(N, ...)`.
+        optimizations: TFLite's optimisations; none keeps float32.
     """
     import keras
     import tensorflow as tf
@@ -115,11 +116,11 @@ def tflite(model: Any, shape: Sequence[int | None], optimizations: list[Any]) ->
         image = keras.Input(batch_shape=(batch, *shape[1:]))
         converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, model(image)))
         converter.optimizations = optimizations
-        made = tf.lite.Interpreter(model_content=converter.convert(), num_threads=1)
-        made.allocate_tensors()
-        return made
+        network = tf.lite.Interpreter(model_content=converter.convert(), num_threads=1)
+        network.allocate_tensors()
+        return network
 
-    def run(x: Inputs) -> Inputs:
+    def run(x: Array) -> Array:
         network = interpreter(len(x))
         network.set_tensor(network.get_input_details()[0]["index"], x)
         network.invoke()
@@ -140,13 +141,13 @@ def compare(name: str, pictures: list[tuple[Path, str]], runs: Path = RUNS) -> d
 
     Args:
         name: One of `MODELS`.
-        pictures: Its pictures with their labels. The first `READ` are read; the others set the
-            ranges of 8 bits.
+        pictures: Pictures with their labels. The first `READ` are read; the others set the ranges
+            of the 8-bit export.
         runs: The folder of the runs.
 
     Returns:
-        Milliseconds a picture by batch and way, how many pictures each way reads right, and the
-        times of `measure_stages`.
+        Milliseconds a picture by batch size and way, how many pictures each way reads right, and
+        what `measure_stages` returns.
     """
     model, manifest, trained = keras_model(name, runs)
     tensors = np.stack([manifest.recipe.apply(decode_image(path)) for path, _ in pictures])
@@ -176,13 +177,14 @@ def compare(name: str, pictures: list[tuple[Path, str]], runs: Path = RUNS) -> d
     }
 
 
-def time_batch(running: Mapping[str, Way], rows: Inputs, batch: int) -> dict[str, dict[str, float]]:
+def time_batch(running: Mapping[str, Way], rows: Array, batch: int) -> dict[str, dict[str, float]]:
     """Times all ways on a batch, in turn.
 
     Args:
         running: The ways by name.
-        rows: The inputs.
-        batch: The number of pictures; the rows are more if a picture becomes several.
+        rows: The inputs `(N, ...)`.
+        batch: The number of pictures. There are more rows than pictures if a picture becomes
+            several glyphs.
 
     Returns:
         For each way what `in_turn` returns, in milliseconds a picture.
@@ -213,8 +215,8 @@ def measure_stages(model: bytes, files: Sequence[bytes]) -> dict[str, float]:
         files: Encoded pictures.
 
     Returns:
-        Median milliseconds of the three, and `overhead`: the time that `solve` takes beyond the
-        sum of the other two, relative to the sum.
+        Median milliseconds of the three, and `overhead`: the time of `solve` divided by the sum of
+        the other two, minus 1.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -229,7 +231,7 @@ def measure_stages(model: bytes, files: Sequence[bytes]) -> dict[str, float]:
 
 
 def _repeated(solver: Solver, files: Sequence[bytes]) -> Iterator[bytes]:
-    """The files again and again for some seconds; at least once, at most eight times."""
+    """Repeats the files for a few seconds; at least once, at most eight times."""
     started = time.perf_counter()
     for file in files[:5]:
         solver.solve(file)
@@ -254,7 +256,7 @@ def table(result: Result) -> str:
 
 
 def times_table(result: Result, batch: int = 1) -> str:
-    """Milliseconds a picture of the same weights, by the way to run them."""
+    """Milliseconds a picture, by network and way."""
     models = result["models"]
     ways = list(next(iter(models.values()))["right"])
     rows = []

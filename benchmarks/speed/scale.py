@@ -1,11 +1,11 @@
 """What a picture costs as the work grows: `python -m benchmarks scale`.
 
-Reads generated pictures of captcha_v2's kind with the embedded model: 1 to 100,000 of them, in
-batches of 1 to 256, with threads and processes from 1 to the number of cores. Runs untrained
-networks of 0.5 to 4 times the width of `compact` as well. Writes `benchmarks/results/scale.json`
-with the growth of each: the slope of the logarithm of the CPU time over that of the work, which is
-1 if the growth is linear. A stopped command continues where it was. It takes two minutes on two
-cores.
+Reads generated pictures of captcha_v2's kind with the embedded model: 1 to 100,000 pictures, in
+batches of 1 to 256, with threads and processes from 1 to the number of cores. Also runs untrained
+networks of 0.5 to 4 times the width of `compact`. Writes `benchmarks/results/scale.json`. The
+results hold the growth with pictures, batch size and width: the slope of a line through the
+logarithms of work and CPU time, which is 1 if the CPU time grows linearly. A stopped command
+continues where it was. It takes two minutes on two cores.
 """
 
 import json
@@ -42,21 +42,24 @@ if TYPE_CHECKING:
 
 PICTURES: Final = (1, 10, 100, 1_000, 10_000, 100_000)
 CHUNK: Final = 1_000  # pictures that a caller passes at once
-REPEATED: Final = 1_000  # fewer pictures are read several times; the median counts
+REPEATED: Final = 1_000  # pictures that are read at least, in several rounds if there are fewer
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WIDTHS: Final = (0.5, 1.0, 2.0, 4.0)
 ROUNDS: Final = {"batches": 15, "workers": 9, "widths": 60}
 
 
 def read_many(count: int) -> dict[str, Any]:
-    """Reads pictures in chunks, as a caller would, and keeps only how many were read.
+    """Reads pictures in chunks, as a caller would, and keeps no answers.
 
     Args:
         count: The number of pictures.
 
     Returns:
-        CPU and wall milliseconds a picture, and this process's memory in MB: before the first
-        picture, at the peak and at the end; None where the system doesn't tell.
+        CPU and wall milliseconds a picture, and this process's memory in MB before the first
+        picture, at the peak and at the end; None where the system doesn't tell the memory.
+
+    Raises:
+        SystemExit: If a picture can't be read.
     """
     files = pictures(min(count, CHUNK))
     solver = Solver(device="cpu")
@@ -94,12 +97,12 @@ def memory() -> dict[str, float | None]:
         return found
     for name, _, value in (line.partition(":") for line in lines):
         if name in found:
-            found[name] = round(int(value.split()[0]) * 1024 / 1e6, 1)  # of KiB
+            found[name] = round(int(value.split()[0]) * 1024 / 1e6, 1)  # the file has KiB
     return found
 
 
 def read_in_a_fresh_process(count: int) -> dict[str, Any]:
-    """`read_many` in a process that did nothing before."""
+    """Calls `read_many` in a fresh process."""
     command = program("scale", "--pictures", str(count))
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     row: dict[str, Any] = json.loads(done.stdout)
@@ -111,7 +114,7 @@ def read_in_batches(batches: Sequence[int], rounds: int) -> list[dict[str, float
 
     Args:
         batches: The batch sizes.
-        rounds: How many turns each has.
+        rounds: How many turns each batch size has.
     """
     solver = Solver(device="cpu")
     files = pictures(max(batches))
@@ -128,18 +131,18 @@ def read_in_batches(batches: Sequence[int], rounds: int) -> list[dict[str, float
 
 
 def run_widths(widths: Sequence[float], rounds: int) -> list[dict[str, float]]:
-    """Times untrained networks like `compact` with other numbers of filters.
+    """Times untrained networks of the preset `compact` with other numbers of filters.
 
     Args:
-        widths: The factors of the number of filters.
-        rounds: How many turns each has.
+        widths: The factors that multiply the preset's numbers of filters.
+        rounds: How many turns each width has.
 
     Returns:
         For each width the bytes, the multiply-adds of a picture and the session's milliseconds.
     """
     import onnx
 
-    from benchmarks.models import default_data, exported, new_model, noise
+    from benchmarks.models import embedded_spec, exported, new_model, noise
     from benchmarks.speed.multiply_adds import multiply_adds
     from captcha_rt.model import detach
     from captcha_rt_train.presets import load_preset
@@ -149,7 +152,7 @@ def run_widths(widths: Sequence[float], rounds: int) -> list[dict[str, float]]:
     for width in widths:
         say(f"width {width}: exporting")
         wide = replace(preset, layers=widened(preset.layers, width))
-        graphs[width] = exported(*new_model(wide, default_data()))
+        graphs[width] = exported(*new_model(wide, embedded_spec()))
     calls = {}
     for width, data in graphs.items():
         manifest = detach(data)
@@ -169,7 +172,10 @@ def run_widths(widths: Sequence[float], rounds: int) -> list[dict[str, float]]:
 
 
 def widened(layers: Mapping[str, Any], width: float) -> dict[str, Any]:
-    """A preset's layers with `width` times the filters, the first number of each convolution."""
+    """A preset's layers with `width` times the filters.
+
+    The number of filters is the first value of each convolution.
+    """
     return {
         name: [[round(filters * width), *others] for filters, *others in convolutions]
         for name, convolutions in layers.items()
@@ -177,22 +183,24 @@ def widened(layers: Mapping[str, Any], width: float) -> dict[str, Any]:
 
 
 def growth(work: Sequence[float], times: Sequence[float]) -> dict[str, float | None]:
-    """How a time grows with the work: fits a line to the logarithms of both.
+    """How a time grows with the work: fits a line to the logarithms of work and time.
 
     Args:
         work: The amounts of work, each above 0.
         times: The time of each, above 0.
 
     Returns:
-        The line's `slope`, its `standard_error` (None with fewer than three points), and `r2`, the
-        part of the variance that the line explains, in 0..1.
+        The line's `slope`, the slope's `standard_error` (None with fewer than three points), and
+        `r2`, the fraction of the variance that the line explains, in 0..1.
     """
     x, y = [math.log(n) for n in work], [math.log(time) for time in times]
     slope, intercept = statistics.linear_regression(x, y)
-    left = sum((b - intercept - slope * a) ** 2 for a, b in zip(x, y, strict=True))
-    free = len(x) - 2
+    residual = sum((b - intercept - slope * a) ** 2 for a, b in zip(x, y, strict=True))
+    degrees_of_freedom = len(x) - 2
     spread = statistics.pvariance(x) * len(x)
-    error = rounded(math.sqrt(left / free / spread)) if free else None
+    error = None
+    if degrees_of_freedom:
+        error = rounded(math.sqrt(residual / degrees_of_freedom / spread))
     r2 = rounded(statistics.correlation(x, y) ** 2)
     return {"slope": rounded(slope), "standard_error": error, "r2": r2}
 
@@ -205,20 +213,23 @@ def measure(
     widths: Sequence[float] = WIDTHS,
     rounds: Mapping[str, int] = ROUNDS,
 ) -> dict[str, Any]:
-    """Measures all rows, and how the CPU time grows; rows of the part are not measured again.
+    """Measures all rows and the growth of the CPU time; rows that the part has kept are reused.
 
     Args:
         part: Keeps the rows.
         sizes: The numbers of pictures.
         batches: The batch sizes.
-        widths: The widths of the networks.
-        rounds: How many turns each has, by `batches`, `workers` and `widths`.
+        widths: The widths of the networks, as `run_widths` takes them.
+        rounds: How many turns each row of `batches`, `workers` and `widths` has.
+
+    Returns:
+        The rows, and `growth`: what `growth` returns for `pictures`, `batches` and `widths`.
     """
-    pictures(1)  # draws them, so that no measured process does it
-    many = []
+    pictures(1)  # draws the pictures, so that no measured process does
+    by_count = []
     for count in sizes:
-        many.append(part.row(f"pictures-{count}", partial(read_in_a_fresh_process, count)))
-        say(many[-1])
+        by_count.append(part.row(f"pictures-{count}", partial(read_in_a_fresh_process, count)))
+        say(by_count[-1])
     by_batch = part.row("batches", partial(read_in_batches, batches, rounds["batches"]))
     say(by_batch)
     cores = max(2, os.cpu_count() or 2)
@@ -227,12 +238,12 @@ def measure(
     by_width = part.row("widths", partial(run_widths, widths, rounds["widths"]))
     say(by_width)
     result = {
-        "pictures": many,
+        "pictures": by_count,
         "batches": by_batch,
         "workers": by_worker,
         "widths": by_width,
         "growth": {
-            "pictures": growth(sizes, [row["pictures"] * row["cpu_ms"] for row in many]),
+            "pictures": growth(sizes, [row["pictures"] * row["cpu_ms"] for row in by_count]),
             "batches": growth(batches, [row["batch"] * row["cpu_ms"] for row in by_batch]),
             "widths": growth(
                 [row["multiply_adds"] for row in by_width], [row["cpu_ms"] for row in by_width]

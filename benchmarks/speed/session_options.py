@@ -1,8 +1,8 @@
 """Why a `Session` runs on one thread that doesn't spin: `python -m benchmarks session_options`.
 
-Times the embedded model with one and two threads, spinning or not, with one picture and with eight
-at a time, in alternating rounds of one process, so that disturbances affect all alike. Wall time is
-what a caller waits; CPU time is what the pictures cost a server. Writes
+Times the embedded model with one and two threads, spinning or not, in batches of one and of eight
+pictures. The settings take turns in one process, so that a disturbance affects all of them alike.
+Wall time is what a caller waits for; CPU time is what the pictures cost a server. Writes
 `benchmarks/results/session_options.json`.
 """
 
@@ -24,31 +24,36 @@ from captcha_rt import decode_image
 from captcha_rt.model import load_model
 from captcha_rt.session import CPU
 
-ROUNDS, TURN, WARM_UP = 30, 20, 5
-PAUSE: Final = 0.05  # seconds; the threads of the setting before stop spinning
+ROUNDS, TURN, WARM_UP = 30, 20, 5  # rounds, timed runs in a turn, and runs before them
+PAUSE: Final = 0.05  # seconds before a turn, in which the last setting's threads stop spinning
 PLOTS: Final[tuple[Plot, ...]] = ()
 
 
-def session(threads: int, *, spinning: bool) -> Any:  # noqa: ANN401  (onnxruntime has no types)
-    """A session of the embedded model with other options than the runtime's."""
+def embedded_session(threads: int, *, spinning: bool) -> Any:  # noqa: ANN401  (onnxruntime has no types)
+    """A session of the embedded model.
+
+    Args:
+        threads: The number of threads within a run.
+        spinning: Whether threads that wait for work spin, instead of sleeping.
+    """
     options = session_options(threads)
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     return bare_session(load_model().data, options)
 
 
-def measure_turn(run: Any, inputs: NDArray[np.float32]) -> tuple[float, float]:  # noqa: ANN401
-    """Wall and CPU milliseconds a picture, of one turn.
+def measure_turn(session: Any, inputs: NDArray[np.float32]) -> tuple[float, float]:  # noqa: ANN401
+    """Wall and CPU milliseconds a picture in one turn.
 
     Args:
-        run: The session.
+        session: The session.
         inputs: A batch `(N, ...)`.
     """
     time.sleep(PAUSE)
     for _ in range(WARM_UP):
-        run.run(None, {"image": inputs})
+        session.run(None, {"image": inputs})
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(TURN):
-        run.run(None, {"image": inputs})
+        session.run(None, {"image": inputs})
     pictures = TURN * len(inputs) / 1000
     return (time.perf_counter() - wall) / pictures, (time.process_time() - cpu) / pictures
 
@@ -62,7 +67,10 @@ def measure() -> list[dict[str, Any]]:
     recipe = load_model().manifest.recipe
     tensors = [recipe.apply(decode_image(path)) for path in SAMPLES]
     settings = list(product((1, 2), (False, True)))
-    sessions = {setting: session(setting[0], spinning=setting[1]) for setting in settings}
+    sessions = {
+        (threads, spinning): embedded_session(threads, spinning=spinning)
+        for threads, spinning in settings
+    }
     rows = []
     for batch in (1, 8):
         inputs = np.stack([tensors[i % len(tensors)] for i in range(batch)])

@@ -1,4 +1,4 @@
-"""Pictures a second of several threads and processes: a part of `scale`."""
+"""Pictures a second with several threads and processes: rows of `scale`."""
 
 import statistics
 import time
@@ -13,13 +13,13 @@ from typing import Any, Final
 from benchmarks.harness import RUNS, rounded
 from captcha_rt import Solver
 
-BATCH_SIZE: Final = 8  # of threads and processes
+BATCH_SIZE: Final = 8  # pictures that a thread or a process reads at a time
 DISTINCT: Final = 500  # pictures that differ
 FOLDER: Final = RUNS / "data" / "generated"
 
 
 def pictures(count: int) -> list[bytes]:
-    """PNG files of generated pictures; `DISTINCT` ones are repeated."""
+    """The bytes of generated PNG files: `DISTINCT` different ones, repeated in order."""
     return list(islice(cycle(_distinct(FOLDER)), count))
 
 
@@ -27,31 +27,33 @@ def pictures(count: int) -> list[bytes]:
 def _distinct(folder: Path) -> list[bytes]:
     paths = sorted(folder.glob("*.png"))
     if len(paths) != DISTINCT:
-        # Imported here: drawing needs memory that a process which only reads should not take.
+        # Imported here, since a process that only reads should not take the memory for drawing.
         from captcha_rt_train.generators.kaptcha import write_samples
 
         paths = write_samples(folder, DISTINCT, seed=0)
     return [path.read_bytes() for path in paths]
 
 
-def read_by_workers(most: int, rounds: int) -> list[dict[str, Any]]:
+def read_by_workers(max_workers: int, rounds: int) -> list[dict[str, Any]]:
     """Measures threads that share a solver, and processes that have a solver each.
 
     Args:
-        most: The largest number of workers; the powers of two below it are measured as well.
+        max_workers: The largest number of workers; all smaller powers of two are measured too.
         rounds: How many turns each number of workers has.
 
     Returns:
-        A row for each kind and number of workers; `ratio` is the median over the rounds of its
-        speed relative to one thread.
+        A row for each kind and number of workers. `ratio` is the median over the rounds of the
+        workers' speed divided by one thread's.
     """
-    counts = [*(2**n for n in range(most.bit_length()) if 2**n < most), most]
+    counts = [*(2**n for n in range(max_workers.bit_length()) if 2**n < max_workers), max_workers]
     files = pictures(DISTINCT)
     calls: dict[tuple[str, int], Callable[[], Iterable[int]]] = {}
     rates: list[dict[tuple[str, int], float]] = []
     with (
-        ThreadPoolExecutor(most) as threads,
-        get_context("spawn").Pool(most, _read_part, [(0, 1)]) as processes,  # each reads once
+        ThreadPoolExecutor(max_workers) as threads,
+        get_context("spawn").Pool(
+            max_workers, _read_part, [(0, 1)]
+        ) as processes,  # each process reads one picture first
     ):
         for count in counts:
             parts = [files[first::count] for first in range(count)]
@@ -78,7 +80,7 @@ def read_by_workers(most: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def _read_part(part: tuple[int, int]) -> int:
-    """In a process of the pool: reads every `count`-th picture from the `first` on."""
+    """Reads every `count`-th picture from the `first` on, in a process of the pool."""
     first, count = part
     return _read(pictures(DISTINCT)[first::count])
 

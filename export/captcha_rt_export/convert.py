@@ -1,4 +1,4 @@
-"""From a Keras model to a lean ONNX graph."""
+"""Converts a Keras model to a small, fast ONNX graph."""
 
 import logging
 from collections import Counter
@@ -14,49 +14,48 @@ from keras import layers
 from captcha_rt_export.errors import ExportError
 
 OPSET = 18
-"""The newest that tf2onnx 1.17 writes."""
+"""The newest opset that tf2onnx 1.17 writes."""
 
 IR_VERSION = 8
-"""It belongs to opset 18; a newer one would only exclude older runtimes."""
+"""The IR version that belongs to opset 18; a newer one would only exclude older runtimes."""
 
 LOOPS = frozenset({"Loop", "Scan", "If"})
-"""A recurrent layer that became one of these runs 2.9 times slower than a fused `LSTM`."""
+"""The operators that unfused recurrent layers become: 2.9 times slower than a fused `LSTM`."""
 
-FUSED = "Fused are LSTMs without masking, recurrent dropout or hard_sigmoid, in float32"
+_FUSED = "only float32 LSTMs without masking, recurrent dropout or hard_sigmoid are fused"
 
 
 def convert(model: keras.Model) -> onnx.ModelProto:
     """Converts a Keras model with one input and one output.
 
-    The batch stays symbolic, named `N`: with a fixed one a Keras LSTM becomes a `Loop`.
+    The batch axis stays symbolic, named `N`: with a fixed batch, a Keras LSTM becomes a `Loop`.
 
     Args:
-        model: The plain inference graph.
+        model: The model as it is used for inference.
 
     Returns:
-        An ONNX model at opset 18, simplified, without metadata. Input and output are named as
-        the Keras input and output layer.
+        A simplified ONNX model at opset 18, without metadata. Its input and output have the names
+        of the Keras input and output layers.
 
     Raises:
-        ExportError: If a recurrent layer did not become one `LSTM`, or the graph holds a branch
-            or an operator of a foreign domain.
+        ExportError: If a recurrent layer did not become one `LSTM`, or `check_graph` refuses the
+            graph.
     """
     image = model.inputs[0]
     signature = [tf.TensorSpec((None, *image.shape[1:]), tf.float32, name=image.name)]
-    logging.getLogger("tf2onnx").setLevel(
-        logging.ERROR
-    )  # it would report each variable that it removes
+    # At a lower level tf2onnx reports each variable that it removes.
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     raw, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=OPSET)
     proto: onnx.ModelProto = onnxsim.simplify(raw)[0]
 
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     del proto.graph.value_info[:]
-    del proto.metadata_props[:]  # onnxsim adds some twenty
+    del proto.metadata_props[:]  # onnxsim adds some twenty properties
     used = {node.domain for node in proto.graph.node}
     for opset in [opset for opset in proto.opset_import if opset.domain not in used]:
         proto.opset_import.remove(opset)
-    for node in proto.graph.node:  # their order would change from one process to the next
+    for node in proto.graph.node:  # the order of attributes changes from process to process
         attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
         del node.attribute[:]
         node.attribute.extend(attributes)
@@ -66,56 +65,58 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     recurrent = sum(isinstance(layer, layers.RNN | layers.Bidirectional) for layer in model.layers)
     if operators(proto)["LSTM"] != recurrent:
         raise ExportError(
-            f"of {recurrent} recurrent layers {operators(proto)['LSTM']} became an ONNX LSTM: "
-            "the others were unrolled; build them without `unroll` or a fixed batch. " + FUSED
+            f"of {recurrent} recurrent layers {operators(proto)['LSTM']} became an ONNX LSTM, the "
+            f"others were unrolled: build them without `unroll` or a fixed batch; {_FUSED}"
         )
     return proto
 
 
 def with_softmax(proto: onnx.ModelProto, temperature: float) -> onnx.ModelProto:
-    """Appends a softmax to a graph that gives logits.
+    """Appends a softmax to a graph that returns logits.
 
-    The documents' networks end in one; training leaves it out. In the graph the softmax takes a
-    fifth of the time that NumPy takes.
+    The documents' networks end in a softmax, which training leaves out. In the graph the softmax
+    takes a fifth of the time that NumPy takes.
 
     Args:
-        proto: A graph of `convert` with the output `logits`.
-        temperature: The logits are divided by it first; above 0.
+        proto: A graph of `convert` that returns logits; it is not changed.
+        temperature: The number to divide the logits by before the softmax, above 0.
 
     Returns:
-        A graph with the output `probabilities` of the same shape.
+        A new graph with the output `probabilities`, of the shape of the logits.
     """
-    made = onnx.ModelProto()
-    made.CopyFrom(proto)
-    [output] = made.graph.output
+    extended = onnx.ModelProto()
+    extended.CopyFrom(proto)
+    [output] = extended.graph.output
     logits = output.name
     if temperature != 1:
         divisor = onnx.numpy_helper.from_array(np.asarray(temperature, np.float32), "temperature")
-        made.graph.initializer.append(divisor)
-        made.graph.node.append(onnx.helper.make_node("Div", [logits, "temperature"], ["divided"]))
+        extended.graph.initializer.append(divisor)
+        extended.graph.node.append(
+            onnx.helper.make_node("Div", [logits, "temperature"], ["divided"])
+        )
         logits = "divided"
     output.name = "probabilities"
-    made.graph.node.append(onnx.helper.make_node("Softmax", [logits], [output.name], axis=-1))
-    check_graph(made)
-    return made
+    extended.graph.node.append(onnx.helper.make_node("Softmax", [logits], [output.name], axis=-1))
+    check_graph(extended)
+    return extended
 
 
 def check_graph(proto: onnx.ModelProto) -> None:
     """Checks that a graph is fast and self-contained.
 
     Raises:
-        ExportError: If it holds a loop, a branch, an operator of a foreign domain or external
-            data, or ONNX's own checker refuses it.
+        ExportError: If the graph holds a loop, a branch, an operator from outside of ONNX's own
+            set or external data, or if ONNX's own checker refuses the graph.
     """
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the converted graph is no valid ONNX: {error}") from error
+        raise ExportError(f"the converted graph is not valid ONNX: {error}") from error
     loops = sorted(LOOPS & operators(proto).keys())
     if loops:
         raise ExportError(
-            f"the converted graph holds {', '.join(loops)}: a recurrent layer was not fused. "
-            + FUSED
+            f"the converted graph holds {', '.join(loops)}: a recurrent layer was not fused; "
+            f"{_FUSED}"
         )
     foreign = sorted({f"{n.domain}.{n.op_type}" for n in proto.graph.node if n.domain})
     if foreign:

@@ -1,4 +1,4 @@
-"""From a Keras model to one checked model file."""
+"""Exports a Keras model to one checked model file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,10 +31,10 @@ class Report:
     Attributes:
         manifest: The model's description, as it stands in the file.
         size: The size of the file in bytes.
-        operators: How often each operator stands in the graph, the most frequent first.
-        pictures: The number of pictures that it was checked on, at each of the batch sizes.
-        parity: The largest differences to Keras.
-        int8: What 8 bits changed; None if the graph computes in float32.
+        operators: How often the graph holds each operator, the most frequent first.
+        pictures: The number of pictures that the graph was checked on.
+        parity: The largest differences from Keras.
+        int8: The comparison of the 8-bit graph with the float graph; None without 8 bits.
     """
 
     manifest: Manifest
@@ -56,20 +56,21 @@ def export_model(
     """Converts a Keras model, checks it against Keras on pictures, and writes the file.
 
     Args:
-        model: The plain inference graph: one input, one output, no loss.
-        manifest: What the model is: names and shapes as Keras has them.
-        samples: Pictures of the model's kind to check on, at least one.
+        model: The model as it is used for inference, with one input and one output.
+        manifest: The model's description, with the names and shapes of the Keras model.
+        samples: Picture files of the model's kind to check on, at least one.
         out: The `.onnx` file to write; it appears whole or not at all.
         int8: The samples for an 8-bit graph; None keeps float32.
 
     Returns:
-        What was made.
+        What the export made.
 
     Raises:
-        ExportError: If the graph can't be a fast, self-contained one, the converted model answers
-            differently from Keras, or 8 bits cost more than one picture in a thousand.
+        ExportError: If the graph is not fast and self-contained (`check_graph`), the graph answers
+            differently from Keras (`check_parity`), or 8 bits cost more than one picture in a
+            thousand.
         ImageDecodeError: If a picture can't be decoded.
-        RecipeError: If the model's preprocessing can't use one.
+        RecipeError: If the recipe can't use a picture.
     """
     graph = convert(model)
     tensors = prepare(samples, manifest)
@@ -105,25 +106,26 @@ def export_run(
     int8: bool = False,
     min_confidence: float = 0.0,
 ) -> Report:
-    """Exports a run's model; see `export_model`.
+    """Exports a run's model with `export_model`.
 
     Args:
         run: A finished run of `captcha-rt train`.
         out: The `.onnx` file to write.
-        pictures: A folder of pictures to check on; by default those that the run held back.
-        name: The model's name in its answers; by default the run's.
-        int8: Whether the graph computes in 8 bits. The manifest's accuracy is then measured anew,
-            on the pictures that the run held back.
+        pictures: A folder of pictures to check on; None takes those that the run held back.
+        name: The model's name in its answers; None takes the run's.
+        int8: Whether the graph computes in 8 bits. Then the manifest holds the accuracy of the
+            8-bit graph, measured on the pictures that the run held back.
         min_confidence: The confidence below which `solve` rejects an answer by default, in 0..1.
 
     Returns:
-        What was made.
+        What the export made.
 
     Raises:
-        ExportError: As `export_model`; also if the run is not finished, or its pictures are gone.
-        FolderError: If `pictures` is no folder of pictures.
+        ExportError: If `export_model` refuses the model, the run is not finished or damaged, or
+            its pictures are gone.
+        FolderError: If `pictures` is not a folder, or holds no pictures.
         ImageDecodeError: If a picture can't be decoded.
-        RecipeError: If the model's preprocessing can't use one.
+        RecipeError: If the recipe can't use a picture.
     """
     manifest = run.manifest
     manifest = replace(manifest, name=name or manifest.name, min_confidence=min_confidence)
@@ -138,10 +140,10 @@ def export_run(
 
 
 def load_keras(run: Run) -> keras.Model:
-    """The run's trained Keras model.
+    """Loads a run's trained Keras model.
 
     Raises:
-        ExportError: If it can't be loaded.
+        ExportError: If the model can't be loaded.
     """
     try:
         return keras.models.load_model(run.model_file, compile=False)
@@ -150,7 +152,7 @@ def load_keras(run: Run) -> keras.Model:
 
 
 def _end_in_probabilities(graph: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
-    """Appends the softmax, unless the network has one."""
+    """Appends the softmax, unless the network ends in one."""
     if manifest.scores == "probabilities":
         return graph
     return with_softmax(graph, manifest.temperature)

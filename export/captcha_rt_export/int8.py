@@ -1,4 +1,4 @@
-"""From a float graph to one that computes in 8 bits, and what that changes."""
+"""Makes a graph that computes in 8 bits from a float graph, and measures the difference."""
 
 import statistics
 import tempfile
@@ -27,13 +27,13 @@ from captcha_rt_export.parity import BATCHES, prepare, run_batches
 from captcha_rt_export.run import SampleFile
 
 CALIBRATION_SAMPLES: Final = 400
-"""The number of training samples that find the ranges of an 8-bit graph."""
+"""The number of training samples that the ranges of an 8-bit graph are measured on."""
 
 LOSS_TOLERANCE: Final = 0.001
-"""The share of the pictures that 8 bits may cost."""
+"""The largest fraction of the pictures that computing in 8 bits may lose."""
 
-_TIMED = 200  # runs of one picture that compare the times
-_PRODUCTS = "Conv", "MatMul", "Gemm"
+_TIMED_RUNS = 200
+_PRODUCTS = "Conv", "MatMul", "Gemm"  # the operators that compute in 8 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Int8Samples:
     """The samples that an 8-bit graph needs.
 
     Attributes:
-        calibration: Pictures that find the ranges; at least one.
-        held_back: Labelled pictures that the network did not learn from, to count what 8 bits
-            cost; at least one.
+        calibration: Picture files to measure the ranges on, at least one.
+        held_back: Labelled pictures that the network did not learn from, at least one. They show
+            what 8 bits cost.
     """
 
     calibration: Sequence[Path]
@@ -52,14 +52,14 @@ class Int8Samples:
 
 @dataclass(frozen=True, slots=True)
 class Int8Report:
-    """What 8 bits changed, on the pictures that were held back.
+    """The comparison of an 8-bit graph with its float graph, on pictures that were held back.
 
     Attributes:
-        pictures: Their number.
+        pictures: The number of pictures.
         float_right: The number of pictures that the float graph reads right.
-        right: The same of the 8-bit graph.
-        float_milliseconds: The median time of the float graph, one picture on one thread.
-        milliseconds: The same of the 8-bit graph; the two run in turn.
+        right: The number of pictures that the 8-bit graph reads right.
+        float_milliseconds: The float graph's median time for one picture on one thread.
+        milliseconds: The 8-bit graph's median time; the two graphs run in turn.
     """
 
     pictures: int
@@ -70,20 +70,19 @@ class Int8Report:
 
 
 def quantize(proto: onnx.ModelProto, rows: NDArray[np.float32]) -> onnx.ModelProto:
-    """Makes a graph of 8-bit products, by static quantisation.
+    """Makes a graph that multiplies in 8 bits, by static quantisation.
 
     Weights are signed, with a scale for each filter, and use 7 bits: with 8 bits, processors
-    without VNNI add pairs of products with saturation. What lies between the products is unsigned;
-    its range is the one that real pictures reach. The first product, which sees the picture, and
-    the last, which makes the scores, stay in float32: the two are little of the work and most of
-    the loss.
+    without VNNI add pairs of products with saturation. Activations are unsigned; their ranges are
+    those that real pictures reach. The first product, which sees the picture, and the last, which
+    makes the scores, stay in float32: the two are little of the work and most of the loss.
 
     Args:
         proto: A graph of `convert`, with one input.
-        rows: `(N, ...)` float32 inputs made of real pictures, to find the ranges with.
+        rows: `(N, ...)` float32, inputs from real pictures to measure the ranges on.
 
     Returns:
-        The same graph with `QuantizeLinear` and `DequantizeLinear` around each product, which
+        The graph with `QuantizeLinear` and `DequantizeLinear` around each product, which
         onnxruntime fuses.
 
     Raises:
@@ -93,7 +92,7 @@ def quantize(proto: onnx.ModelProto, rows: NDArray[np.float32]) -> onnx.ModelPro
     if len(products) < 3:
         raise ExportError(
             f"the graph has {len(products)} products; the first and last stay in float32, so that "
-            "8 bits change nothing"
+            "8 bits would change nothing: export it without --int8"
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
@@ -120,10 +119,15 @@ def quantize(proto: onnx.ModelProto, rows: NDArray[np.float32]) -> onnx.ModelPro
 
 
 def choose_calibration(samples: Sequence[SampleFile]) -> list[Path]:
-    """Chooses some of a run's training samples, the same number of each source, evenly spread.
+    """Chooses training samples to measure the ranges on.
+
+    Each source gives about the same number of samples, evenly spread.
 
     Args:
-        samples: The training samples, at least one.
+        samples: A run's training samples, at least one.
+
+    Returns:
+        Their picture files, about `CALIBRATION_SAMPLES` at most.
     """
     by_source: dict[str, list[Path]] = {}
     for sample in samples:
@@ -135,7 +139,7 @@ def choose_calibration(samples: Sequence[SampleFile]) -> list[Path]:
 def measure_int8(
     held_back: Sequence[SampleFile], manifest: Manifest, float_graph: bytes, graph: bytes
 ) -> tuple[Manifest, Int8Report]:
-    """Measures an 8-bit graph, and compares it with the float one.
+    """Measures an 8-bit graph, and compares it with its float graph.
 
     Args:
         held_back: Labelled pictures that the network did not learn from, at least one.
@@ -147,7 +151,7 @@ def measure_int8(
         The manifest with the accuracy of the 8-bit graph, and the comparison.
 
     Raises:
-        ExportError: If it reads fewer pictures right, by more than one in a thousand.
+        ExportError: If the 8-bit graph loses more than one picture in a thousand.
     """
     tensors = prepare([sample.path for sample in held_back], manifest)
     sessions = [Session(data, manifest, device="cpu") for data in (float_graph, graph)]
@@ -192,7 +196,7 @@ def _count_right(predictions: Sequence[Prediction]) -> int:
 def _time(sessions: Sequence[Session], inputs: NDArray[np.float32]) -> list[float]:
     """The median milliseconds of a run, for each of the sessions; they run in turn."""
     times: list[list[float]] = [[] for _ in sessions]
-    for _ in range(_TIMED):
+    for _ in range(_TIMED_RUNS):
         for session, session_times in zip(sessions, times, strict=True):
             started = time.perf_counter()
             session.run(inputs)
@@ -201,7 +205,7 @@ def _time(sessions: Sequence[Session], inputs: NDArray[np.float32]) -> list[floa
 
 
 class _Rows(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Hands the inputs to the calibration one by one."""
+    """Yields the inputs one by one, as onnxruntime's calibration asks for them."""
 
     def __init__(self, name: str, rows: NDArray[np.float32]) -> None:
         self._rows = iter([{name: row[None]} for row in rows])

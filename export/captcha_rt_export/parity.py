@@ -1,4 +1,4 @@
-"""Checks that the converted graph answers as the Keras model does."""
+"""Parity: checks that the converted graph answers as the Keras model does."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +19,18 @@ BATCHES: Final = (1, 3, 64)
 """The batch sizes that an export is checked with."""
 
 PROBABILITY_TOLERANCE: Final = 1e-5
-LOGIT_TOLERANCE: Final = 1e-4
+"""A probability must differ by less than this from Keras's."""
+
+SCORE_TOLERANCE: Final = 1e-4
+"""A score, as the network returns it, must differ by less than this from Keras's."""
 
 
 class Parity(NamedTuple):
-    """How far the converted graph's answers lie from Keras's.
+    """How far the converted graph differs from Keras.
 
     Attributes:
         probability: The largest difference of a probability.
-        score: The largest difference of a score, as the network gives them.
+        score: The largest difference of a score, as the network returns it.
     """
 
     probability: float
@@ -42,11 +45,11 @@ def prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:
         manifest: The model's description.
 
     Returns:
-        `(P, ...)` float32, a tensor a picture.
+        `(P, ...)` float32, one tensor for each picture.
 
     Raises:
         ImageDecodeError: If a picture can't be decoded.
-        RecipeError: If the model's preprocessing can't use one.
+        RecipeError: If the recipe can't use a picture.
     """
     return np.stack([_prepare(path, manifest) for path in paths])
 
@@ -54,16 +57,16 @@ def prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:
 def run_batches(
     session: Session, manifest: Manifest, tensors: NDArray[np.float32], batch: int
 ) -> NDArray[np.float32]:
-    """Runs a graph on all tensors, `batch` of them at a time.
+    """Runs a graph on all tensors in batches.
 
     Args:
         session: The loaded graph.
-        manifest: Its description.
+        manifest: The model's description.
         tensors: `(P, ...)` float32, as `prepare` makes them.
-        batch: The number of pictures in a run.
+        batch: The number of pictures in a batch.
 
     Returns:
-        The scores of all pictures, float32.
+        The scores of all pictures, float32, in the shape of the graph's output.
     """
     starts = range(0, len(tensors), batch)
     return np.concatenate([session.run(manifest.batch(tensors[i : i + batch])) for i in starts])
@@ -77,8 +80,8 @@ def check_parity(
     Args:
         model: The Keras model.
         graph: The serialised ONNX model.
-        manifest: Its description.
-        tensors: `(P, ...)` float32, made of real pictures: noise would hardly show a difference.
+        manifest: The model's description.
+        tensors: `(P, ...)` float32, from real pictures: noise would hardly show a difference.
 
     Returns:
         The largest differences.
@@ -110,11 +113,11 @@ def _compare(
     score = float(np.abs(scores - expected).max())
     difference = _probabilities(scores, manifest) - _probabilities(expected, manifest)
     probability = float(np.abs(difference).max())
-    if not (probability < PROBABILITY_TOLERANCE and score < LOGIT_TOLERANCE):
+    if not (probability < PROBABILITY_TOLERANCE and score < SCORE_TOLERANCE):
         raise ExportError(
             f"at batch {batch} ONNX differs from Keras by {probability:.2e} in probability "
             f"(allowed: {PROBABILITY_TOLERANCE}) and {score:.2e} in the scores "
-            f"(allowed: {LOGIT_TOLERANCE})"
+            f"(allowed: {SCORE_TOLERANCE})"
         )
     pairs = zip(manifest.decode(scores), manifest.decode(expected), strict=True)
     different = [(text, wanted) for (text, _), (wanted, _) in pairs if text != wanted]

@@ -3,16 +3,16 @@
 RUN/
 ├── run.json        the settings; a resumed run must have the same
 ├── pictures.csv    the samples, each with its part of the split
-├── history.csv     a row an epoch
+├── history.csv     one row per epoch
 ├── checkpoint/     the weights of the last and of the best epoch
-├── start/          an ensemble's network for all digits: history.csv and checkpoint/
-├── digit-1/ ...    the network of each digit: the same files
+├── start/          an ensemble's network for all digits: its history.csv and checkpoint/
+├── digit-1/ ...    the network of each digit: its history.csv and checkpoint/
 ├── report.html     the report; its images are inside
-├── report/         the same images as PNG files
-├── model.keras     the plain inference graph with the best weights
+├── report/         the report's images as PNG files
+├── model.keras     the model as it is used for inference, with the best weights
 └── manifest.json   the model's description; it is written last
 
-Training writes a run, export and benchmarks read it. Nothing here needs Keras.
+Training writes a run; export and benchmarks read it. This module needs no Keras.
 """
 
 import csv
@@ -37,13 +37,13 @@ _COLUMNS: Final = ("path", "label", "part", "source")
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """A labelled picture on the disk.
+    """A row of the split: a labelled picture and its part.
 
     Attributes:
-        path: The picture's file; a relative path where a generator drew the sample.
-        label: Its text.
-        part: Its part of the split: `training`, `validation` or `test`.
-        source: The name of its source, where a data set has several.
+        path: The picture's file; if a generator drew the sample, a relative path without a file.
+        label: The picture's text.
+        part: The sample's part of the split: `training`, `validation` or `test`.
+        source: The name of the sample's source in a TOML file; empty for a folder by itself.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class SampleFile:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run, or one network of an ensemble's run.
+    """The folder of a run, or of one network of an ensemble's run.
 
     Attributes:
         folder: The run's folder; it may not exist yet.
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the weights."""
+        """The folder with the weights."""
         return self.folder / "checkpoint"
 
     @property
@@ -114,7 +114,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the training has ended: the manifest is written last."""
+        """Whether the training is finished: the manifest is written last."""
         return self.manifest_file.exists()
 
     @property
@@ -135,11 +135,11 @@ class Run:
             raise ExportError(f"{self.manifest_file}: {error}") from error
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Writes the description. It has to be the last file of the run."""
+        """Writes the description. It must be the last file that is written."""
         _write(self.manifest_file, manifest.to_json())
 
     def network(self, name: str) -> "Run":
-        """The folder of one network of an ensemble, such as `digit-3`."""
+        """The run of one network of an ensemble, in a sub-folder such as `digit-3`."""
         return Run(self.folder / name)
 
     def remove(self) -> None:
@@ -157,7 +157,7 @@ class Run:
         """Checks that a training with these settings may use the folder.
 
         Args:
-            settings: What `write_settings` will get.
+            settings: The settings, as `write_settings` takes them.
             resume: Whether the training continues a stopped run.
 
         Raises:
@@ -166,12 +166,12 @@ class Run:
         _check_file(self.settings_file, _settings_text(settings), resume=resume)
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Writes the settings; the folder is made if it isn't there."""
+        """Writes the settings; the folder is created if needed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(self.settings_file, _settings_text(settings))
 
     def check_split(self, samples: Sequence[SampleFile], *, resume: bool) -> None:
-        """Checks that the folder holds the same split, if it holds one.
+        """Checks that a training with this split may use the folder.
 
         Raises:
             RunError: If the folder holds a run and `resume` is False, or the run's split differs.
@@ -179,14 +179,14 @@ class Run:
         _check_file(self.split_file, _split_text(samples), resume=resume)
 
     def write_split(self, samples: Sequence[SampleFile]) -> None:
-        """Writes the split; the folder is made if it isn't there."""
+        """Writes the split; the folder is created if needed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(self.split_file, _split_text(samples))
 
     def samples(self) -> list[SampleFile]:
-        """The samples that have a file, in the order of the split.
+        """Reads the samples that have a file, in the order of `pictures.csv`.
 
-        Drawn samples have none.
+        Samples that a generator drew have no file.
 
         Raises:
             ExportError: If the split can't be read.
@@ -202,10 +202,10 @@ class Run:
         return [row for row in rows if row.path.is_absolute()]
 
     def held_back(self) -> list[SampleFile]:
-        """The samples that the network did not learn from.
+        """Reads the samples that the network did not learn from and that have a file.
 
         Raises:
-            ExportError: If the split can't be read, or a picture is gone.
+            ExportError: If the split can't be read, or a picture's file is gone.
         """
         held_back = [sample for sample in self.samples() if sample.part != TRAINING]
         gone = [sample.path for sample in held_back if not sample.path.exists()]
@@ -217,7 +217,7 @@ class Run:
         return held_back
 
     def training_samples(self) -> list[SampleFile]:
-        """The samples that the network learned from and that still lie on the disk.
+        """Reads the samples that the network learned from and whose files still exist.
 
         Raises:
             ExportError: If the split can't be read, or no picture is left.
@@ -228,7 +228,7 @@ class Run:
         return samples
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of the history, an epoch each; none before the first epoch."""
+        """Reads the history, one row per epoch; it is empty before the first epoch."""
         if not self.history_file.exists():
             return []
         with self.history_file.open(newline="", encoding="utf-8") as file:
@@ -241,7 +241,7 @@ class Run:
         """Writes the history.
 
         Args:
-            rows: A row an epoch, at least one; all have the columns of the last one.
+            rows: One row per epoch, at least one. All rows have the same columns.
         """
         out = io.StringIO()
         writer = csv.DictWriter(out, rows[-1])
@@ -254,7 +254,7 @@ class Run:
         return self.checkpoints / f"epoch-{epoch:04d}.weights.h5"
 
     def keep_weights(self, *epochs: int) -> None:
-        """Deletes the weights of all other epochs."""
+        """Deletes the weights of all epochs but these."""
         for path in set(self.checkpoints.iterdir()) - {self.weights_file(e) for e in epochs}:
             path.unlink()
 
@@ -272,7 +272,7 @@ def _split_text(samples: Sequence[SampleFile]) -> str:
 
 
 def _check_file(path: Path, text: str, *, resume: bool) -> None:
-    """Raises RunError if the file belongs to another run, or its run is not to be resumed."""
+    """Raises `RunError` if the file has another text, or its run is not to be resumed."""
     if not path.exists():
         return
     if not resume:
@@ -281,8 +281,8 @@ def _check_file(path: Path, text: str, *, resume: bool) -> None:
         )
     if path.read_text("utf-8") != text:
         raise RunError(
-            f"can't resume: {path} says otherwise; the settings must be the same, and the "
-            "pictures must lie where they lay"
+            f"can't resume: {path} differs; a resumed run needs the same settings, and the same "
+            "pictures at the same paths"
         )
 
 

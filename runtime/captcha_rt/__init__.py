@@ -4,8 +4,8 @@
     >>> Solver().solve("captcha.png").text
     '8y63f'
 
-Names are imported when they are first used (PEP 562). So the command line can print its help, and
-set up the environment for NumPy, before NumPy is loaded.
+A name is imported when it is first used (PEP 562). So the command line can print its help, and set
+up the environment for NumPy, before NumPy is loaded.
 """
 # ruff: noqa: F403  (each module lists its public names in `__all__`)
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# The modules whose `__all__` is public here. A name is looked for in this order, so that a name
-# loads no module that it doesn't need: a module comes after those that it imports itself.
+# The modules whose `__all__` is public here. A name is searched for in this order, and each module
+# on the way is loaded. So a module comes after the modules that it imports: an error loads `errors`
+# alone.
 _MODULES: Final = (
     "errors",
     "charset",

@@ -12,16 +12,17 @@ __all__ = ["Charset"]
 class Charset:
     """The characters of a model in the order of its classes, and the class of the blank.
 
-    There is no convention for the blank's class: Keras 3 puts it first, the keras.io captcha
-    example and TensorFlow's own op put it last. So it is stored here and looked up, never assumed.
+    There is no convention for the blank's class: in Keras 3 it is the first class, in the keras.io
+    captcha example and in TensorFlow's own op the last. So the class is stored here and looked up,
+    never assumed.
 
     Attributes:
-        characters: The characters, each a single code point; no character occurs twice.
+        characters: The characters, each a single code point. No character occurs twice.
         blank: The blank's class, in `0..len(characters)`; None for models without a blank.
 
     Raises:
-        CharsetError: If there are no characters, a character occurs twice, or the blank is no
-            class.
+        CharsetError: If there are no characters, a character occurs twice, or the blank is out of
+            range.
     """
 
     characters: str
@@ -29,7 +30,7 @@ class Charset:
 
     def __post_init__(self) -> None:
         if not isinstance(self.characters, str) or not self.characters:
-            raise CharsetError(f"characters are a text of at least one, not {self.characters!r}")
+            raise CharsetError(f"characters are a text of one or more, not {self.characters!r}")
         if self.blank is not None and type(self.blank) is not int:  # True is an int, too
             raise CharsetError(f"the blank is a class's number or None, not {self.blank!r}")
         doubled = sorted({c for c in self.characters if self.characters.count(c) > 1})
@@ -53,7 +54,7 @@ class Charset:
             text: A text of this charset's characters; may be empty.
 
         Returns:
-            One class id a character, in `0..classes - 1`, never the blank.
+            One class id per character, in `0..classes - 1`, never the blank.
 
         Raises:
             CharsetError: If the text has a character outside of the charset.
@@ -73,7 +74,7 @@ class Charset:
             ids: Class ids in `0..classes - 1`, without the blank.
 
         Returns:
-            The text, one character an id.
+            The text, one character per id.
 
         Raises:
             CharsetError: If an id is the blank or out of range.

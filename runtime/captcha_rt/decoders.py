@@ -1,4 +1,4 @@
-"""Decoders: from a network's scores to class ids, with positions and confidences.
+"""Decoders: they read class ids, positions and confidences from a network's scores.
 
 A new decoder is a function and a row in `DECODERS`.
 """
@@ -21,13 +21,13 @@ _KINDS: Final = get_args(Scores)
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a decoder read from one picture's scores. The decoder defines the confidences.
+    """What a decoder read from one picture's scores. Each decoder defines its confidences.
 
     Attributes:
         ids: The class ids of the characters, in order, without blanks.
-        positions: For each character the time step with its highest probability, or the position
-            (head, glyph) that it was read from, counted from 0.
-        confidences: For each character its confidence, in 0..1.
+        positions: For each character, counted from 0: the time step at which the character is most
+            probable, or the head or glyph that the character was read from.
+        confidences: The confidence of each character, in 0..1.
         confidence: The confidence of the whole text, in 0..1.
     """
 
@@ -42,40 +42,45 @@ def ctc_greedy_decode(
 ) -> list[Decoded]:
     """CTC greedy (best path) decoding.
 
-    Takes the best class of each time step, merges repeats and drops blanks. If scores are equal,
-    the lowest class wins. The ids equal those of `tf.nn.ctc_greedy_decoder(merge_repeated=True)`
-    and `keras.ops.ctc_decode(strategy="greedy")`. Source: A. Graves et al., "Connectionist
-    Temporal Classification" (ICML 2006), section 3.2.
+    The decoder takes the best class of each time step, merges repeats and drops blanks. If scores
+    are equal, the lowest class wins. The ids equal those of
+    `tf.nn.ctc_greedy_decoder(merge_repeated=True)` and `keras.ops.ctc_decode(strategy="greedy")`.
+    Source: A. Graves et al., "Connectionist Temporal Classification" (ICML 2006), section 3.2.
 
-    A character is merged from a run of time steps. Its confidence is the highest probability of
-    its class in this run.
+    A character is merged from a run of time steps. The character's confidence is the highest
+    probability of its class in this run.
 
     The confidence of the text is a product over all time steps. Each factor is the probability of
     the classes that leave the text unchanged: at the peak of a character only this character,
     between two peaks the blank or either neighbour. So the confidence is low both if a character
-    was nearly missed and if it was nearly another one. It is 0 if no character was read.
+    was nearly missed and if it was nearly another one. If no character was read, the confidence
+    is 0.
 
-    This separates right from wrong answers as well as CTC's own probability of the text, the sum
-    over all paths, at a fraction of the cost: the areas under the ROC curve are 0.927 and 0.930
-    over clean, degraded and foreign pictures. The least certain character gives 0.879, the mean
-    over the time steps 0.432.
+    This product separates right from wrong answers as well as CTC's own probability of the text,
+    the sum over all paths, at a fraction of the cost. The areas under the ROC curve are 0.927 and
+    0.930 over clean, degraded and foreign pictures. With the least certain character as the
+    confidence the area is 0.879, with the mean over the time steps 0.432.
 
     Args:
         scores: `(N, T, C)` float32, T time steps of C classes; N and T may be 0.
         blank: The blank's class, in `0..C - 1`.
         kind: What the scores are: `"logits"` (softmax is applied here) or `"probabilities"`.
-        temperature: Logits are divided by it before the softmax, above 0.
+        temperature: Logits are divided by this number, above 0, before the softmax. Probabilities
+            stay as they are.
 
     Returns:
-        N results, one a picture.
+        N results, one per picture.
 
     Raises:
         ScoresError: If a score is NaN or infinite.
-        ValueError: If `scores` doesn't have three axes, the blank is no class, or the kind is
+        ValueError: If `scores` doesn't have three axes, the blank is out of range, or the kind is
             unknown.
     """
     if scores.ndim != 3 or not 0 <= blank < scores.shape[2]:
-        raise ValueError(f"no CTC scores with blank {blank}: shape {scores.shape}")
+        raise ValueError(
+            "no CTC scores: expected the shape (N, T, C) and a blank in 0..C - 1, "
+            f"not {scores.shape} and blank {blank}"
+        )
     probabilities = to_probabilities(scores, kind, temperature)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
@@ -98,31 +103,36 @@ def position_decode(
     wins.
 
     A character's confidence is the probability of its class. The confidence of the text is the
-    product over all positions, including those with the blank. It is 0 if no character was read.
+    product over all positions, including positions with the blank. The confidence of the text is 0
+    if no character was read.
 
     Args:
         scores: `(N, L, C)` float32, L positions of C classes; N and L may be 0.
         blank: The blank's class, in `0..C - 1`; None if there is no blank.
         kind: What the scores are: `"logits"` (softmax is applied here) or `"probabilities"`.
-        temperature: Logits are divided by it before the softmax, above 0.
+        temperature: Logits are divided by this number, above 0, before the softmax. Probabilities
+            stay as they are.
 
     Returns:
-        N results, one a picture.
+        N results, one per picture.
 
     Raises:
         ScoresError: If a score is NaN or infinite.
-        ValueError: If `scores` doesn't have three axes, the blank is no class, or the kind is
+        ValueError: If `scores` doesn't have three axes, the blank is out of range, or the kind is
             unknown.
     """
     if scores.ndim != 3 or not (blank is None or 0 <= blank < scores.shape[2]):
-        raise ValueError(f"no scores by position with blank {blank}: shape {scores.shape}")
+        raise ValueError(
+            "no scores by position: expected the shape (N, L, C) and a blank in 0..C - 1 or None, "
+            f"not {scores.shape} and blank {blank}"
+        )
     probabilities = to_probabilities(scores, kind, temperature)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
-    best, certainty = scores.argmax(axis=2).tolist(), probabilities.max(axis=2)
-    whole = certainty.prod(axis=1).tolist()
+    best, highest = scores.argmax(axis=2).tolist(), probabilities.max(axis=2)
+    products = highest.prod(axis=1).tolist()
     answers = []
-    for classes, confidences, product in zip(best, certainty.tolist(), whole, strict=True):
+    for classes, confidences, product in zip(best, highest.tolist(), products, strict=True):
         positions = [position for position, c in enumerate(classes) if c != blank]
         answers.append(
             Decoded(
@@ -141,11 +151,11 @@ class Decoder:
 
     Attributes:
         decode: The function. It takes `scores` and the keywords `blank`, `kind` and `temperature`,
-            and returns one `Decoded` a picture.
+            and returns one `Decoded` per picture.
         axes: The number of axes of the graph's output, including the batch.
         needs_blank: Whether the charset must have a blank.
-        reads_glyphs: Whether the recipe cuts a picture into glyphs, each a row of the batch. Then
-            `decode` gets the rows of one picture together, `(N, glyphs, C)`.
+        reads_glyphs: Whether the recipe cuts a picture into glyphs, and each glyph is a row of the
+            batch. Then `decode` gets the rows of each picture together, `(N, glyphs, C)`.
     """
 
     decode: Callable[..., list[Decoded]]
@@ -165,15 +175,16 @@ DECODERS: Final[Mapping[str, Decoder]] = {
 def to_probabilities(
     scores: NDArray[np.float32], kind: Scores, temperature: float = 1.0
 ) -> NDArray[np.float32]:
-    """Checks scores and makes probabilities of them.
+    """Checks scores and converts them to probabilities.
 
     Args:
         scores: `(N, T, C)` float32.
-        kind: What the scores are; probabilities are returned as they are.
-        temperature: Logits are divided by it before the softmax, above 0.
+        kind: What the scores are: `"logits"` or `"probabilities"`.
+        temperature: Logits are divided by this number, above 0, before the softmax. Probabilities
+            stay as they are.
 
     Returns:
-        `(N, T, C)`, in 0..1.
+        `(N, T, C)` float32, in 0..1.
 
     Raises:
         ScoresError: If a score is NaN or infinite.
@@ -186,13 +197,13 @@ def to_probabilities(
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    """The softmax over the last axis.
+    """Computes the softmax over the last axis.
 
     Args:
         logits: `(..., C)`, floats.
 
     Returns:
-        The same shape and dtype, in 0..1.
+        Probabilities in 0..1, of the shape and dtype of `logits`.
     """
     with np.errstate(over="ignore"):  # a logit 3e38 below the best has probability 0 anyway
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -200,10 +211,10 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
-    """Checks that the scores are finite; shifts logits beyond 1e18 so that nothing overflows."""
+    """Checks that the scores are finite; shifts huge logits so that nothing overflows later."""
     if kind not in _KINDS:
         raise ValueError(f"kind is {kind!r}; it is one of {_KINDS}")
-    if isfinite(np.vdot(scores, scores)):  # the fastest test of all scores
+    if isfinite(np.vdot(scores, scores)):  # the fastest check of all scores at once
         return scores
     if not np.isfinite(scores).all():
         raise ScoresError("the model answered with NaN or infinite scores")
@@ -214,9 +225,9 @@ def _check(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
 
 
 def _read(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -> Decoded:
-    """Reads one picture, as `ctc_greedy_decode` says.
+    """Reads one picture, as the docstring of `ctc_greedy_decode` says.
 
-    This is plain Python on the few columns that matter. On fifty time steps a dozen calls of NumPy
+    This is plain Python on the few classes that matter. On fifty time steps a dozen calls of NumPy
     would take three times as long.
 
     Args:
@@ -235,24 +246,25 @@ def _read(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -
             last, start = character, step
     if not ids:
         return Decoded((), (), (), 0.0)
-    shares: list[list[float]] = probabilities.take([blank, *ids], axis=1).tolist()
+    # For each time step: the probability of the blank, then of each character that was read.
+    rows: list[list[float]] = probabilities.take([blank, *ids], axis=1).tolist()
     positions: list[int] = []
     confidences: list[float] = []
-    whole, after = 1.0, 0  # `after`: the time step after the last peak
+    product, after = 1.0, 0  # `after`: the time step after the last peak
     for number, (first, end) in enumerate(runs, 1):  # `number` is also the character's column
-        column = [share[number] for share in shares[first:end]]
+        column = [row[number] for row in rows[first:end]]
         confidence = max(column)
         peak = first + column.index(confidence)
         if number == 1 or ids[number - 1] == ids[number - 2]:
-            for share in shares[after:peak]:
-                whole *= share[0] + share[number]
+            for row in rows[after:peak]:
+                product *= row[0] + row[number]
         else:
-            for share in shares[after:peak]:
-                whole *= share[0] + share[number - 1] + share[number]
-        whole *= confidence
+            for row in rows[after:peak]:
+                product *= row[0] + row[number - 1] + row[number]
+        product *= confidence
         after = peak + 1
         positions.append(peak)
         confidences.append(confidence)
-    for share in shares[after:]:
-        whole *= share[0] + share[-1]
-    return Decoded(tuple(ids), tuple(positions), tuple(confidences), min(whole, 1.0))
+    for row in rows[after:]:
+        product *= row[0] + row[-1]
+    return Decoded(tuple(ids), tuple(positions), tuple(confidences), min(product, 1.0))

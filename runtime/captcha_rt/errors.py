@@ -1,6 +1,7 @@
 """Every error that captcha-rt raises on purpose.
 
-Each error also belongs to the builtin family that a stranger would catch.
+Most errors are also subclasses of a builtin exception, which a program that doesn't know captcha-rt
+may catch.
 
     CaptchaRTError
     ├── ImageDecodeError       ValueError         bytes that can't be decoded as a picture
@@ -9,7 +10,7 @@ Each error also belongs to the builtin family that a stranger would catch.
     ├── CharsetError           ValueError         an invalid charset, or a text outside of one
     ├── FolderError            ValueError         no folder, or a folder without pictures
     ├── LabelError             ValueError         labels that are missing or ambiguous
-    ├── LowConfidenceError     ValueError         an answer below the confidence asked for
+    ├── LowConfidenceError     ValueError         an answer below the smallest confidence
     ├── ModelError
     │   ├── ModelNotFoundError FileNotFoundError  no file at the path
     │   ├── ManifestError      ValueError         a missing, damaged or unknown description
@@ -37,7 +38,7 @@ __all__ = [
 
 
 class CaptchaRTError(Exception):
-    """The base of all errors below; catch it to catch them all."""
+    """The base class: catch this class to catch every error of captcha-rt."""
 
 
 class ImageDecodeError(CaptchaRTError, ValueError):
@@ -57,7 +58,7 @@ class CharsetError(CaptchaRTError, ValueError):
 
 
 class FolderError(CaptchaRTError, ValueError):
-    """The path is no folder, or the folder has no (labelled) pictures."""
+    """The path is no folder that can be read, or there are no pictures in the folder."""
 
 
 class LabelError(CaptchaRTError, ValueError):
@@ -65,7 +66,7 @@ class LabelError(CaptchaRTError, ValueError):
 
 
 class LowConfidenceError(CaptchaRTError, ValueError):
-    """The picture was read, but with a lower confidence than was asked for."""
+    """The picture was read, but with a confidence below the smallest one that is accepted."""
 
 
 class ModelError(CaptchaRTError):

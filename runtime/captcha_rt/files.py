@@ -1,4 +1,4 @@
-"""Writes files so that they are complete or don't exist."""
+"""Writes files so that no reader ever sees half of one."""
 
 import os
 from collections.abc import Iterator
@@ -10,16 +10,17 @@ from pathlib import Path
 def write_atomically(path: Path) -> Iterator[Path]:
     """Writes a file under another name, and renames it at the end.
 
-    If the process is killed meanwhile, the file at `path` stays as it was.
+    If the process is killed while it writes, or raises an error, the file at `path` stays as it
+    was.
 
     Args:
-        path: The file to write, or a link to it; the folder exists.
+        path: The file to write, or a symbolic link to it. The folder must exist.
 
     Yields:
-        The path to write to, in the same folder and with the same suffixes.
+        The path to write to, in the file's folder and with the file's suffixes.
     """
     path = path.resolve()
-    # Always the same name, so that the next process overwrites what a killed one left.
+    # Always the same name, so that the next process overwrites what a killed process left.
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial

@@ -1,9 +1,10 @@
 """Decodes pictures: bytes, a path or an array becomes uint8 `(H, W, C)` with C = 1, 3 or 4.
 
-OpenCV does the decoding. But it allocates whatever a header claims (1.7 GB for a PNG of 109 kB),
-opens some twenty formats, and prints complaints on the native stderr. So each format has a small
-function that walks the file's structure first. It checks that the file is whole and not too large,
-and passes on only the parts that make pixels. These functions make this module longer than others.
+OpenCV does the decoding. But OpenCV allocates whatever a header claims (1.7 GB for a PNG of
+109 kB), opens some twenty formats, and prints complaints on the native stderr. So for each of five
+formats a small function walks the file's structure first. The function checks that the file is
+whole and not too large, and passes on only the parts that make pixels. These five functions make
+this module longer than others.
 """
 
 import os
@@ -33,7 +34,7 @@ MAX_BYTES = 64 * 2**20  # twice an uncompressed 16-bit RGBA picture of MAX_PIXEL
 _MAX_BLOCKS = 10_000  # chunks, segments or sub-blocks; to walk one takes up to 1 µs
 _MAX_EXTENSIONS = 100  # before a GIF's first frame
 _MAX_SCANS = 100  # of a JPEG; encoders write 10, and 1,000 scans of 14 bytes cost OpenCV 2.5 s
-_MAX_GIF_DATA = 128 * 2**10  # OpenCV spends 15 µs a byte on a stream of clear codes
+_MAX_GIF_DATA = 128 * 2**10  # OpenCV spends 15 µs per byte on a stream of clear codes
 
 # Keeps the stored channels and depth, like IMREAD_UNCHANGED, but applies the orientation.
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
@@ -63,11 +64,12 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArra
 
     The content decides the format; the suffix of a path is ignored. The channels stay as they are
     in the file: alpha is neither blended nor dropped, and grey stays grey. A palette becomes
-    colours. Of 16 bits the high byte is kept, as in `tf.io.decode_png`. The EXIF orientation of
-    JPEG and PNG is applied; that of WebP is not, since OpenCV before 4.13 can't read it.
+    colours. Of a value of 16 bits the high byte is kept, as in `tf.io.decode_png`. The EXIF
+    orientation of JPEG and PNG is applied; the orientation of WebP is not, since OpenCV before 4.13
+    can't read it.
 
-    A PNG with a wrong checksum is refused. JPEG and WebP have no checksums: a file that is damaged,
-    but has a whole structure, gives a damaged picture. Bytes after the picture's end are ignored.
+    A PNG with a wrong checksum is refused. JPEG and WebP have no checksums: if only the pixels of a
+    file are damaged, the picture is damaged, too. Bytes after the picture's end are ignored.
 
     Args:
         source: The bytes of an encoded file, the path of one, or an array of pixels: uint8, uint16
@@ -76,8 +78,8 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArra
         max_pixels: The largest H * W; larger pictures are refused before they are decoded.
 
     Returns:
-        `(H, W, C)` uint8, C-contiguous: C = 1 is grey, 3 is RGB, 4 is RGBA with straight alpha. It
-        shares its memory with `source` if that is a contiguous uint8 array.
+        `(H, W, C)` uint8, C-contiguous: C = 1 is grey, 3 is RGB, 4 is RGBA with straight alpha. If
+        `source` is a contiguous uint8 array, the result shares memory with `source`.
 
     Raises:
         ImageDecodeError: If the file is of another format, cut off, damaged or too large, if there
@@ -98,7 +100,7 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArra
             raise ImageDecodeError(f"{path}: {error}") from error
     raise ImageDecodeError(
         f"expected encoded bytes, a path or a NumPy array, not {type(source).__name__}; "
-        "of a Pillow image pass numpy.asarray(image)"
+        "for a Pillow image pass numpy.asarray(image)"
     )
 
 
@@ -106,7 +108,7 @@ def _decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     name = _format_of(data)
     try:
         checked = _FORMATS[name](data, max_pixels)
-    except (struct.error, IndexError) as error:  # it read past the end
+    except (struct.error, IndexError) as error:  # the check read past the end
         raise _cut_off(name, data) from error
     try:
         stored: Any = cv2.imdecode(np.frombuffer(checked.data, np.uint8), checked.flags)
@@ -133,7 +135,7 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)):
         raise ImageDecodeError(
             f"array of shape {array.shape}: expected (H, W), (H, W, 1), (H, W, 3) RGB or "
-            "(H, W, 4) RGBA; of an encoded file pass array.tobytes()"
+            "(H, W, 4) RGBA; for an encoded file pass array.tobytes()"
         )
     height, width = array.shape[:2]
     _check_size("array", width, height, max_pixels)
@@ -229,7 +231,7 @@ def _png(data: bytes, max_pixels: int) -> _Checked:
         position = end
     else:
         raise _damaged("PNG", f"more than {_MAX_BLOCKS} chunks")
-    # Pixels take at most 8 bytes each, and a row one more. libpng inflates all the data there is:
+    # A pixel takes at most 8 bytes, and a row one byte more. libpng inflates all the data there is:
     # 1 MB after a header of 10 x 10 pixels takes 2 s.
     if not 0 < pixel_bytes <= 9 * width * height + 4096:
         raise _damaged("PNG", f"{pixel_bytes} bytes of data for {width} x {height} pixels")
@@ -289,7 +291,7 @@ def _bmp(data: bytes, max_pixels: int) -> _Checked:
             if colours != [0xFF0000, 0xFF00, 0xFF]:
                 raise ImageDecodeError("BMP with unusual colour masks: convert it to PNG")
     # By default OpenCV makes the colours after a 12-byte header grey. And if there are masks, but
-    # none for alpha, it takes the padding of a pixel for alpha.
+    # none for alpha, OpenCV takes the padding of a pixel for alpha.
     colour = header == 12 or (compression == _BMP_MASKS and not alpha)
     return _Checked(data, cv2.IMREAD_COLOR if colour else _AS_STORED)
 
@@ -316,7 +318,7 @@ def _gif(data: bytes, max_pixels: int) -> _Checked:
         raise _damaged("GIF", "its first frame isn't within the picture")
     first = position + 11 + _colour_table(packed)
     end = _after_sub_blocks(data, first)
-    limit = min(2 * columns * rows + 1024, _MAX_GIF_DATA)  # 12 bits a pixel is the worst form
+    limit = min(2 * columns * rows + 1024, _MAX_GIF_DATA)  # the worst case is 12 bits per pixel
     if end - first > limit:
         raise ImageDecodeError(f"GIF of {end - first} bytes, limit {limit}: convert it to PNG")
     if end == len(data):  # not even the end marker follows

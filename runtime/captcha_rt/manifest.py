@@ -1,6 +1,6 @@
-"""The description of a model: all that is needed to run it, and what people ask about it.
+"""The manifest: the description of a model, with all that is needed to run it, and facts about it.
 
-`model` defines how it is stored in the `.onnx` file.
+The module `model` defines how the description is stored in the `.onnx` file.
 """
 
 import json
@@ -30,10 +30,10 @@ class Tensor:
 
     Attributes:
         name: The name in the graph.
-        shape: The axes; the first is the batch, which is None.
+        shape: The size of each axis. The first axis is the batch, whose size is None.
 
     Raises:
-        ManifestError: If the batch has a fixed size, or another axis has none.
+        ManifestError: If the batch has a fixed size, or another axis has no fixed size.
     """
 
     name: str
@@ -42,18 +42,18 @@ class Tensor:
     def __post_init__(self) -> None:
         batch, *others = self.shape or (0,)
         if not isinstance(self.name, str) or batch is not None:
-            raise ManifestError(f"a tensor has a name and a free batch: {self}")
+            raise ManifestError(f"a tensor has a name and a free batch, whose size is null: {self}")
         if not all(type(axis) is int and axis > 0 for axis in others):
-            raise ManifestError(f"the axes after the batch are fixed: {self}")
+            raise ManifestError(f"the axes after the batch are fixed sizes above 0: {self}")
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The graph's bytes, which the description belongs to.
+    """Tells which graph a description belongs to.
 
     Attributes:
-        size: The number of bytes.
-        sha256: The SHA-256 of the bytes, in hexadecimal.
+        size: The number of bytes of the graph.
+        sha256: The SHA-256 of these bytes, in hexadecimal.
     """
 
     size: int
@@ -69,30 +69,32 @@ class Manifest:
     """The description of a model.
 
     Attributes:
-        name: The model's name; every answer holds it.
+        name: The model's name, which every answer repeats.
         charset: The characters and the blank.
         recipe: The preprocessing.
-        decoder: How the scores are read, a key of `DECODERS`: `"ctc"` along time steps,
-            `"position"` one character a head or time step, `"glyph"` one character a row of the
-            batch.
+        decoder: How the scores are read, a key of `DECODERS`: `"ctc"` reads along time steps,
+            `"position"` reads one character per head or time step, `"glyph"` reads one character
+            per row of the batch.
         scores: What the output holds: `"logits"` or `"probabilities"`.
-        input: The graph's input, `(N, ...)`. One picture is one row of it, or with the step
-            `glyphs` one row a glyph.
-        output: The graph's output: `(N, T, C)` for `"ctc"`, `(N, L, C)` for `"position"`,
+        input: The graph's input, `(N, ...)` float32. One picture is one row of the batch, or with
+            the step `glyphs` one row per glyph.
+        output: The graph's output, float32: `(N, T, C)` for `"ctc"`, `(N, L, C)` for `"position"`,
             `(N, C)` for `"glyph"`.
-        temperature: Logits are divided by it before the softmax, above 0. This makes a confidence
-            the probability that the answer is right; the texts stay the same. If the output holds
-            probabilities, the graph has already applied the temperature.
-        min_confidence: Answers with a lower confidence should be rejected, in 0..1. It is chosen
-            so that most pictures of other kinds are rejected, and hardly any of the model's own.
-        graph: The graph's bytes; None before the model is exported.
+        temperature: Logits are divided by this number, above 0, before the softmax. This makes a
+            confidence the probability that the answer is right; the texts stay the same. If the
+            output holds probabilities, the graph has already applied the temperature.
+        min_confidence: Answers with a confidence below this one should be rejected, in 0..1. The
+            value is chosen so that most pictures of other kinds are rejected, but few of the kinds
+            that the model was trained on.
+        graph: The size and checksum of the graph; None before the model is exported.
         training: Facts about the training: data, pictures, settings, versions.
-        accuracy: What was measured, by the pictures that it was measured on.
+        accuracy: The metrics that `metrics.summarize` returns, by the name of the pictures that
+            were read, such as `test`.
         licence: The model's licence, as an SPDX expression where there is one.
-        glyphs: The number of input rows that one picture becomes; None if it is not cut into
-            glyphs. Derived from the recipe.
-        tensor_shape: The shape that `prepare` returns: the input's without the batch, with the
-            glyphs first if there are any. Derived.
+        glyphs: The number of glyphs that one picture is cut into, each a row of the batch; None
+            without the step `glyphs`. Derived from the recipe.
+        tensor_shape: The shape that `prepare` returns: the shape of the input without the batch,
+            with the glyphs first if there are any. Derived.
 
     Raises:
         ManifestError: If the fields contradict each other.
@@ -121,7 +123,7 @@ class Manifest:
         if not isinstance(self.training, Mapping) or not isinstance(self.accuracy, Mapping):
             raise ManifestError("training and accuracy are objects")
         if not any(isinstance(step, Scale) for step in self.recipe.steps):
-            raise ManifestError('the recipe has no step "scale", so that it makes no float32')
+            raise ManifestError('the recipe has no step "scale", so the result is not float32')
         if self.scores not in get_args(Scores):
             raise ManifestError(
                 f"unknown kind of scores {self.scores!r}; known: {get_args(Scores)}"
@@ -136,10 +138,10 @@ class Manifest:
         self._check_decoder()
 
     def _check_decoder(self) -> None:
-        """Checks charset, recipe and output against what the decoder needs."""
+        """Checks that charset, recipe and output are as the decoder needs them."""
         decoder = _find_decoder(self.decoder)
         if decoder.needs_blank and self.charset.blank is None:
-            raise ManifestError(f"a {self.decoder.upper()} model's charset has a blank")
+            raise ManifestError(f"the decoder {self.decoder!r} needs a charset that has a blank")
         if (self.glyphs is not None) != decoder.reads_glyphs:
             raise ManifestError('the decoder "glyph" and the recipe step "glyphs" go together')
         shape, classes = self.output.shape, self.charset.classes
@@ -156,7 +158,7 @@ class Manifest:
             picture: A decoded picture, `(H, W, C)` uint8 with C = 1, 3 (RGB) or 4 (RGBA).
 
         Returns:
-            `tensor_shape` float32.
+            The network's input for this picture: float32, of the shape `tensor_shape`.
 
         Raises:
             RecipeError: If the recipe can't use the picture, or the result has another shape.
@@ -170,13 +172,13 @@ class Manifest:
         return tensor
 
     def batch(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Makes the graph's input of several prepared pictures.
+        """Makes the graph's input from several prepared pictures.
 
         Args:
-            tensors: `(P, *tensor_shape)`, the tensors of P pictures.
+            tensors: `(P, *tensor_shape)` float32, the tensors of P pictures.
 
         Returns:
-            `(N, ...)`, as the graph's input says: one row a picture, or one row a glyph. A view.
+            `(N, ...)` float32, a view: the graph's input, one row per picture or per glyph.
         """
         if self.glyphs is None:
             return tensors
@@ -189,7 +191,7 @@ class Manifest:
             scores: The graph's output for the input that `batch` made.
 
         Returns:
-            For each picture the text, and what the decoder read it from.
+            For each picture the text, and the decoder's result that the text was made from.
 
         Raises:
             ScoresError: If a score is NaN or infinite.
@@ -216,8 +218,11 @@ class Manifest:
         Args:
             text: JSON; bytes are UTF-8.
 
+        Returns:
+            The description.
+
         Raises:
-            ManifestError: If this is no description, or one in an unknown format version.
+            ManifestError: If the text is no description, or has an unknown format version.
         """
         try:
             values = json.loads(text)

@@ -1,4 +1,4 @@
-"""How well pictures were read: the metrics that training, export and `evaluate` share."""
+"""Metrics of how well pictures were read; training, export and `evaluate` share them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model read in one picture, beside the label.
+    """What a model read in one picture, and the label.
 
     Attributes:
         path: The picture's path or name.
@@ -31,7 +31,7 @@ class Confusion:
     Attributes:
         truth: The character in the label; empty if a character was added.
         read: The character that was read; empty if it was missed.
-        count: How often this happened.
+        count: The number of times that this happened.
     """
 
     truth: str
@@ -53,7 +53,8 @@ class Evaluation:
             number of characters in the labels, at least 0; 0 is perfect.
         character_accuracy: The fraction of the labels' characters that were read correctly at
             their position, in 0..1.
-        position_accuracy: The same for each position, counted from the first character.
+        position_accuracy: For each position from the first character on, the fraction of the
+            labels' characters there that were read correctly, in 0..1.
         confusions: The confused characters, the most frequent first.
         misread: The predictions that were not exact, in order.
     """
@@ -75,6 +76,9 @@ def evaluate(predictions: Sequence[Prediction]) -> Evaluation:
 
     Args:
         predictions: At least one prediction.
+
+    Returns:
+        The metrics.
 
     Raises:
         ValueError: If there are no predictions.
@@ -111,7 +115,7 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
         predictions: At least one prediction.
 
     Returns:
-        The metrics by name, as JSON values.
+        The metrics by name, as JSON values; see `Evaluation`.
 
     Raises:
         ValueError: If there are no predictions.
@@ -130,7 +134,7 @@ def calibration_error(predictions: Sequence[Prediction], bins: int = 10) -> floa
     """Computes the expected calibration error.
 
     The predictions are put into bins by their confidence. In a perfectly calibrated bin the mean
-    confidence equals the fraction of predictions that are right. Source: M. P. Naeini et al.,
+    confidence equals the fraction of right predictions. Source: M. P. Naeini et al.,
     "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (AAAI 2015).
 
     Args:
@@ -138,8 +142,8 @@ def calibration_error(predictions: Sequence[Prediction], bins: int = 10) -> floa
         bins: The number of bins of equal width.
 
     Returns:
-        The mean distance between the two over the bins, weighted by their number of predictions,
-        in 0..1.
+        The mean difference, over all bins, between the mean confidence and the fraction of right
+        predictions, in 0..1. A bin's weight is the number of predictions in it.
     """
     members: dict[int, list[Prediction]] = {}
     for prediction in predictions:
@@ -151,8 +155,8 @@ def calibration_error(predictions: Sequence[Prediction], bins: int = 10) -> floa
 def wilson_interval(right: int, total: int, z: float = 1.959964) -> tuple[float, float]:
     """Computes the Wilson score interval of a fraction.
 
-    Unlike the normal approximation, the interval stays in 0..1 and has a width at 0 and 100 %.
-    Source: E. B. Wilson, JASA 22 (1927).
+    Unlike an interval by the normal approximation, the Wilson interval stays within 0..1, and has a
+    width above 0 even at 0 and 100 %. Source: E. B. Wilson, JASA 22 (1927).
 
     Args:
         right: The number of successes.
@@ -177,7 +181,7 @@ def align(truth: str, text: str) -> list[tuple[str, str]]:
         text: The text that was read.
 
     Returns:
-        A pair an edit, in order: `("m", "n")` replaced, `("m", "")` missed, `("", "n")` added.
+        One pair per edit, in order: `("m", "n")` replaced, `("m", "")` missed, `("", "n")` added.
     """
     rows, columns = len(truth) + 1, len(text) + 1
     cost = [[i + j if i * j == 0 else 0 for j in range(columns)] for i in range(rows)]
@@ -207,18 +211,18 @@ def align(truth: str, text: str) -> list[tuple[str, str]]:
 def align_characters(truth: str, text: str) -> list[tuple[str, str]]:
     """Pairs the characters of the label with those of the text.
 
-    These are the edits of `align`, and between them the characters that were read correctly.
+    The pairs are the edits of `align`, and between them the characters that were read correctly.
 
     Args:
         truth: The label.
         text: The text that was read.
 
     Returns:
-        A pair a character, in order: `("m", "m")` correct, `("m", "n")` replaced, `("m", "")`
-        missed, `("", "n")` added.
+        One pair per character, in order: `("m", "m")` correct, `("m", "n")` replaced,
+        `("m", "")` missed, `("", "n")` added.
     """
-    # `align` walks from the end and keeps equal characters where it can. The same walk puts its
-    # edits where they belong.
+    # `align` goes from the end to the start, and makes no edit where two characters are equal. This
+    # loop goes the same way, and takes the next edit wherever they differ.
     edits = align(truth, text)
     pairs = []
     while truth or text:

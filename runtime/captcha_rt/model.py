@@ -1,4 +1,4 @@
-"""The model file: one `.onnx` file that holds a graph and the description of it.
+"""The model file: one `.onnx` file that holds a graph and its description.
 
 A protobuf message may be written in pieces. So the graph comes first, and the description follows
 as one more metadata entry, with the key `captcha_rt` and JSON as the value:
@@ -35,7 +35,7 @@ class Model:
     Attributes:
         path: The file's path.
         data: The file's bytes.
-        manifest: The description in the file; the graph's bytes are as it says.
+        manifest: The description in the file. The graph's bytes match the description.
     """
 
     path: Path
@@ -48,6 +48,9 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
 
     Args:
         path: The `.onnx` file; None is the embedded model.
+
+    Returns:
+        The model; its bytes have been compared with the checksum in the description.
 
     Raises:
         ModelNotFoundError: If there is no such file.
@@ -69,7 +72,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
 
 
 def attach(graph: bytes, manifest: Manifest) -> bytes:
-    """Makes a model file of a graph and its description.
+    """Makes a model file from a graph and its description.
 
     Args:
         graph: A serialised ONNX model without metadata.
@@ -98,7 +101,7 @@ def detach(model: bytes) -> Manifest:
     """
     key = model.rfind(_KEY)
     if key < 0:
-        raise ManifestError(_without_description(model))
+        raise ManifestError(_explain_missing(model))
     length, start = _read_varint(model, key + len(_KEY))
     if len(model) != start + length:
         raise ManifestError(
@@ -108,7 +111,10 @@ def detach(model: bytes) -> Manifest:
     manifest = Manifest.from_json(model[start:])
     if manifest.graph is None:
         raise ManifestError("the description does not say which graph it belongs to")
-    graph_end = key - len(_varint(len(model) - key)) - len(_ENTRY)
+    entry = _ENTRY + _varint(len(model) - key)
+    graph_end = key - len(entry)
+    if model[graph_end:key] != entry:
+        raise ManifestError("the entry that holds the description is damaged")
     if manifest.graph != _describe(model[:graph_end]):
         raise ManifestError(
             "the graph is damaged or was changed after the export: "
@@ -121,8 +127,8 @@ def _describe(graph: bytes) -> Graph:
     return Graph(len(graph), hashlib.sha256(graph).hexdigest())
 
 
-def _without_description(model: bytes) -> str:
-    """Says what a file without a description looks like."""
+def _explain_missing(model: bytes) -> str:
+    """Says why a file may have no description, from what its first bytes look like."""
     start = model[:64].lstrip().lower()
     if not model:
         return "the file is empty"
@@ -131,13 +137,13 @@ def _without_description(model: bytes) -> str:
     if start.startswith((b"<", b"{")):
         return "this is text (HTML or JSON), not an ONNX model"
     return (
-        "no description of captcha-rt in it: the file is cut off, or it is not a model that "
+        "no description of captcha-rt in the file: the file is cut off, or is not a model that "
         "`captcha-rt export` wrote"
     )
 
 
 def _varint(number: int) -> bytes:
-    """A protobuf variable-length integer: seven bits a byte, the lowest bits first."""
+    """Encodes a protobuf variable-length integer: seven bits per byte, the lowest bits first."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -146,7 +152,7 @@ def _varint(number: int) -> bytes:
 
 
 def _read_varint(data: bytes, start: int) -> tuple[int, int]:
-    """Reads the integer at `start`; returns it and the position after it."""
+    """Decodes the integer at `start`; returns the integer and the position after its bytes."""
     number = shift = 0
     for position, byte in enumerate(data[start : start + 5], start + 1):
         number |= (byte & 0x7F) << shift

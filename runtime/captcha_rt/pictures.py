@@ -1,4 +1,4 @@
-"""Picture files: those of a folder, and those that a path on the command line means."""
+"""Finds picture files: those in a folder, and those that a path on the command line stands for."""
 
 import glob
 import os
@@ -9,10 +9,11 @@ from typing import Final
 from captcha_rt.errors import CaptchaRTError, FolderError
 
 SUFFIXES: Final = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
+"""The suffixes of picture files, in lower case."""
 
 
 def name_below(path: Path, folder: Path) -> str:
-    """A picture's path relative to a folder, with slashes: `images/1.png`."""
+    """Returns a picture's path relative to a folder, with slashes: `images/1.png`."""
     return path.relative_to(folder).as_posix()
 
 
@@ -26,7 +27,7 @@ def find_pictures(folder: Path) -> list[Path]:
         The paths, sorted by name; at least one.
 
     Raises:
-        FolderError: If it is no folder, can't be read, or holds no picture file.
+        FolderError: If the folder doesn't exist, can't be read, or holds no picture file.
     """
     if not folder.is_dir():
         raise FolderError(f"not a folder: {folder}")
@@ -43,10 +44,11 @@ def expand_path(path: str) -> list[tuple[str, Path | bytes | CaptchaRTError]]:
     """Finds the pictures that a path stands for: a file, a folder, a glob, or `-` for stdin.
 
     Args:
-        path: The path; a file need not exist.
+        path: The path of a file, which need not exist; a folder; a glob; or `-`.
 
     Returns:
-        Names, each with a path, the bytes from stdin, or the error that there is no picture.
+        One pair per picture, at least one: the name to show, and the path or the bytes from stdin.
+        If the path stands for no picture, the second value is the error that says why.
     """
     if path == "-":
         return [("-", sys.stdin.buffer.read())]

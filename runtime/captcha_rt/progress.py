@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Watch = Callable[[Iterator[Any], int], Iterator[Any]]
-"""Takes an iterator and the number of its items; yields the same items and shows the progress."""
+"""A function that shows progress: it takes an iterator and the number of items, and yields them."""
 
 
 def track(items: Iterable[T], total: int, *, what: str, quiet: bool = False) -> Iterator[T]:
@@ -17,7 +17,7 @@ def track(items: Iterable[T], total: int, *, what: str, quiet: bool = False) -> 
     Args:
         items: The items.
         total: The number of items.
-        what: What is being done; the bar shows it.
+        what: What is being done, to be shown beside the bar.
         quiet: Whether to show no bar.
 
     Yields:
@@ -31,8 +31,8 @@ def track(items: Iterable[T], total: int, *, what: str, quiet: bool = False) -> 
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    # A redirect sends what is printed to stdout to stderr, above the bar. That is only right if
-    # both are the terminal.
+    # With a redirect, text that is printed to stdout goes to stderr, above the bar. That is only
+    # right if both are the terminal.
     redirect = sys.stdout.isatty()
     with Progress(*columns, console=console, transient=True, redirect_stdout=redirect) as bar:
         yield from bar.track(items, total=total, description=what)

@@ -1,6 +1,6 @@
-"""A model's own preprocessing: the steps from a decoded picture to the network's input.
+"""A model's preprocessing: the steps from a decoded picture to the network's input.
 
-Training runs the same code, so that there is no second implementation that could drift away. The
+Training runs the same code, so there is no second implementation that could differ. The
 manifest holds the steps as JSON: `[{"step": "grey"}, {"step": "resize", "height": 50,
 "width": 200}]`.
 """
@@ -24,7 +24,7 @@ class Recipe:
     """The steps from a picture to the network's input.
 
     Attributes:
-        steps: The steps in order; each takes what the previous step returned.
+        steps: The steps in order. Each step takes the result of the step before.
     """
 
     steps: tuple[Step, ...]
@@ -69,7 +69,7 @@ class Recipe:
             yield step, result
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The steps as JSON values: an object a step, with the step's name under `step`."""
+        """Returns the steps as JSON values: one object per step, with its name under `step`."""
         return [{"step": step.name, **settings(step)} for step in self.steps]
 
     @classmethod
@@ -77,7 +77,10 @@ class Recipe:
         """Builds a recipe from the values that `to_json` returns.
 
         Args:
-            steps: An object a step.
+            steps: One object per step.
+
+        Returns:
+            The recipe.
 
         Raises:
             RecipeError: If a step is unknown, or has settings that it doesn't take.

@@ -27,7 +27,7 @@ Provider: TypeAlias = str | tuple[str, Mapping[str, Any]]
 """The name of an onnxruntime provider, alone or with its options."""
 
 MAX_THREADS: Final = 1024
-"""More than any machine has that this runs on; a million threads would bring a machine down."""
+"""The largest number of threads: more than machines have cores. A million would bring one down."""
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
@@ -58,7 +58,7 @@ class Session:
         *,
         device: Device = "auto",
         providers: Sequence[Provider] | None = None,
-        threads: int = 1,  # two take 1.4 times the CPU: benchmarks/results/session_options.json
+        threads: int = 1,  # two take 1.23 to 1.55 times the CPU: docs/benchmarks.md
     ) -> None:
         """Loads a model.
 
@@ -66,13 +66,15 @@ class Session:
             model: The bytes of the `.onnx` file.
             manifest: The model's description; the graph's input and output must match it.
             device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, otherwise the CPU.
-            providers: onnxruntime's providers, with options if needed; replaces `device`.
-            threads: The number of threads within one run, in 1..1024.
+            providers: onnxruntime's providers in order of priority, each with options if needed. If
+                given, `device` is ignored.
+            threads: The number of threads within one run of the network, in 1..1024.
 
         Raises:
             InstallationError: If onnxruntime is missing, or installed twice.
             ProviderError: If the device or provider that was asked for did not become active.
-            ModelError: If onnxruntime can't load the model, or it doesn't match its description.
+            ModelError: If onnxruntime can't load the model, or the graph doesn't match the
+                description.
             ValueError: If the device is unknown, or `threads` is out of range.
         """
         if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
@@ -85,7 +87,7 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # errors are raised; they needn't be printed as well
 
-        wanted = _asked(ort, providers) if providers is not None else _chosen(ort, device)
+        wanted = _providers_for(ort, device) if providers is None else _check_known(ort, providers)
         try:
             self.onnx: Any = ort.InferenceSession(model, options, providers=wanted)
         except ValueError as error:  # a provider's options
@@ -105,10 +107,10 @@ class Session:
         """Runs the network.
 
         Args:
-            inputs: `(N, ...)` float32, of the manifest's input shape.
+            inputs: `(N, ...)` float32, of the shape `manifest.input.shape`.
 
         Returns:
-            The scores, `(N, ...)` float32, of the manifest's output shape.
+            The scores, `(N, ...)` float32, of the shape `manifest.output.shape`.
 
         Raises:
             ModelError: If onnxruntime fails, or the scores have another shape.
@@ -120,21 +122,21 @@ class Session:
         if scores.shape != (len(inputs), *self._score_shape):
             raise ModelError(
                 f"the model answered with scores of shape {scores.shape}, "
-                f"not {(len(inputs), *self._score_shape)} as its manifest says"
+                f"not {(len(inputs), *self._score_shape)} as its description says"
             )
         return np.asarray(scores)
 
 
 @cache
 def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
-    """Imports onnxruntime, after a check that exactly one distribution of it is installed.
+    """Imports onnxruntime, after a check that exactly one of its two distributions is installed.
 
     Returns:
         The module.
 
     Raises:
-        InstallationError: If none is installed, or both are: they overwrite each other's files,
-            and CUDA silently stops working. The message says what to type.
+        InstallationError: If no distribution is installed, or both are. The two overwrite each
+            other's files, and CUDA silently stops working. The message says what to type.
     """
     found = installed("onnxruntime", "onnxruntime-gpu")
     if len(found) == 2:
@@ -142,7 +144,7 @@ def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
             "onnxruntime and onnxruntime-gpu are both installed and break each other: "
             "pip uninstall -y onnxruntime onnxruntime-gpu, then " + _INSTALL
         )
-    # From about 1.30 on, the import writes a device id to the home folder, warns where it can't,
+    # From about 1.30 on, the import writes a device id to the home folder, warns where that fails,
     # and may send events. Nothing here needs that.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -154,13 +156,13 @@ def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
 
 
 def installed(*distributions: str) -> dict[str, str]:
-    """The versions of some distributions.
+    """Finds the versions of those distributions that are installed.
 
     Args:
         *distributions: The names of distributions.
 
     Returns:
-        The version by name, without those that are not installed.
+        The version by name. A distribution that is not installed has no entry.
     """
     found = {}
     for name in distributions:
@@ -171,8 +173,8 @@ def installed(*distributions: str) -> dict[str, str]:
     return found
 
 
-def _asked(ort: Any, providers: Sequence[Provider]) -> list[Provider]:  # noqa: ANN401
-    """Checks that this onnxruntime knows the providers; for unknown ones it would use the CPU."""
+def _check_known(ort: Any, providers: Sequence[Provider]) -> list[Provider]:  # noqa: ANN401
+    """Checks that onnxruntime knows the providers: instead of an unknown one it uses the CPU."""
     if isinstance(providers, str) or not providers:
         raise ProviderError(f"providers is a list of at least one, not {providers!r}")
     known = ort.get_available_providers()
@@ -182,8 +184,8 @@ def _asked(ort: Any, providers: Sequence[Provider]) -> list[Provider]:  # noqa: 
     return list(providers)
 
 
-def _chosen(ort: Any, device: Device) -> list[Provider]:  # noqa: ANN401
-    """The providers to ask onnxruntime for."""
+def _providers_for(ort: Any, device: Device) -> list[Provider]:  # noqa: ANN401
+    """Chooses the providers to ask onnxruntime for."""
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device is {device!r}; it is 'auto', 'cpu' or 'cuda'")
     compiled_in = CUDA in ort.get_available_providers()
@@ -215,10 +217,10 @@ def _cuda_driver() -> bool:
 def _check_active(
     active: tuple[str, ...], wanted: Sequence[Provider], device: Device | None
 ) -> None:
-    """Compares the active providers with those asked for; logs the choice of `auto` once."""
+    """Checks that the first provider asked for is active; logs once what `auto` has chosen."""
     first = _provider_name(wanted[0])
     if device == "auto":
-        _say_once(active[0], fell_back=active[0] != first)
+        _log_once(active[0], fell_back=active[0] != first)
     elif active[0] != first:
         raise ProviderError(
             f"{first} was asked for, but onnxruntime took {active[0]}: "
@@ -227,7 +229,7 @@ def _check_active(
 
 
 @cache
-def _say_once(provider: str, *, fell_back: bool) -> None:
+def _log_once(provider: str, *, fell_back: bool) -> None:
     if fell_back:
         _log.warning("CUDA is installed but does not work here; using %s", provider)
     else:
@@ -239,7 +241,7 @@ def _check_tensors(what: str, found: Sequence["onnxruntime.NodeArg"], expected: 
     seen = [(arg.name, _shape(arg), arg.type) for arg in found]
     if seen != [(expected.name, expected.shape, "tensor(float)")]:
         raise ModelError(
-            f"the model's {what} is {seen}, but its manifest says "
+            f"the model's {what} is {seen}, but its description says "
             f"{expected.name} {expected.shape} of float32"
         )
 

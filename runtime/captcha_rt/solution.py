@@ -1,4 +1,4 @@
-"""The answer to a picture: what was read, when to reject it, and the JSON of it."""
+"""The answer to a picture: the text and its confidence, rejection, and the JSON form."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -41,15 +41,15 @@ class Solution:
 def reject_unsure(
     answer: Solution | CaptchaRTError, min_confidence: float
 ) -> Solution | CaptchaRTError:
-    """Replaces an answer that is too unsure by an error.
+    """Replaces an answer by an error if its confidence is too low.
 
     Args:
-        answer: An answer, or an error instead of one, as `Solver.solve_many` yields them.
-        min_confidence: The lowest confidence to accept, in 0..1, for example the model's own,
-            `Manifest.min_confidence`.
+        answer: An answer, or an error in place of one, as `Solver.solve_many` yields them.
+        min_confidence: The lowest confidence to accept, in 0..1, for example the limit that the
+            model brings along, `Manifest.min_confidence`.
 
     Returns:
-        The answer or error itself, or a LowConfidenceError whose message holds the text.
+        `answer` itself, or a LowConfidenceError whose message holds the text.
     """
     if isinstance(answer, CaptchaRTError) or answer.confidence >= min_confidence:
         return answer
@@ -59,10 +59,10 @@ def reject_unsure(
 
 
 def answer_to_json(answer: Solution | CaptchaRTError) -> dict[str, Any]:
-    """The JSON values of an answer, as `captcha-rt solve --json` prints them.
+    """Returns an answer as JSON values, as `captcha-rt solve --json` prints them.
 
     Args:
-        answer: An answer, or an error instead of one.
+        answer: An answer, or an error in place of one.
 
     Returns:
         `{"text", "confidence", "characters": [{"text", "confidence"}, ...], "model"}`, or

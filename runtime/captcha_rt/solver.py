@@ -1,4 +1,4 @@
-"""Reads the text in pictures, with one step a line."""
+"""Reads the text in pictures: decode, prepare, run the network, read its scores."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,8 +22,8 @@ class Solver:
         manifest: The description of the model.
         session: The loaded model.
         providers: onnxruntime's active providers in order of priority.
-        max_pixels: The largest number of pixels of a picture; larger ones are refused before they
-            are decoded.
+        max_pixels: The largest number of pixels of a picture. Larger pictures are refused before
+            they are decoded.
     """
 
     def __init__(
@@ -40,13 +40,16 @@ class Solver:
         Args:
             model: A `.onnx` file that `captcha-rt export` wrote; None is the embedded model.
             device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, otherwise the CPU.
-            providers: onnxruntime's providers, with options if needed; replaces `device`.
-            threads: The number of threads within one picture or batch. One thread is best for
-                pictures of this size. To use more cores, call one solver from several threads.
+            providers: onnxruntime's providers in order of priority, each with options if needed. If
+                given, `device` is ignored.
+            threads: The number of threads within one run of the network, in 1..1024. One thread is
+                best for pictures of this size. To use more cores, call one solver from several
+                threads.
             max_pixels: The largest number of pixels of a picture.
 
         Raises:
-            ModelError: If the model can't be loaded; the subclasses say why.
+            ModelError: If the model can't be loaded: as ModelNotFoundError if there is no such
+                file, as ManifestError if its description is missing, damaged or unknown.
             ProviderError: If the device or provider that was asked for is not active.
             InstallationError: If onnxruntime is missing, or installed twice.
             ValueError: If the device is unknown, or `threads` is out of range.
@@ -72,7 +75,7 @@ class Solver:
             The text, with confidences.
 
         Raises:
-            ImageDecodeError: If it can't be decoded as a picture.
+            ImageDecodeError: If the image can't be decoded.
             RecipeError: If the model's preprocessing can't use the picture.
             ScoresError: If the model returns NaN or infinite scores.
             ModelError: If the model fails.
@@ -104,14 +107,14 @@ class Solver:
     def solve_many(
         self, images: Iterable[ImageSource | CaptchaRTError], *, batch_size: int = 8
     ) -> Iterator[Solution | CaptchaRTError]:
-        """Reads a stream of pictures, and yields the answers as it goes.
+        """Reads a stream of pictures, and yields each answer as soon as its batch is read.
 
         At most `batch_size` pictures are taken from `images` before their answers are yielded. So
         the stream may be endless.
 
         Args:
             images: The pictures, each as `solve` takes it. An error in place of a picture, for
-                example of a download that failed, is passed on at its place.
+                example from a download that failed, is yielded as the answer in that place.
             batch_size: The number of pictures in one run of the network, at least 1. More than 8
                 gain nothing on a CPU.
 
@@ -120,7 +123,8 @@ class Solver:
             raise.
 
         Raises:
-            ValueError: If the batch size is below 1. This is raised by the call itself.
+            ValueError: If the batch size is below 1. The call itself raises this error, before any
+                picture is taken.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it is at least 1")
@@ -150,7 +154,7 @@ class Solver:
     def _solve_waiting(
         self, waiting: Sequence[NDArray[np.float32] | CaptchaRTError]
     ) -> list[Solution | CaptchaRTError]:
-        """Reads the tensors of one batch; errors keep their places."""
+        """Reads the tensors of one batch; errors stay in their places."""
         tensors = [tensor for tensor in waiting if isinstance(tensor, np.ndarray)]
         answers = iter(self._solve_tensors(tensors) if tensors else ())
         return [next(answers) if isinstance(tensor, np.ndarray) else tensor for tensor in waiting]

@@ -15,7 +15,7 @@ RESULT = json.loads((ROOT / "benchmarks" / "results" / "default.json").read_text
 
 
 def test_the_file_in_the_wheel_is_the_one_that_was_measured() -> None:
-    """Size, accuracy, temperature and smallest confidence are those of the results."""
+    """Size, temperature, smallest confidence, seed and test pictures are those of the results."""
     manifest = load_model().manifest
     assert EMBEDDED.stat().st_size == RESULT["model"]["bytes"] <= 1_000_000
     assert manifest.temperature == RESULT["confidence"]["temperature"]

@@ -25,13 +25,13 @@ def no_cuda() -> None:
 
 
 def columns(count: int) -> np.ndarray:
-    """Inputs of the tiny model, `(count, 16, 4, 1)`: columns of its four levels of grey."""
+    """Inputs of the tiny model, `(count, 16, 4, 1)`, whose columns have its four grey levels."""
     levels = np.random.default_rng(0).integers(4, size=(count, 16, 1, 1)) / 3
     return np.tile(levels.astype(np.float32), (1, 1, 4, 1))
 
 
 def test_a_float_model_is_run_in_all_ways(stripes: Path) -> None:
-    """All precisions give the same texts; only those of half precision have other scores."""
+    """All precisions give the same texts; only half precision gives other scores."""
     model = load_model(stripes)
     rows = gpu.measure(model, columns(6), 2, device="cpu", rounds=1)
     own, others = [r for r in rows if "threads" in r], [r for r in rows if "threads" not in r]
@@ -91,7 +91,7 @@ def test_every_model_is_measured_at_every_batch_size(tmp_path: Path) -> None:
     found = gpu.measure_all(part, device="cpu", batches=(1, 2), rounds=1)
     assert found["models"].keys() == {"default"}
     assert found["skipped"] == [
-        f"{name}: there is no benchmarks/runs/{run}" for name, run in gpu.GRAPHS.items() if run
+        f"{name}: there is no benchmarks/runs/{file}" for name, file in gpu.MODELS.items() if file
     ]
     assert {(row["model"], row["batch"]) for row in found["rows"]} == {
         ("default", n) for n in (1, 2)
@@ -121,7 +121,7 @@ def test_without_cuda_nothing_is_written(tmp_path: Path, capsys) -> None:
 
 
 def test_cuda_is_asked_for_with_the_runtimes_options() -> None:
-    """The measured options come on top, as onnxruntime names them."""
+    """The measured options are added to them, by onnxruntime's names."""
     [(name, options), fallback] = gpu_ways.providers("cuda", tf32=False, captured=True)
     assert (name, fallback) == (CUDA, CPU)
     assert options == {**CUDA_OPTIONS, "use_tf32": 0, "enable_cuda_graph": 1}

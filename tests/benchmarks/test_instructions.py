@@ -44,7 +44,7 @@ def test_instructions_are_those_of_each_stage(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
 def test_a_child_that_fails_is_no_measurement(tmp_path: Path) -> None:
-    """The last line of its error is shown."""
+    """The end of the child's error is shown."""
     child = tmp_path / "child.py"
     child.write_text("raise RuntimeError('no such model')", "utf-8")
     with pytest.raises(SystemExit, match="no such model"):
@@ -53,7 +53,7 @@ def test_a_child_that_fails_is_no_measurement(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", COUNTS)
 def test_a_stage_done_twice_is_named(stage: str) -> None:
-    """Only it is named, and the whole if the stage is a large part of it."""
+    """No other stage is named, except the whole if the stage is a large part of the whole."""
     extra = COUNTS[stage]
     slower = {**COUNTS, stage: COUNTS[stage] + extra, "solve": COUNTS["solve"] + extra}
     wrong = instructions.verdict(slower, COUNTS, *ALLOWED)
@@ -63,7 +63,7 @@ def test_a_stage_done_twice_is_named(stage: str) -> None:
     assert named - {"solve"} == {stage} - {"solve"}
 
 
-def test_what_is_within_the_tolerance_passes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_counts_within_the_tolerance_pass(capsys: pytest.CaptureFixture[str]) -> None:
     """A few percent more or less of everything is noise."""
     for factor in (0.96, 1.04):
         now = {stage: round(count * factor) for stage, count in COUNTS.items()}
@@ -73,7 +73,7 @@ def test_what_is_within_the_tolerance_passes(capsys: pytest.CaptureFixture[str])
     assert "--update" not in capsys.readouterr().err
 
 
-def test_what_became_faster_passes_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_faster_stage_passes_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """Otherwise a later change could use up the gain unnoticed."""
     now = {**COUNTS, "decoder": COUNTS["decoder"] // 2}
     assert instructions.verdict(now, COUNTS, *ALLOWED) is None

@@ -13,20 +13,20 @@ import pytest
 pytest.importorskip("resource", reason="the driver measures CPU time with it")
 
 from benchmarks.harness import SAMPLES, Part
-from benchmarks.peers import compare, driver, systems
+from benchmarks.peers import compare, driver, reading, systems
 
 PYTHON = Path(sys.executable)
 OURS = replace(systems.SYSTEMS["captcha-rt"], environment=None)
-KINDS = {
-    "two": compare.Kind([(path, path.stem.upper()) for path in SAMPLES[:2]], "x"),
-    "wrong": compare.Kind([(SAMPLES[2], SAMPLES[2].stem), (SAMPLES[3], "wrong")], "x"),
+SETS = {
+    "two": reading.PictureSet([(path, path.stem.upper()) for path in SAMPLES[:2]], "x"),
+    "wrong": reading.PictureSet([(SAMPLES[2], SAMPLES[2].stem), (SAMPLES[3], "wrong")], "x"),
 }
 
 
 def test_ours_reads_the_samples_in_the_driver() -> None:
     """Each picture has its text, its CPU time and its wall time."""
-    kind = compare.Kind([(path, path.stem) for path in SAMPLES], "x")
-    row = compare.read(PYTHON, OURS, {"samples": kind})["samples"]
+    samples = reading.PictureSet([(path, path.stem) for path in SAMPLES], "x")
+    row = reading.read(PYTHON, OURS, {"samples": samples})["samples"]
     assert row["texts"] == [path.stem for path in SAMPLES]
     assert len(row["cpu"]) == len(row["wall"]) == len(SAMPLES)
     assert min(row["cpu"] + row["wall"]) > 0
@@ -34,7 +34,7 @@ def test_ours_reads_the_samples_in_the_driver() -> None:
 
 def test_a_start_says_what_the_process_took() -> None:
     """The command and the script are measured; the script's stages are parts of its whole."""
-    row = compare.start(PYTHON, OURS)
+    row = reading.start(PYTHON, OURS)
     assert row["command"]["output"].strip() == SAMPLES[0].stem
     script = row["script"]
     assert [*script["stages"]] == ["python", "imports", "model", "first picture"]
@@ -52,7 +52,7 @@ def test_missing_systems_are_reported_and_the_others_measured(tmp_path: Path) ->
     }
     small = {"rounds": 2, "starts": 2}
     environments = {"broken": (str(tmp_path / "made-up.whl"),)}
-    found = compare.measure(Part("peers", runs=tmp_path), listed, environments, KINDS, **small)
+    found = compare.measure(Part("peers", runs=tmp_path), listed, environments, SETS, **small)
     assert [*found] == [*listed]
     assert "made-up.whl" in found["no wheel"]["missing"]
     assert "ddddocr-of-nobody" in found["no package"]["missing"]
@@ -61,7 +61,7 @@ def test_missing_systems_are_reported_and_the_others_measured(tmp_path: Path) ->
     assert ours.keys() == {
         *("version", "setting", "installed_mb", "sets", "cold_start", "peak_mb"),
     }
-    assert ours["sets"].keys() == KINDS.keys()
+    assert ours["sets"].keys() == SETS.keys()
     assert [row["errors"] for row in ours["sets"].values()] == [0, 1]
     for row in ours["sets"].values():
         assert row["pictures"] == 2
@@ -72,16 +72,16 @@ def test_missing_systems_are_reported_and_the_others_measured(tmp_path: Path) ->
         assert len(row["latencies"]) == compare.LATENCIES
     assert ours["cold_start"]["of"] == "command"
     assert ours["cold_start"]["stages"].keys() >= {"python", "exit"}
-    again = compare.measure(Part("peers", runs=tmp_path), {"captcha-rt": OURS}, {}, KINDS, **small)
+    again = compare.measure(Part("peers", runs=tmp_path), {"captcha-rt": OURS}, {}, SETS, **small)
     assert json.dumps(again["captcha-rt"]) == json.dumps(ours)
 
 
 @pytest.mark.skipif(shutil.which("tesseract") is None, reason="Tesseract isn't there")
 def test_tesseract_reads_the_same_picture_by_picture_and_by_a_list() -> None:
     """One process separates the pages, empty ones as well; both have CPU times."""
-    kinds = {"samples": compare.Kind([(p, p.stem) for p in SAMPLES], "2345678bcdefgmnpwxy")}
-    alone = compare.read(PYTHON, systems.SYSTEMS["Tesseract"], kinds)["samples"]
-    listed = compare.read(PYTHON, systems.SYSTEMS["Tesseract, one process"], kinds)["samples"]
+    sets = {"samples": reading.PictureSet([(p, p.stem) for p in SAMPLES], "2345678bcdefgmnpwxy")}
+    alone = reading.read(PYTHON, systems.SYSTEMS["Tesseract"], sets)["samples"]
+    listed = reading.read(PYTHON, systems.SYSTEMS["Tesseract, one process"], sets)["samples"]
     assert [t.strip() for t in alone["texts"]] == [t.strip() for t in listed["texts"]]
     assert min(listed["cpu"] + alone["cpu"]) > 0
 
@@ -97,12 +97,13 @@ def test_every_system_is_one_that_the_driver_knows() -> None:
 
 def test_the_rounds_share_all_pictures() -> None:
     """Each of the first pictures, as many as the system reads, is in exactly one round."""
-    kind = compare.Kind([(Path(str(n)), str(n)) for n in range(20)], "")
+    samples = reading.PictureSet([(Path(str(n)), str(n)) for n in range(20)], "")
     few = replace(OURS, pictures=7)
-    turns = [
-        compare.pictures_of_turn(few, {"all": kind}, turn, 3)["all"].samples for turn in range(3)
+    rounds = [
+        compare.pictures_of_round(few, {"all": samples}, number, 3)["all"].samples
+        for number in range(3)
     ]
-    assert sorted(sample for turn in turns for sample in turn) == sorted(kind.samples[:7])
+    assert sorted(sample for read in rounds for sample in read) == sorted(samples.samples[:7])
 
 
 def test_a_transparent_picture_is_laid_over_white(tmp_path: Path) -> None:
@@ -111,10 +112,10 @@ def test_a_transparent_picture_is_laid_over_white(tmp_path: Path) -> None:
     picture[:, 1, 3] = 255  # black where it is opaque
     path = tmp_path / "picture.png"
     cv2.imwrite(str(path), picture)
-    assert compare.prepare(path, OURS, tmp_path / "unused.png") == path
-    changed = compare.prepare(path, replace(OURS, over_white=True), tmp_path / "changed.png")
+    assert reading.prepare(path, OURS, tmp_path / "unused.png") == path
+    changed = reading.prepare(path, replace(OURS, over_white=True), tmp_path / "changed.png")
     assert cv2.imread(str(changed), cv2.IMREAD_UNCHANGED).tolist() == [[255, 0, 255]] * 2
-    larger = compare.prepare(path, replace(OURS, over_white=True, scale=3), tmp_path / "large.png")
+    larger = reading.prepare(path, replace(OURS, over_white=True, scale=3), tmp_path / "large.png")
     assert cv2.imread(str(larger), cv2.IMREAD_UNCHANGED).shape == (6, 9)
 
 
@@ -124,7 +125,7 @@ def test_a_transparent_picture_is_laid_over_white(tmp_path: Path) -> None:
 )
 def test_case_and_space_are_ignored(text: str, truth: str, right: bool) -> None:
     """Everything else counts."""
-    assert compare.same(text, truth) is right
+    assert compare.is_exact_match(text, truth) is right
 
 
 def test_the_best_path_keeps_doubled_characters() -> None:

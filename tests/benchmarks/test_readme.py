@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("benchmark", [default, documents], ids=["default", "documents"])
 def test_the_readme_shows_what_was_measured(benchmark) -> None:
-    """Its tables are those that the benchmarks print with `--table`, from committed results."""
+    """The README's tables are those that `--table` prints from the committed results."""
     result = RESULTS / f"{benchmark.__name__.rpartition('.')[2]}.json"
     table = benchmark.table(json.loads(result.read_text("utf-8")))
     assert table in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_pages_show_the_suite() -> None:
-    """They hold the tables, and every number in which another system is better."""
+    """The pages hold the tables, and every number in which another system is better."""
     readme = (ROOT / "README.md").read_text("utf-8")
     page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     peers, ways = (
@@ -49,3 +49,22 @@ def test_the_readme_says_what_the_embedded_model_rejects() -> None:
     assert f"{found['right_of_accepted']:.2%} of them are right" in readme
     assert f"empty pages) {rejected:.2%} are rejected" in readme
     assert f"expected calibration error is {found['calibration_error']:.2%}" in readme
+
+
+def test_the_pages_say_what_threads_and_processes_gain() -> None:
+    """Two workers of each kind against one thread, and two threads within a run against one."""
+    page = " ".join((ROOT / "docs" / "benchmarks.md").read_text("utf-8").split())
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    workers = json.loads((RESULTS / "scale.json").read_text("utf-8"))["workers"]
+    ratios = {row["workers"]: row["ratio"] for row in workers if row["count"] == 2}
+    said = f"two processes read {ratios['processes']:.2f} times as many pictures as one thread"
+    for text in (page, readme):
+        assert said in text
+        assert f"{ratios['threads']:.2f} times" in text
+    options = json.loads((RESULTS / "session_options.json").read_text("utf-8"))
+    cpu = {
+        (row["batch"], row["threads"], row["spinning"]): row["cpu_ms"]
+        for row in options["median_a_picture"]
+    }
+    more = [cpu[batch, 2, spin] / cpu[batch, 1, spin] for batch, _, spin in cpu]
+    assert f"take {min(more):.2f} to {max(more):.2f} times as much" in page

@@ -62,7 +62,7 @@ def test_every_command_has_a_main(name: str, capsys) -> None:
 
 
 def test_without_a_name_all_commands_are_listed(capsys) -> None:
-    """Each has a line, and so they have after a wrong name, with exit code 2."""
+    """Each command has a line. After a wrong name the list comes with exit code 2."""
     __main__.main([])
     listed = capsys.readouterr().out
     assert [line.split()[0] for line in listed.splitlines()[2:]] == [*COMMANDS]
@@ -95,7 +95,7 @@ def test_every_part_shows_its_result() -> None:
 
 
 def test_the_committed_report_is_of_the_committed_results(tmp_path: Path) -> None:
-    """Made anew it is the same, and so are the names of the plots."""
+    """A new report from these results is the same, and so are the names of its plots."""
     for path in RESULTS.glob("*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     report.main([], results=tmp_path)
@@ -111,7 +111,7 @@ def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
 
 
 def test_other_systems_win_where_their_number_is_better() -> None:
-    """More accuracy is better, less of everything else; a missing system wins nothing."""
+    """A higher accuracy is better, and less of everything else; a missing system never wins."""
 
     def system(exact: float, cpu: float, start: float, peak: float, size: float | None) -> dict:
         sets = {"court": {"exact_match": exact, "cpu_ms": cpu}}

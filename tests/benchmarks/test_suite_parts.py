@@ -22,7 +22,7 @@ from captcha_rt_train.presets import load_preset
 
 
 def graph_of(nodes, rows, weights) -> onnx.ModelProto:
-    """A graph from `x` to `y` of these nodes."""
+    """A graph of these nodes, whose input is `x` and whose output is `y`."""
     made = helper.make_graph(
         nodes,
         "by hand",
@@ -37,7 +37,7 @@ def graph_of(nodes, rows, weights) -> onnx.ModelProto:
 
 
 BY_HAND = {
-    # 4 x 6 x 6 results of 3 / 1 channels times 3 x 3 each
+    # 4 x 6 x 6 results, each of 3 channels times 3 x 3
     "Conv": ("Conv", {"pads": [1] * 4}, (3, 6, 6), {"w": (4, 3, 3, 3)}, 4 * 6 * 6 * 3 * 9),
     "groups": ("Conv", {"group": 4}, (4, 6, 6), {"w": (4, 1, 3, 3)}, 4 * 4 * 4 * 9),
     # each of 3 x 5 x 5 inputs goes to 4 channels of 2 x 2
@@ -49,7 +49,7 @@ BY_HAND = {
 
 @pytest.mark.parametrize("case", BY_HAND)
 def test_multiply_adds_are_those_counted_by_hand(case: str) -> None:
-    """A batch has as many times the multiply-adds of one row."""
+    """A batch of three has three times the multiply-adds of one row."""
     operator, attributes, rows, weights, expected = BY_HAND[case]
     node = helper.make_node(operator, ["x", *weights], ["y"], **attributes)
     proto = graph_of([node], rows, weights)
@@ -105,7 +105,7 @@ def test_a_shape_that_cannot_be_known_is_an_error(rank: str) -> None:
 
 
 def test_limits_has_a_row_a_model() -> None:
-    """The limit is the longer of the times of the products and the bytes, at the best rates."""
+    """The limit is the longer of the products' time and the bytes' time, at the best rates."""
     rates = limits.measure_rates(sizes=(64,), large=1_000_000, rounds=2)
     [row] = limits.measure_models(rates, ["default"], rounds=20)
     best = {
@@ -147,8 +147,8 @@ def test_growth_is_the_power_that_time_grows_with() -> None:
     assert scale.growth([1, 4], [5, 10])["standard_error"] is None
 
 
-def test_scale_measures_all_of_it_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    """A second time only what is missing is measured."""
+def test_scale_measures_all_rows_and_continues_where_it_was(tmp_path: Path) -> None:
+    """A second call measures only the missing rows."""
     sizes = {
         "sizes": (1, 12),
         "batches": (1, 2),
@@ -182,7 +182,7 @@ def test_reading_many_pictures_keeps_no_answers() -> None:
     assert row["rounds"] == 1
 
 
-@pytest.mark.parametrize("name", models.DATA)
+@pytest.mark.parametrize("name", models.SPECS)
 def test_a_new_network_is_described_as_a_preset_is(name: str, tmp_path: Path) -> None:
     """Without a run each preset is built for its document's pictures."""
     model, manifest, trained = models.keras_model(name, tmp_path)

@@ -27,7 +27,7 @@ def test_the_crnn_holds_two_bidirectional_lstms_and_no_loop(graph: onnx.ModelPro
 
 
 def test_the_crnn_has_no_shape_arithmetic(graph: onnx.ModelProto) -> None:
-    """Shapes are constants but for the batch, and at most 32 nodes are left of 74."""
+    """All shapes but the batch are constants, and at most 32 of 74 nodes are left."""
     arithmetic = {"Shape", "Gather", "Cast", "Expand", "ReduceProd", "ConstantOfShape", "Unsqueeze"}
     assert not arithmetic & operators(graph).keys()
     assert len(graph.graph.node) <= 32
@@ -35,7 +35,7 @@ def test_the_crnn_has_no_shape_arithmetic(graph: onnx.ModelProto) -> None:
 
 
 def test_the_graph_is_plain(graph: onnx.ModelProto) -> None:
-    """Opset 18, the batch is named, names are Keras's, nobody's metadata."""
+    """The graph has opset 18, a named batch, Keras's names and no metadata."""
     assert [(o.domain, o.version) for o in graph.opset_import] == [("", 18)]
     assert graph.ir_version == 8
     assert [value.name for value in graph.graph.input] == ["image"]
@@ -46,7 +46,7 @@ def test_the_graph_is_plain(graph: onnx.ModelProto) -> None:
 
 
 def test_batch_normalisation_is_folded() -> None:
-    """It costs nothing: its scale goes into the convolution before it."""
+    """Its scale goes into the convolution before it, so that it costs nothing."""
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 1), name="image")
     x = layers.Conv2D(4, 3, padding="same")(image)
@@ -62,7 +62,7 @@ def test_batch_normalisation_is_folded() -> None:
 
 
 def test_a_loop_is_refused() -> None:
-    """An LSTM that tf2onnx can't fuse is named, with what can be."""
+    """The message names the loop of an LSTM that tf2onnx can't fuse."""
     steps = keras.Input((6, 4), name="steps")
     x = layers.LSTM(3, return_sequences=True, recurrent_activation="hard_sigmoid")(steps)
     with pytest.raises(ExportError, match="holds Loop: a recurrent layer was not fused"):
@@ -71,7 +71,7 @@ def test_a_loop_is_refused() -> None:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_an_unrolled_lstm_is_refused(bidirectional: bool) -> None:
-    """It would run, 2.3 times slower than a fused one."""
+    """An unrolled LSTM would run, but 2.3 times slower than a fused one."""
     steps = keras.Input((6, 4), name="steps")
     lstm = layers.LSTM(3, return_sequences=True, unroll=True)
     x = layers.Bidirectional(lstm)(steps) if bidirectional else lstm(steps)
@@ -80,7 +80,7 @@ def test_an_unrolled_lstm_is_refused(bidirectional: bool) -> None:
 
 
 def test_foreign_operators_are_refused(graph: onnx.ModelProto) -> None:
-    """What only some other library can run is no model file."""
+    """A graph with operators that only another library can run is refused."""
     foreign = onnx.ModelProto()
     foreign.CopyFrom(graph)
     foreign.graph.node[0].domain = "com.example"
@@ -91,7 +91,7 @@ def test_foreign_operators_are_refused(graph: onnx.ModelProto) -> None:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.4, 3.0])
 def test_the_softmax_of_the_graph_is_the_decoders(temperature: float) -> None:
-    """Probabilities of logits over a temperature, as `to_probabilities` makes them."""
+    """The graph's probabilities are those that `to_probabilities` computes."""
     rows = keras.Input((5, 4), name="rows")
     proto = convert(keras.Model(rows, layers.Dense(3, name="logits")(rows)))
     data = np.random.default_rng(0).normal(0, 9, (7, 5, 4)).astype(np.float32)

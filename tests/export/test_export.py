@@ -45,7 +45,7 @@ def manifest(trained_run: Path) -> Manifest:
 
 
 def test_the_file_describes_itself(exported: Path, manifest: Manifest) -> None:
-    """All that the run knew stands in the file, which gives probabilities of its logits."""
+    """The file holds the run's manifest, but its graph returns probabilities."""
     output = replace(manifest.output, name="probabilities")
     expected = replace(manifest, scores="probabilities", output=output)
     assert replace(load_model(exported).manifest, graph=None) == expected
@@ -54,7 +54,7 @@ def test_the_file_describes_itself(exported: Path, manifest: Manifest) -> None:
 def test_texts_through_the_runtime_are_kerass(
     exported: Path, model: keras.Model, manifest: Manifest, sample_folder: Path
 ) -> None:
-    """From files to texts, both ways."""
+    """`Solver` reads the same texts from the files as Keras does."""
     paths = sorted(sample_folder.iterdir())
     inputs = np.stack([manifest.recipe.apply(decode_image(path)) for path in paths])
     scores = model.predict(inputs, verbose=0)
@@ -69,7 +69,7 @@ def test_texts_through_the_runtime_are_kerass(
 
 
 def test_real_pictures_too(command, trained_run: Path, tmp_path: Path, captcha_data: Path) -> None:
-    """Another folder can be checked on: here all real pictures of the kind."""
+    """`--pictures` checks on another folder, here on all real pictures of the kind."""
     out = tmp_path / "model.onnx"
     result = command("export", trained_run, "-o", out, "--pictures", captcha_data / "captcha_v2")
     assert "checked against Keras on 936 pictures" in result.stdout
@@ -100,7 +100,7 @@ def test_other_values_are_refused(model: keras.Model, manifest: Manifest) -> Non
 def test_another_description_is_refused(
     model: keras.Model, manifest: Manifest, values: dict[str, Tensor]
 ) -> None:
-    """Names, axes and shapes come before values."""
+    """Other names, axes and shapes are refused before values are compared."""
     charset = manifest.charset
     values = {
         name: Tensor(t.name, (*t.shape[:-1], charset.classes if name == "output" else t.shape[-1]))
@@ -135,7 +135,7 @@ def test_pictures_that_are_gone_are_named(command, trained_run: Path, tmp_path: 
 def test_a_killed_export_leaves_no_half_file(
     command, trained_run: Path, tmp_path: Path, exported: Path
 ) -> None:
-    """Kill -9 with the last byte written but not yet in its place: nothing, or what was there."""
+    """After kill -9 with the last byte written, there is no file, or the one that was there."""
     out = tmp_path / "model.onnx"
     code = (
         "import os, signal, sys\n"
@@ -149,10 +149,10 @@ def test_a_killed_export_leaves_no_half_file(
     assert subprocess.run(program, check=False, capture_output=True).returncode == -9
     assert out.read_bytes() == exported.read_bytes()
     assert command("export", trained_run, "-o", out).returncode == 0
-    assert list(tmp_path.iterdir()) == [out]  # what the killed ones left is gone
+    assert list(tmp_path.iterdir()) == [out]  # partial files of the killed exports are gone
 
 
-def test_eight_bits_say_nearly_the_same(
+def test_eight_bits_give_nearly_the_same_scores(
     command, sample_folder: Path, tmp_path: Path, captcha_data: Path
 ) -> None:
     """`--int8` makes a smaller file of nearly the same scores, with its own accuracy in it."""
@@ -193,7 +193,7 @@ def test_eight_bits_say_nearly_the_same(
 def test_eight_bits_that_misread_are_refused(
     stripes: Path, stripes_png, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One picture in a thousand may be lost, not half of them."""
+    """8 bits may lose one picture in a thousand, not one of two."""
     script = runpy.run_path(str(Path(__file__).parent.parent / "models" / "make_models.py"))
     loaded = load_model(stripes)
     right = loaded.data[: loaded.manifest.graph.size]
@@ -217,7 +217,7 @@ def test_eight_bits_that_misread_are_refused(
 
 @pytest.mark.parametrize("missing", ["model.keras", "pictures.csv"])
 def test_a_damaged_run_is_refused(command, trained_run: Path, tmp_path: Path, missing: str) -> None:
-    """A run that lost a file says which, in one line."""
+    """One line names the file that the run lacks."""
     run = tmp_path / "run"
     shutil.copytree(trained_run, run)
     (run / missing).unlink()

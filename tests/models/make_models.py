@@ -1,9 +1,9 @@
 """Makes the tiny models beside this file: `python tests/models/make_models.py` (needs onnx).
 
 `stripes.onnx` reads vertical stripes by their grey level. Each column of a picture is one time
-step, and the logits are highest for the class whose level is nearest to the column's mean. So a
-test can draw a picture with a known text, and everything in between is real. `stripes-nan.onnx` is
-the same, but returns NaN for a picture that is all black. `bars.onnx` reads six vertical bars,
+step, and the class whose level is nearest to the column's mean has the highest logit. So a test can
+draw a picture with a known text, and everything from picture to text is real. `stripes-nan.onnx`
+does so, too, but returns NaN for a picture that is all black. `bars.onnx` reads six vertical bars,
 which are cut out as glyphs, by their widths: the mean level of a glyph tells the width.
 """
 
@@ -23,23 +23,26 @@ from captcha_rt.steps import Clip, Glyphs, Grey, RemoveArtifacts, Resize, Scale,
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 16, 4
 LEVELS = (1.0, 0.0, 1 / 3, 2 / 3)
-"""Grey levels of the blank (white), a (black), b and c."""
+"""The grey levels of the blank (white), a (black), b and c, in 0..1."""
 
 SHARPNESS = 60.0
-
+"""A logit is minus this number times the squared distance between a level and the class's own."""
 
 BARS = (3, 6, 9)
 """The widths of the bars a, b and c, in pixels; they are 18 pixels high."""
 
 
 def make_stripes(*, nan_on_black: bool) -> bytes:
-    """A model that reads a stripe a column.
+    """Makes a model that reads one stripe per column.
 
     Args:
         nan_on_black: Whether a black picture gives NaN.
+
+    Returns:
+        The bytes of the model file.
     """
     levels = np.asarray(LEVELS, np.float32)
-    # -(x - level)² without the x² that all classes share: linear in x.
+    # -(x - level)², without the -x² that all classes share, is linear in x.
     slope = (2 * SHARPNESS * levels)[None]
     bias = -SHARPNESS * levels**2
     nodes = [
@@ -53,7 +56,9 @@ def make_stripes(*, nan_on_black: bool) -> bytes:
         nodes += [
             helper.make_node("ReduceMax", ["columns", "picture"], ["brightest"]),
             helper.make_node("Log", ["brightest"], ["log"]),
-            helper.make_node("Mul", ["log", "zero"], ["nothing"]),  # 0, but NaN of log(0)
+            helper.make_node(
+                "Mul", ["log", "zero"], ["nothing"]
+            ),  # 0; NaN if the picture is black, from log(0)
             helper.make_node("Add", ["scores", "nothing"], ["logits"]),
         ]
     manifest = Manifest(
@@ -70,7 +75,7 @@ def make_stripes(*, nan_on_black: bool) -> bytes:
 
 
 def make_bars() -> bytes:
-    """A model that reads a bar a glyph."""
+    """Makes a model that reads one bar per glyph; returns the bytes of the model file."""
     glyph = Glyphs()
     levels = np.asarray([1 - 18 * width / (glyph.height * glyph.width) for width in BARS], "f4")
     constants = {
@@ -99,7 +104,7 @@ def make_bars() -> bytes:
 
 
 def build(nodes: list[NodeProto], constants: dict[str, np.ndarray], manifest: Manifest) -> bytes:
-    """A model file of nodes, with input and output as the manifest says."""
+    """Makes a model file from nodes, with the input and output of the manifest."""
     values = [
         helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, ["N", *tensor.shape[1:]])
         for tensor in (manifest.input, manifest.output)

@@ -1,4 +1,4 @@
-"""Our CTC best path against TensorFlow's and Keras's, one body over both."""
+"""Compares CTC greedy decoding with TensorFlow's and Keras's, in one test body for both."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ Reference = Callable[[NDArray[np.float32], int], list[tuple[int, ...]]]
 
 
 def tensorflow_decode(scores: NDArray[np.float32], blank: int) -> list[tuple[int, ...]]:
-    """`tf.nn.ctc_greedy_decoder`, with any blank."""
+    """Decodes with `tf.nn.ctc_greedy_decoder`."""
     n, steps, _ = scores.shape
     [sparse], _ = tf.nn.ctc_greedy_decoder(
         np.ascontiguousarray(scores.transpose(1, 0, 2)),
@@ -31,7 +31,7 @@ def tensorflow_decode(scores: NDArray[np.float32], blank: int) -> list[tuple[int
 
 
 def keras_decode(scores: NDArray[np.float32], blank: int) -> list[tuple[int, ...]]:
-    """`keras.ops.ctc_decode(strategy="greedy")`; it pads with -1."""
+    """Decodes with `keras.ops.ctc_decode(strategy="greedy")`, which pads with -1."""
     n, steps, _ = scores.shape
     decoded, _ = keras.ops.ctc_decode(
         scores, np.full(n, steps, np.int32), strategy="greedy", mask_index=blank
@@ -41,7 +41,7 @@ def keras_decode(scores: NDArray[np.float32], blank: int) -> list[tuple[int, ...
 
 
 def random_scores(rng: np.random.Generator, kind: str) -> tuple[NDArray[np.float32], int]:
-    """A batch of logits and its blank: of any shape, and of the kinds that break decoders."""
+    """Makes a batch of logits `(N, T, C)` of any shape and of one of `KINDS`, and the blank."""
     n, steps, classes = rng.integers(1, 4), rng.integers(1, 30), rng.integers(2, 25)
     blank = int(rng.choice([0, classes - 1]))
     scores = rng.normal(0, 3, (n, steps, classes)).astype(np.float32)
@@ -57,12 +57,13 @@ def random_scores(rng: np.random.Generator, kind: str) -> tuple[NDArray[np.float
 
 
 KINDS = ("any", "all blank", "mostly blank", "repeated", "length 1")
+"""The kinds of scores on which decoders are likely to differ."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reference", [tensorflow_decode, keras_decode])
 def test_best_path_equals_the_reference(reference: Reference, kind: str) -> None:
-    """Identical ids on ten thousand random batches in all, blank first and last."""
+    """The ids are identical on ten thousand random batches, with the blank first or last."""
     rng = np.random.default_rng(KINDS.index(kind))
     for _ in range(BATCHES // len(KINDS)):
         scores, blank = random_scores(rng, kind)
@@ -72,7 +73,7 @@ def test_best_path_equals_the_reference(reference: Reference, kind: str) -> None
 
 @pytest.mark.parametrize("blank", [0, 4])
 def test_no_time_steps_are_no_text(blank: int) -> None:
-    """Length 0 reads nothing, as the references do that are told to look at no time step."""
+    """Without time steps nothing is read, as the references read nothing of length 0."""
     scores = np.random.default_rng(0).normal(0, 3, (2, 5, 5)).astype(np.float32)
     nothing = np.zeros(2, np.int32)
     [sparse], _ = tf.nn.ctc_greedy_decoder(

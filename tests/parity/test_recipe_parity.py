@@ -1,4 +1,4 @@
-"""The documents' recipe in NumPy and OpenCV against TensorFlow's own ops."""
+"""Compares the recipe of documents 003 and 004, in NumPy and OpenCV, with TensorFlow's ops."""
 
 from pathlib import Path
 
@@ -16,14 +16,17 @@ from captcha_rt.steps import Grey, Resize, Scale, Transpose
 tf = pytest.importorskip("tensorflow", reason="the reference needs TensorFlow")
 
 LEVEL = 1 / 255
+"""One grey level, where white is 1."""
+
 RESIZE_TOLERANCE = 5e-5
-"""Of 1, a 78th of a grey level: OpenCV rounds its source coordinates to float32. Seen: 2.8e-5."""
+"""A 78th of a grey level, where white is 1. OpenCV rounds source coordinates to float32. The
+largest difference that was seen is 2.8e-5."""
 
 RECIPE = Recipe((Grey(), Scale(), Resize(50, 200), Transpose()))
 
 
 def reference(data: bytes) -> NDArray[np.float32]:
-    """`encode_single_sample` of documents 003 and 004, op by op."""
+    """Prepares a PNG as `encode_single_sample` of documents 003 and 004 does, op by op."""
     image = tf.io.decode_png(data, channels=1)
     image = tf.image.convert_image_dtype(image, tf.float32)
     image = tf.image.resize(image, [50, 200])
@@ -46,7 +49,7 @@ def difference(data: bytes) -> float:
 def test_grey_pictures_of_the_networks_size_are_equal_to_the_bit(
     picture: NDArray[np.uint8],
 ) -> None:
-    """No difference at all where nothing has to be resized."""
+    """There is no difference if nothing has to be resized."""
     assert difference(png(picture)) == 0
 
 
@@ -56,7 +59,7 @@ sizes = st.tuples(st.integers(1, 120), st.integers(1, 400))
 @settings(max_examples=100, deadline=None)
 @given(sizes, st.integers(0, 2**32 - 1))
 def test_resized_grey_pictures_differ_by_rounding_only(size: tuple[int, int], seed: int) -> None:
-    """Noise of any size, shrunk and enlarged, within 5e-5 of 1."""
+    """Noise of any size, shrunk or enlarged, differs by less than 5e-5, where white is 1."""
     noise = np.random.default_rng(seed).integers(0, 256, (*size, 1), np.uint8)
     assert difference(png(noise)) < RESIZE_TOLERANCE
 
@@ -66,13 +69,13 @@ def test_resized_grey_pictures_differ_by_rounding_only(size: tuple[int, int], se
 def test_colour_pictures_differ_by_one_grey_level_at_most(
     size: tuple[int, int], channels: int, seed: int
 ) -> None:
-    """TensorFlow lets libpng make the grey, with other rounding; alpha counts nothing in both."""
+    """TensorFlow leaves grey to libpng, which rounds in another way; both ignore alpha."""
     noise = np.random.default_rng(seed).integers(0, 256, (*size, channels), np.uint8)
     assert difference(png(noise)) <= LEVEL + RESIZE_TOLERANCE
 
 
 def test_real_pictures_are_equal_to_the_bit(captcha_data: Path) -> None:
-    """Every picture of the documents' own data, RGBA files of grey pixels."""
+    """The pictures of the documents' own data, RGBA files of grey pixels, don't differ at all."""
     paths = sorted((captcha_data / "captcha_v2").glob("*.png"))
     assert len(paths) > 900
     assert max(difference(path.read_bytes()) for path in paths) == 0

@@ -1,6 +1,6 @@
 """Uses the public names as a program would. mypy checks this file; nothing runs it.
 
-Each `assert_type` fails if a name comes out of `captcha_rt` without its type.
+Each `assert_type` fails if a public name has another type, or none, outside of `captcha_rt`.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The quick measurement: the real command in a real process, and what it measures with."""
+"""`captcha-rt bench`, run as a process, and the functions that it measures with."""
 
 import json
 import os
@@ -29,7 +29,7 @@ UNIX = sys.platform != "win32"
 
 @pytest.fixture(scope="module")
 def benched(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess:
-    """What the command says of six pictures and one that can't be read, as JSON."""
+    """The command's JSON for six pictures and a file that is no picture."""
     bad = tmp_path_factory.mktemp("bench") / "bad.png"
     bad.write_text("not a picture")
     program = [sys.executable, "-m", "captcha_rt", "bench", str(bad), str(SAMPLES), "--json"]
@@ -37,7 +37,7 @@ def benched(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedPro
 
 
 def test_percentiles_of_each_stage(benched) -> None:
-    """In order, in milliseconds, of enough rounds; the whole takes what its stages take."""
+    """Percentiles ascend and come from enough rounds; the stages add up to the whole."""
     stages = json.loads(benched.stdout)["stages"]
     assert list(stages) == ["decode", "recipe", "session", "decoder", "whole"]
     for times in stages.values():
@@ -48,7 +48,7 @@ def test_percentiles_of_each_stage(benched) -> None:
 
 
 def test_every_batch_size_and_number_of_threads(benched) -> None:
-    """Of the session by batch, and of the throughput by batch and threads, each once."""
+    """The session is timed at each batch size, throughput at each batch size and thread count."""
     report = json.loads(benched.stdout)
     assert [int(batch) for batch in report["session"]] == list(BATCHES)
     assert report["session"]["1"]["p50"] < report["session"]["32"]["p50"]
@@ -59,7 +59,7 @@ def test_every_batch_size_and_number_of_threads(benched) -> None:
 
 
 def test_the_cold_start_is_that_of_a_process(benched) -> None:
-    """Imports and a session take tens of milliseconds and megabytes, not micro and not giga."""
+    """Time and memory of a start have the magnitude of imports and a session."""
     start = json.loads(benched.stdout)["cold_start"]
     assert 50 < start["wall_ms"] < 60_000
     if UNIX:
@@ -80,14 +80,14 @@ def test_the_report_says_what_was_measured(benched) -> None:
 
 
 def test_a_picture_that_can_not_be_read_costs_the_others_nothing(benched) -> None:
-    """One line on stderr, exit code 1, and the numbers of the others."""
+    """It gives one line on stderr and exit code 1; the other pictures are measured."""
     assert benched.returncode == 1
     assert benched.stderr.count("\n") == 1
     assert "bad.png" in benched.stderr
 
 
 def test_no_picture_that_can_be_read(command, tmp_path: Path) -> None:
-    """Exit code 1, a line for each, and no number."""
+    """The exit code is 1, with one line per picture on stderr, and no numbers."""
     (tmp_path / "bad.png").write_text("not a picture")
     result = command("bench", tmp_path, "no-such.png")
     assert (result.stdout, result.returncode) == ("", 1)
@@ -96,7 +96,7 @@ def test_no_picture_that_can_be_read(command, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_cuda_that_does_not_work_is_refused(command, arguments: tuple[str, ...]) -> None:
-    """Exit code 3, one line on stderr, and no number of the CPU under another name."""
+    """The exit code is 3, with one line on stderr; the CPU is not measured in place of CUDA."""
     try:
         Solver(device="cuda")
     except ProviderError:
@@ -110,7 +110,7 @@ def test_cuda_that_does_not_work_is_refused(command, arguments: tuple[str, ...])
 
 
 def test_a_model_that_can_not_read_the_drawn_picture(command, bars: Path) -> None:
-    """It asks for pictures, in one line."""
+    """The error asks for pictures, in one line."""
     result = command("bench", "--model", bars)
     assert (result.stdout, result.returncode) == ("", 2)
     assert result.stderr.count("\n") == 1
@@ -118,7 +118,7 @@ def test_a_model_that_can_not_read_the_drawn_picture(command, bars: Path) -> Non
 
 
 def test_the_text_holds_the_numbers(stripes: Path) -> None:
-    """Milliseconds with three decimals, columns aligned, and that the picture was drawn."""
+    """The text has milliseconds with three decimals in columns, and says that it drew a picture."""
     solver = Solver(stripes, threads=2)
     options = ["--model", str(stripes), "--threads", "2"]
     report = measure(
@@ -143,7 +143,7 @@ def test_the_text_holds_the_numbers(stripes: Path) -> None:
 
 
 def test_the_drawn_picture_is_always_the_same(stripes: Path) -> None:
-    """The embedded model reads it, and so does one that takes only its own size."""
+    """The embedded model reads the picture, and so does a model with another input size."""
     for solver in (Solver(), Solver(stripes)):
         picture = draw_picture(solver.manifest)
         assert picture == draw_picture(solver.manifest)
@@ -151,7 +151,7 @@ def test_the_drawn_picture_is_always_the_same(stripes: Path) -> None:
 
 
 def test_a_model_that_cuts_glyphs_is_measured_too(bars: Path, bars_array) -> None:
-    """One picture is several rows of its batch."""
+    """A picture of such a model is several rows of the batch."""
     import cv2
 
     solver = Solver(bars)
@@ -164,13 +164,13 @@ def test_a_model_that_cuts_glyphs_is_measured_too(bars: Path, bars_array) -> Non
 
 
 def test_an_error_is_no_fast_answer(stripes: Path) -> None:
-    """The throughput of pictures that can't be read is an error."""
+    """Measuring the throughput of pictures that can't be read raises their error."""
     with pytest.raises(ImageDecodeError):
         measure_rate(Solver(stripes), [b"not a picture"], batch=1, threads=2, seconds=0)
 
 
 def test_of_very_many_pictures_some_are_taken(stripes: Path, stripes_png) -> None:
-    """Evenly spread: those at the end, too."""
+    """The pictures that are taken are evenly spread, up to the end."""
     pictures = [stripes_png(f"{'a' * (i // 101):-<16}") for i in range(2 * MAX_PICTURES + 1)]
     sources = [(str(i), picture) for i, picture in enumerate(pictures)]
     taken, problems = read_pictures(Solver(stripes), sources)
@@ -181,7 +181,7 @@ def test_of_very_many_pictures_some_are_taken(stripes: Path, stripes_png) -> Non
 
 @pytest.mark.skipif(not UNIX, reason="Windows tells no peak memory")
 def test_peak_memory_is_the_processs_own(run_python) -> None:
-    """Not that of the large process that started it, as Linux has it."""
+    """The memory of the large process that starts another one is not counted, as Linux would."""
     code = (
         "import numpy; from captcha_rt.diagnostics.machine import start_python\n"
         "ballast = numpy.ones(20_000_000)\n"
@@ -191,13 +191,13 @@ def test_peak_memory_is_the_processs_own(run_python) -> None:
 
 
 def test_a_process_that_fails_is_an_error() -> None:
-    """The message holds what it said last."""
+    """The message holds the last line on the process's stderr."""
     with pytest.raises(InstallationError, match="no typer"):
         start_python("-c", "raise ImportError('no typer')")
 
 
 def test_any_command_can_be_measured(tmp_path: Path) -> None:
-    """Its output, exit code and usage; the working folder and the environment are its own."""
+    """Output, exit code and usage are returned; working folder and environment can be chosen."""
     code = "import os, sys; print(os.getcwd(), os.environ['X']); sys.exit('no: ' + sys.argv[1])"
     command = [sys.executable, "-c", code, "why"]
     done = run_command(command, cwd=tmp_path, env={**os.environ, "X": "3"})
@@ -211,7 +211,7 @@ def test_any_command_can_be_measured(tmp_path: Path) -> None:
 
 
 def test_stages_are_timed_picture_by_picture(stripes: Path, stripes_png) -> None:
-    """A value a stage and picture, in milliseconds; a picture that can't be read raises."""
+    """There is one value per stage and picture; a picture that can't be read raises its error."""
     pictures = [stripes_png("-aa--bb--cc-----"), stripes_png("-------b--------")] * 10
     times = time_stages(Solver(stripes), iter(pictures))
     assert tuple(times) == STAGES

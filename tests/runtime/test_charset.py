@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from captcha_rt import Charset, CharsetError
 
 charsets = st.builds(
-    lambda characters, share: Charset(
-        "".join(characters), None if share is None else round(share * len(characters))
+    lambda characters, place: Charset(
+        "".join(characters), None if place is None else round(place * len(characters))
     ),
     st.lists(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40, unique=True),
     st.none() | st.floats(0, 1),
@@ -15,7 +15,7 @@ charsets = st.builds(
 
 @given(charsets, st.data())
 def test_encode_then_decode_gives_the_text_back(charset: Charset, data: st.DataObject) -> None:
-    """Any text of a charset survives, wherever the blank stands, and never uses the blank."""
+    """Any text of a charset comes back, whatever class the blank is; no id is the blank."""
     text = data.draw(st.text(charset.characters, max_size=12))
     ids = charset.encode(text)
     assert charset.decode(ids) == text
@@ -27,7 +27,7 @@ def test_encode_then_decode_gives_the_text_back(charset: Charset, data: st.DataO
     ("blank", "ids"), [(None, [0, 1, 2]), (0, [1, 2, 3]), (1, [0, 2, 3]), (3, [0, 1, 2])]
 )
 def test_classes_skip_the_blank(blank: int | None, ids: list[int]) -> None:
-    """Characters after the blank stand one class later."""
+    """The classes of characters after the blank are one higher."""
     assert Charset("abc", blank).encode("abc") == ids
 
 
@@ -48,6 +48,6 @@ def test_ids_without_character_are_refused(ids: list[int]) -> None:
     ("characters", "blank"), [("", None), ("aba", None), ("ab", 3), ("ab", -1)]
 )
 def test_impossible_charsets_are_refused(characters: str, blank: int | None) -> None:
-    """No characters, doubled ones and a blank out of range are errors at once."""
+    """No characters, a character twice, and a blank out of range are errors at once."""
     with pytest.raises(CharsetError):
         Charset(characters, blank)

@@ -1,4 +1,4 @@
-"""The real command in a real process."""
+"""`captcha-rt`, run as a process."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from captcha_rt.model import attach
 
 @pytest.fixture
 def folder(tmp_path: Path, stripes_png) -> Path:
-    """A folder of two good pictures and a bad one between them."""
+    """A folder of two pictures and a file between them that is no picture."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "abc.png").write_bytes(stripes_png("-aa--bb--cc-----"))
@@ -37,7 +37,7 @@ def test_one_picture_gives_its_text_and_nothing_else(command, stripes: Path, fol
 
 
 def test_solve_loads_only_what_it_needs(run_python, stripes: Path, folder: Path) -> None:
-    """Neither pydantic nor rich, which would take as long to load as half of the rest."""
+    """`solve` loads neither pydantic nor rich; pydantic takes half as long as all the rest."""
     code = (
         "import sys; from captcha_rt.cli import main\n"
         f"sys.argv = ['captcha-rt', 'solve', {str(folder / 'abc.png')!r}, '-m', {str(stripes)!r}]\n"
@@ -48,7 +48,7 @@ def test_solve_loads_only_what_it_needs(run_python, stripes: Path, folder: Path)
 
 
 def test_solve_with_all_options_loads_no_more(run_python, stripes: Path, folder: Path) -> None:
-    """Neither do numbers and choices; what they mean is as Typer has it."""
+    """Numbers and choices are converted without pydantic, too, and commands load on demand."""
     picture = str(folder / "abc.png")
     options = ["-m", str(stripes), "--device", "cpu", "--threads", "2", "--batch-size", "3"]
     options += ["--min-confidence", "0.25", "--jsonl", "--quiet"]
@@ -82,7 +82,7 @@ def test_solve_with_all_options_loads_no_more(run_python, stripes: Path, folder:
     ],
 )
 def test_wrong_values_are_answered_by_typer(command, option: str, value: str) -> None:
-    """Only values that are plainly right are converted without it."""
+    """Typer's error messages stay, since only values that are plainly right bypass Typer."""
     result = command("solve", "x.png", option, value)
     assert (result.stdout, result.returncode) == ("", 2)
     assert f"Invalid value for '{option}'" in result.stderr
@@ -90,7 +90,7 @@ def test_wrong_values_are_answered_by_typer(command, option: str, value: str) ->
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_commands_module_has_a_function_of_its_name(name: str) -> None:
-    """The table is right, for the runtime's own commands."""
+    """Each row of `COMMANDS` leads to a function, or names another distribution."""
     origin = COMMANDS[name]
     if origin.module is None:
         assert origin.distribution != "captcha-rt"
@@ -101,7 +101,7 @@ def test_a_commands_module_has_a_function_of_its_name(name: str) -> None:
 def test_a_command_that_is_not_installed_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """One line with the command to type, and exit code 2."""
+    """The error is one line with the command to type, and the exit code is 2."""
     monkeypatch.setattr("captcha_rt.cli.app.entry_points", lambda **_: ())
     with pytest.raises(SystemExit) as stopped:
         app(["train", "folder"])
@@ -120,7 +120,7 @@ def test_standard_input_is_a_picture(command, stripes: Path, stripes_png) -> Non
 def test_many_pictures_give_a_line_each_in_order(
     command, stripes: Path, folder: Path, batch_size: int
 ) -> None:
-    """A bad one has an empty text, its reason on stderr, and exit code 1; the rest is read."""
+    """A file that is no picture has an empty text, a reason on stderr and exit code 1."""
     result = command("solve", folder, "-m", stripes, "--batch-size", batch_size)
     names = [str(folder / name) for name in ("abc.png", "bad.png", "cab.png")]
     assert result.stdout == f"{names[0]}\tabc\n{names[1]}\t\n{names[2]}\tcab\n"
@@ -138,7 +138,7 @@ def test_files_folders_and_globs_mix(command, stripes: Path, folder: Path) -> No
 
 
 def test_json_of_one_picture(command, stripes: Path, folder: Path) -> None:
-    """An object with the documented names."""
+    """`--json` prints an object with the documented names."""
     result = command("solve", folder / "abc.png", "-m", stripes, "--json")
     answer = json.loads(result.stdout)
     assert list(answer) == ["path", "text", "confidence", "characters", "model"]
@@ -148,7 +148,7 @@ def test_json_of_one_picture(command, stripes: Path, folder: Path) -> None:
 
 
 def test_json_of_many_pictures(command, stripes: Path, folder: Path) -> None:
-    """A list in order; a bad picture has type and message instead."""
+    """`--json` prints a list in order; instead of an answer an error has type and message."""
     result = command("solve", folder, "-m", stripes, "--json")
     answers = json.loads(result.stdout)
     assert [a.get("text") for a in answers] == ["abc", None, "cab"]
@@ -159,14 +159,14 @@ def test_json_of_many_pictures(command, stripes: Path, folder: Path) -> None:
 
 
 def test_json_lines(command, stripes: Path, folder: Path) -> None:
-    """The same objects, one a line."""
+    """`--jsonl` prints the objects of `--json`, one per line."""
     lines = command("solve", folder, "-m", stripes, "--jsonl").stdout.splitlines()
     together = json.loads(command("solve", folder, "-m", stripes, "--json").stdout)
     assert [json.loads(line) for line in lines] == together
 
 
 def test_what_is_less_sure_than_asked_is_rejected(command, stripes: Path, folder: Path) -> None:
-    """No text, the reason on stderr, exit code 4; as JSON an error that holds what was read."""
+    """No text is printed, the reason is on stderr, the exit code is 4; JSON has an error."""
     arguments = ("solve", folder / "abc.png", "-m", stripes, "--min-confidence", "1")
     result = command(*arguments)
     assert (result.stdout, result.returncode) == ("", 4)
@@ -178,7 +178,7 @@ def test_what_is_less_sure_than_asked_is_rejected(command, stripes: Path, folder
 def test_a_model_brings_its_own_smallest_confidence(
     command, stripes: Path, folder: Path, tmp_path: Path
 ) -> None:
-    """It rejects where the command line asks for nothing, and gives way where it does."""
+    """The model's limit holds unless the command line sets another one."""
     loaded = load_model(stripes)
     assert loaded.manifest.graph is not None
     strict = tmp_path / "strict.onnx"
@@ -195,7 +195,7 @@ def test_a_model_brings_its_own_smallest_confidence(
 def test_any_file_name_is_one_line_and_valid_json(
     command, stripes: Path, folder: Path, name: bytes, encoding: str
 ) -> None:
-    """Names that no encoding holds, or that would forge a line, are escaped."""
+    """Names that an encoding lacks, or that would forge a line of output, are escaped."""
     other = folder.parent / "other"
     other.mkdir()
     with open(os.fsencode(other) + b"/" + name, "wb") as file:  # noqa: PTH123  (a name of bytes)
@@ -210,7 +210,7 @@ def test_any_file_name_is_one_line_and_valid_json(
 def test_a_path_that_can_not_be_looked_at_costs_the_others_nothing(
     command, stripes: Path, folder: Path
 ) -> None:
-    """A name that is too long, and an empty one, are errors of their own."""
+    """A name that is too long and an empty name are errors; the other pictures are read."""
     result = command("solve", folder / "abc.png", "x" * 300 + ".png", "", "-m", stripes)
     assert [line.split("\t")[1] for line in result.stdout.splitlines()] == ["abc", "", ""]
     assert result.stderr.count("\n") == 2
@@ -221,7 +221,7 @@ def test_a_path_that_can_not_be_looked_at_costs_the_others_nothing(
 @pytest.mark.parametrize("arguments", ["info", "doctor", "solve -", "solve abc.png"])
 @pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-"])
 def test_closed_streams_end_in_no_traceback(folder: Path, arguments: str, stream: str) -> None:
-    """As daemons and cron jobs start their children."""
+    """Daemons and cron jobs start commands with closed streams."""
     line = f'"{sys.executable}" -m captcha_rt {arguments} {stream}'
     result = subprocess.run(
         ["/bin/sh", "-c", line], check=False, capture_output=True, text=True, cwd=folder
@@ -234,7 +234,7 @@ def test_closed_streams_end_in_no_traceback(folder: Path, arguments: str, stream
 def test_a_home_that_can_not_be_written_changes_nothing(
     command, stripes: Path, folder: Path, tmp_path: Path
 ) -> None:
-    """The telemetry of onnxruntime is off: it leaves no file, and no warning where it can't."""
+    """The telemetry of onnxruntime is off: it writes no file, and warns of none."""
     for home in (tmp_path, Path("/proc/none")):
         environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
         result = command("solve", folder / "abc.png", "-m", stripes, env=environment)
@@ -272,7 +272,7 @@ def test_exit_codes(command, tmp_path: Path, arguments: tuple[str, ...], code: i
     "data", [b"", b"<html>", b"version https://git-lfs.github.com/spec/v1\n", b"\x00" * 999]
 )
 def test_a_broken_model_is_one_line(command, tmp_path: Path, data: bytes, folder: Path) -> None:
-    """It names the file, and the exit code is 3."""
+    """The line names the file, and the exit code is 3."""
     model = tmp_path / "model.onnx"
     model.write_bytes(data)
     result = command("solve", folder / "abc.png", "-m", model)
@@ -282,7 +282,7 @@ def test_a_broken_model_is_one_line(command, tmp_path: Path, data: bytes, folder
 
 
 def test_a_model_that_does_not_load_is_one_line(command, tmp_path: Path, stripes: Path) -> None:
-    """What onnxruntime refuses is a model error, too."""
+    """A graph that onnxruntime refuses is a model error, too."""
     model = tmp_path / "model.onnx"
     model.write_bytes(attach(b"\x08\x08junk", load_model(stripes).manifest))
     result = command("solve", "x.png", "-m", model)
@@ -290,7 +290,7 @@ def test_a_model_that_does_not_load_is_one_line(command, tmp_path: Path, stripes
 
 
 def test_evaluate_prints_the_metrics(command, stripes: Path, folder: Path) -> None:
-    """The document's own line first; what can't be read counts as misread."""
+    """The line of document 000 comes first; a picture that can't be read counts as misread."""
     (folder / "acb.png").write_bytes((folder / "abc.png").read_bytes())
     result = command("evaluate", folder, "-m", stripes)
     assert result.stdout.splitlines()[0] == "total captchas: 4, errors: 2, success rate: 0.5000"
@@ -314,13 +314,13 @@ def test_evaluate_prints_json(command, stripes: Path, folder: Path) -> None:
 
 
 def test_info_says_what_a_model_is(command, stripes: Path) -> None:
-    """The manifest, as text and as JSON."""
+    """`info` prints the description, as text and as JSON."""
     assert "name: stripes" in command("info", stripes).stdout
     assert json.loads(command("info", stripes, "--json").stdout)["decoder"] == "ctc"
 
 
 def test_doctor_runs_real_sessions(command) -> None:
-    """Versions and the providers that are active, not those that are compiled in."""
+    """`doctor` reports versions, and the providers that are really active."""
     report = json.loads(command("doctor", "--json").stdout)
     assert report["active"]["cpu"] == ["CPUExecutionProvider"]
     assert report["active"]["auto"]
@@ -329,7 +329,7 @@ def test_doctor_runs_real_sessions(command) -> None:
 
 
 def test_help_names_the_exit_codes(command) -> None:
-    """`--help` needs no documentation beside it."""
+    """`--help` explains each exit code."""
     text = " ".join(command("--help").stdout.split())
     for code in (0, 1, 2, 3, 4, 130, 141):
         assert re.search(rf"\b{code} [a-z]", text)
@@ -337,7 +337,7 @@ def test_help_names_the_exit_codes(command) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signal")
 def test_a_reader_that_leaves_ends_it_quietly(stripes: Path, folder: Path) -> None:
-    """`captcha-rt solve ... | head -1`: no complaint about the broken pipe."""
+    """`captcha-rt solve ... | head -1` prints no error about the broken pipe."""
     paths = [str(folder / "abc.png")] * 20_000
     program = [sys.executable, "-m", "captcha_rt", "solve", *paths, "-m", str(stripes)]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -349,7 +349,7 @@ def test_a_reader_that_leaves_ends_it_quietly(stripes: Path, folder: Path) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signal")
 def test_ctrl_c_ends_it_quietly(stripes: Path, folder: Path) -> None:
-    """No traceback, exit code 130."""
+    """Ctrl-C leaves no traceback, and the exit code is 130."""
     paths = [str(folder / "abc.png")] * 20_000
     program = [sys.executable, "-m", "captcha_rt", "solve", *paths, "-m", str(stripes)]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -365,7 +365,7 @@ def test_ctrl_c_ends_it_quietly(stripes: Path, folder: Path) -> None:
 def test_progress_is_for_people(
     stripes: Path, folder: Path, arguments: tuple[str, ...], bar: bool
 ) -> None:
-    """A bar where stderr is a terminal, unless quiet; what is piped from stdout stays clean."""
+    """The bar is shown if stderr is a terminal, unless `--quiet`; stdout has only the answers."""
     import pty
 
     ours, theirs = pty.openpty()

@@ -29,7 +29,7 @@ def text() -> NDArray[np.uint8]:
 def crossed(
     picture: NDArray[np.uint8], middle: NDArray[np.float64], thickness: int
 ) -> NDArray[np.uint8]:
-    """The picture with a band around a curve inverted, as THSRC's captchas have it."""
+    """Inverts a band around a curve in a picture, as in THSRC's captchas."""
     first = np.rint(middle - thickness / 2)
     band = (first <= ROWS) & (first + thickness > ROWS)
     return np.where(band[:, :, None], 255 - picture, picture)
@@ -42,7 +42,7 @@ def crossed(
     )
 )
 def test_the_fit_is_scikit_learns(mask: NDArray[np.bool_]) -> None:
-    """The curve that document 000 fits with two classes of scikit-learn, to 1e-6 relative."""
+    """The curve equals the one that document 000 fits with scikit-learn, to 1e-6 relative."""
     pytest.importorskip("sklearn")
     from sklearn.linear_model import LinearRegression
     from sklearn.preprocessing import PolynomialFeatures
@@ -65,7 +65,7 @@ def test_a_fit_through_exact_points_is_exact() -> None:
 
 @pytest.mark.parametrize("columns", [[], [3], [3, 3, 3], [0, 5, 5]])
 def test_fewer_than_three_columns_have_no_parabola(columns: list[int]) -> None:
-    """Through two points go many; none is picked."""
+    """Through two points go many parabolas; none is chosen."""
     rows = np.arange(len(columns))
     assert fit_parabola(rows, np.asarray(columns, np.intp), 6) is None
 
@@ -75,7 +75,7 @@ def test_fewer_than_three_columns_have_no_parabola(columns: list[int]) -> None:
 def test_the_curve_is_found_and_the_text_is_whole_again(
     ends: tuple[float, float, float], thickness: int
 ) -> None:
-    """Of the pixels that a curve inverted nearly all are as they were, and all others untouched."""
+    """Nearly all pixels that the curve inverted are right again, and hardly any other changes."""
     middle = parabola(*ends)
     picture = crossed(text(), middle, thickness)
     found = RemoveCurve().find(picture)
@@ -88,8 +88,8 @@ def test_the_curve_is_found_and_the_text_is_whole_again(
     assert wrong[~inverted].mean() < 0.005
 
 
-def test_a_curve_alone_goes_altogether() -> None:
-    """On empty paper hardly a pixel of 700 stays, and no hole in the curve becomes a speck."""
+def test_a_curve_alone_is_removed_altogether() -> None:
+    """On empty paper at most 14 of 700 pixels stay, and no hole in the curve becomes a speck."""
     holes = np.isin(COLUMNS, range(3, 140, 7)) & (ROWS % 5 == 2)
     picture = crossed(np.zeros((48, 140, 3), np.uint8), parabola(25, 11, 8), 5)
     picture[holes] = 0
@@ -100,7 +100,7 @@ def test_a_curve_alone_goes_altogether() -> None:
 
 @pytest.mark.parametrize("picture", [np.zeros((48, 140, 3)), text(), np.full((48, 140, 1), 255)])
 def test_a_picture_without_a_curve_passes_unchanged(picture: NDArray[np.uint8]) -> None:
-    """Blank paper, text alone and white paper are no error, and lose nothing."""
+    """Empty paper, text alone and white paper stay as they are."""
     picture = picture.astype(np.uint8)
     assert RemoveCurve()(picture).tolist() == picture.tolist()
     assert RemoveCurve().show(picture)[:, :, 0].tolist() == picture[:, :, 0].tolist()
@@ -112,7 +112,7 @@ def test_a_picture_without_a_curve_passes_unchanged(picture: NDArray[np.uint8]) 
     )
 )
 def test_no_picture_crashes(picture: NDArray[np.uint8]) -> None:
-    """Whatever its size and pixels, it keeps its shape and stays black and white."""
+    """Whatever its size and pixels, a picture keeps its shape and stays black and white."""
     cleaned = RemoveCurve()(picture)
     assert cleaned.shape == picture.shape
     assert set(np.unique(cleaned).tolist()) <= {0, 255}
@@ -120,7 +120,7 @@ def test_no_picture_crashes(picture: NDArray[np.uint8]) -> None:
 
 
 def test_show_tints_the_band_and_leaves_the_rest() -> None:
-    """Red over the curve, and over nothing else."""
+    """The band over the curve is red, and nothing else is."""
     middle = parabola(22, 10, 8)
     picture = crossed(text(), middle, 5)
     shown = RemoveCurve().show(picture)
@@ -131,7 +131,7 @@ def test_show_tints_the_band_and_leaves_the_rest() -> None:
 
 
 def test_a_scaled_picture_is_refused() -> None:
-    """The step stands before `scale`; after it the levels mean something else."""
+    """The step must come before `scale`, after which the levels mean something else."""
     recipe = Recipe((Scale(), RemoveCurve()))
     with pytest.raises(RecipeError, match="before the step scale"):
         recipe.apply(np.zeros((48, 140, 3), np.uint8))

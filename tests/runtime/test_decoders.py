@@ -32,7 +32,7 @@ def probabilities(best: list[int], classes: int, sure: float = 0.9) -> NDArray[n
 def test_best_path(
     best: list[int], blank: int, ids: tuple[int, ...], positions: tuple[int, ...]
 ) -> None:
-    """Repeats merge, blanks drop and part equal neighbours, wherever the blank stands."""
+    """Repeats are merged and blanks dropped, but a blank keeps equal neighbours apart."""
     [decoded] = ctc_greedy_decode(probabilities(best, 4), blank=blank, kind="probabilities")
     assert decoded.ids == ids
     assert decoded.positions == positions
@@ -46,7 +46,7 @@ def test_a_character_is_as_sure_as_its_surest_time_step() -> None:
     assert decoded.confidences == pytest.approx((0.95,))
 
 
-def test_the_whole_is_as_sure_as_all_its_time_steps() -> None:
+def test_the_text_is_as_sure_as_all_its_time_steps() -> None:
     """At a peak its character counts, between two peaks the blank and both neighbours."""
     scores = np.asarray(
         [
@@ -67,7 +67,7 @@ def test_the_whole_is_as_sure_as_all_its_time_steps() -> None:
 
 
 def test_a_character_that_was_nearly_missed_makes_the_text_doubtful() -> None:
-    """Sure characters are not enough: what the blank nearly hid counts, too."""
+    """A character that the blank nearly hid counts, even if all others are sure."""
     scores = probabilities([1, 0, 2], 4, sure=0.99)
     scores[0, 1] = [0.55, 0.0, 0.0, 0.45]
     [decoded] = ctc_greedy_decode(scores, blank=0, kind="probabilities")
@@ -75,7 +75,7 @@ def test_a_character_that_was_nearly_missed_makes_the_text_doubtful() -> None:
     assert decoded.confidence == pytest.approx(0.99 * 0.55 * 0.99)
 
 
-def test_nothing_read_is_nothing_to_be_sure_of() -> None:
+def test_an_empty_text_has_no_confidence() -> None:
     """An empty text has confidence 0."""
     [decoded] = ctc_greedy_decode(probabilities([0, 0], 3), blank=0, kind="probabilities")
     assert decoded.confidence == 0
@@ -90,7 +90,7 @@ scores = st.tuples(st.integers(0, 4), st.integers(0, 12), st.integers(1, 6)).fla
 def test_logits_and_their_softmax_say_the_same(
     logits: NDArray[np.float32], data: st.DataObject
 ) -> None:
-    """The kind of the scores changes neither text nor confidence, and all lies in 0..1."""
+    """The kind of the scores changes neither text nor confidence; confidences are in 0..1."""
     blank = data.draw(st.integers(0, logits.shape[2] - 1))
     powers = np.exp(logits - logits.max(axis=2, keepdims=True, initial=-50))
     softmax = (powers / powers.sum(axis=2, keepdims=True)).astype(np.float32)
@@ -116,7 +116,7 @@ def test_scores_that_are_no_numbers_are_an_error(bad: float) -> None:
 
 
 def test_an_unknown_kind_of_scores_is_refused() -> None:
-    """A slip of the pen doesn't turn logits into probabilities."""
+    """A misspelled kind is an error: logits are never taken for probabilities."""
     with pytest.raises(ValueError, match="kind is 'logit'"):
         ctc_greedy_decode(np.zeros((1, 2, 3), np.float32), blank=0, kind="logit")
 
@@ -131,13 +131,13 @@ def test_huge_logits_are_sure_and_silent() -> None:
 
 @pytest.mark.parametrize(("shape", "blank"), [((2, 3), 0), ((1, 2, 3), 3), ((1, 2, 3), -1)])
 def test_scores_of_another_kind_are_refused(shape: tuple[int, ...], blank: int) -> None:
-    """Wrong axes and a blank that is no class are the caller's error."""
+    """Wrong axes and a blank out of range are a ValueError."""
     with pytest.raises(ValueError, match="no CTC scores"):
         ctc_greedy_decode(np.zeros(shape, np.float32), blank=blank, kind="logits")
 
 
-def test_each_place_holds_one_character() -> None:
-    """The best class a place; the product of their probabilities is the whole's confidence."""
+def test_each_position_holds_one_character() -> None:
+    """The best class is read at each position; the text's confidence is their product."""
     scores = np.asarray([[[0.1, 0.9, 0], [0.2, 0, 0.8], [0.3, 0.4, 0.3]]], np.float32)
     [decoded] = position_decode(scores, blank=None, kind="probabilities")
     assert decoded.ids == (1, 2, 1)
@@ -147,14 +147,14 @@ def test_each_place_holds_one_character() -> None:
 
 
 def test_equal_neighbours_stay_apart() -> None:
-    """Unlike CTC's time steps, two places with the same class are two characters."""
+    """Unlike CTC's time steps, two positions with one class are two characters."""
     scores = np.asarray([[[0, 9, 0], [0, 9, 0]]], np.float32)
     assert position_decode(scores, blank=None, kind="logits")[0].ids == (1, 1)
     assert position_decode(scores, blank=0, kind="logits")[0].ids == (1, 1)
 
 
-def test_a_blank_place_holds_no_character() -> None:
-    """It shortens the text, keeps its place, and its doubt counts in the whole."""
+def test_a_blank_position_holds_no_character() -> None:
+    """The text is shorter, later positions stay, and the blank's probability counts as well."""
     scores = np.asarray([[[0.1, 0.9], [0.6, 0.4], [0.2, 0.8]]], np.float32)
     [decoded] = position_decode(scores, blank=0, kind="probabilities")
     assert decoded.ids == (1, 1)
@@ -171,8 +171,8 @@ def test_a_blank_place_holds_no_character() -> None:
         elements=st.floats(-30, 30, width=32),
     )
 )
-def test_places_are_read_like_argmax(scores: NDArray[np.float32]) -> None:
-    """Any scores: the ids are the argmax, all confidences lie in 0..1, the whole's is least."""
+def test_positions_are_read_like_argmax(scores: NDArray[np.float32]) -> None:
+    """The ids are the argmax, confidences are in 0..1, and the text's is the lowest of them."""
     answers = position_decode(scores, blank=None, kind="logits")
     assert [d.ids for d in answers] == [tuple(row) for row in scores.argmax(axis=2).tolist()]
     for decoded in answers:
@@ -180,8 +180,8 @@ def test_places_are_read_like_argmax(scores: NDArray[np.float32]) -> None:
         assert 0 <= decoded.confidence <= min(decoded.confidences, default=0) + 1e-6
 
 
-def test_places_with_scores_that_are_no_numbers_are_an_error() -> None:
-    """NaN is never read as a character; neither is a blank that is no class."""
+def test_positions_with_scores_that_are_no_numbers_are_an_error() -> None:
+    """NaN is never read as a character; wrong axes and a blank out of range are a ValueError."""
     with pytest.raises(ScoresError):
         position_decode(np.full((1, 2, 3), np.nan, np.float32), blank=None, kind="logits")
     with pytest.raises(ValueError, match="blank 3"):

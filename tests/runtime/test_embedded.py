@@ -1,4 +1,4 @@
-"""The model that lies in the wheel."""
+"""The embedded model: the one in the wheel."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SAMPLES = sorted((Path(__file__).parent.parent / "samples").glob("*.png"))
 
 
 def test_it_reads_the_samples() -> None:
-    """Every generated sample, each with confidence."""
+    """The model reads every generated sample, with a confidence above 0.5."""
     assert len(SAMPLES) >= 6
     for path in SAMPLES:
         solution = Solver().solve(path)
@@ -31,7 +31,7 @@ def test_it_is_the_default_of_the_command(command) -> None:
 
 
 def test_its_manifest_holds_what_was_measured() -> None:
-    """Measured on pictures that it wasn't trained on, for each kind, with an interval."""
+    """The accuracy on each kind of test pictures is in the description, with an interval."""
     manifest = load_model().manifest
     for kind in KINDS:
         measured = manifest.accuracy[f"test {kind}"]
@@ -44,7 +44,7 @@ def test_its_manifest_holds_what_was_measured() -> None:
 
 
 def test_what_shows_no_text_is_rejected() -> None:
-    """An empty page and noise are left unread, with a confidence below the default's."""
+    """Empty pictures and noise get a confidence below the model's smallest one."""
     solver = Solver()
     noise = np.random.default_rng(0).integers(0, 256, (50, 150, 3), np.uint8)
     for picture in (np.full((50, 150, 1), 255, np.uint8), np.zeros((40, 120, 3), np.uint8), noise):
@@ -59,7 +59,7 @@ def test_its_card_is_the_generated_one() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_reads_the_real_pictures(captcha_data: Path, kind: str) -> None:
-    """A lower limit only: it was trained on some of them, and some labels are wrong."""
+    """At least 97 % are read; the model was trained on some of them, and some labels are wrong."""
     items = read_labels(captcha_data / kind).items[-300:]
     answers = Solver().solve_batch([path for path, _ in items])
     predictions = [

@@ -22,7 +22,7 @@ def read_sheet(path: Path) -> NDArray[np.uint8]:
 
 
 def holds(sheet: NDArray[np.uint8], piece: NDArray[np.uint8]) -> bool:
-    """Whether a picture, `(h, w, 3)`, stands in the sheet pixel by pixel."""
+    """Whether the sheet shows a picture, `(h, w, 3)`, pixel by pixel."""
     found = cv2.matchTemplate(sheet, np.ascontiguousarray(piece), cv2.TM_SQDIFF)
     return bool(found.min() < 1)
 
@@ -39,7 +39,7 @@ def is_coloured(sheet: NDArray[np.uint8], colour: tuple[int, int, int]) -> bool:
 
 @pytest.mark.parametrize("name", ["dnwnb", "ymx5p"])
 def test_the_command_writes_a_sheet_and_says_the_answer(command, tmp_path: Path, name: str) -> None:
-    """The embedded model's sheet is a PNG of screen size; standard output is one line."""
+    """The sheet is a PNG of a screen's size; stdout is one line with text and confidence."""
     result = command("explain", SAMPLES / f"{name}.png", "-o", tmp_path / "steps.png")
     assert result.stdout.startswith(f"{name} (0.9")
     assert (result.stdout.count("\n"), result.stderr, result.returncode) == (1, "", 0)
@@ -50,7 +50,7 @@ def test_the_command_writes_a_sheet_and_says_the_answer(command, tmp_path: Path,
 
 
 def test_another_picture_gives_another_sheet(stripes: Path, stripes_array) -> None:
-    """And the same picture the same."""
+    """Equal pictures give equal sheets, others don't."""
     first, second = ("-aa--bb--cc-----", "-aa--bb--ca-----")
     solver = Solver(stripes)
     sheets = [explain(solver, stripes_array(c)).sheet for c in (first, first, second)]
@@ -59,7 +59,7 @@ def test_another_picture_gives_another_sheet(stripes: Path, stripes_array) -> No
 
 
 def test_the_answer_is_the_solvers(stripes: Path, bars: Path, stripes_array, bars_array) -> None:
-    """Text and confidence equal `solve`'s, of time steps as of glyphs."""
+    """Text and confidence are those of `solve`, for time steps and for glyphs."""
     for model, picture in (
         (stripes, stripes_array("-aa--bb--cc-----")),
         (bars, bars_array("abcabc")),
@@ -73,7 +73,7 @@ def test_the_answer_is_the_solvers(stripes: Path, bars: Path, stripes_array, bar
 def test_the_picture_and_the_upright_tensor_stand_on_the_sheet(
     stripes: Path, stripes_array
 ) -> None:
-    """Enlarged by eight without smoothing; what is transposed is turned back."""
+    """The panels are enlarged by eight without smoothing, and transposed pictures turned back."""
     picture = stripes_array("-a-b-c-aa-bb-cc-")
     sheet = explain(Solver(stripes), picture).sheet
     panel = enlarged(picture, 8)
@@ -91,13 +91,13 @@ def test_transparent_pixels_are_white(stripes: Path) -> None:
     assert holds(explain(Solver(stripes), picture).sheet, enlarged(255 - picture[:, :, 3:], 8))
 
 
-def test_a_step_that_can_show_what_it_found_has_a_panel_more(bars: Path, bars_array) -> None:
-    """Document 002's centres stand as red lines on the clipped picture."""
+def test_a_step_that_can_show_what_it_found_has_one_more_panel(bars: Path, bars_array) -> None:
+    """The centres of document 002 are red lines on the clipped picture."""
     assert is_coloured(explain(Solver(bars), bars_array("abcabc")).sheet, (255, 0, 0))
 
 
 def test_the_heat_map_is_blue_where_the_model_is_sure(stripes: Path, stripes_array) -> None:
-    """16 time steps of a sure model are 16 blue cells, each of them 20 pixels high."""
+    """16 time steps of a sure model are 16 blue cells, each 48 pixels wide and 20 high."""
     sheet = explain(Solver(stripes), stripes_array("-aa--bb--cc-----")).sheet
     blue = (np.abs(sheet.astype(int) - [8, 48, 140]).max(axis=2) < 12).sum()
     assert 0.8 < blue / (16 * 48 * 20) < 1.05
@@ -106,7 +106,7 @@ def test_the_heat_map_is_blue_where_the_model_is_sure(stripes: Path, stripes_arr
 def test_a_picture_that_a_step_can_not_use_is_drawn_up_to_it(
     command, stripes: Path, stripes_png, tmp_path: Path
 ) -> None:
-    """The sheet is written with the error on it, in red; the exit code is a bad picture's."""
+    """The sheet shows the steps before the error, and the error in red; the exit code is 1."""
     manifest = detach(stripes.read_bytes())
     recipe = Recipe((Grey(), Crop(8, 0, 16, 4), Scale(), Transpose()))
     model = tmp_path / "crop.onnx"
@@ -127,7 +127,7 @@ def test_a_picture_that_a_step_can_not_use_is_drawn_up_to_it(
 
 
 def test_scores_that_are_nan_stand_on_the_sheet(stripes_nan: Path, stripes_array) -> None:
-    """The steps are drawn all the same."""
+    """The steps are drawn, and the error below them in red."""
     made = explain(Solver(stripes_nan), stripes_array("a" * 16))
     assert isinstance(made.error, ScoresError)
     assert (made.text, made.confidence) == ("", 0.0)
@@ -135,7 +135,7 @@ def test_scores_that_are_nan_stand_on_the_sheet(stripes_nan: Path, stripes_array
 
 
 def test_what_is_no_picture_leaves_no_sheet(command, stripes: Path, tmp_path: Path) -> None:
-    """There is nothing to draw; the exit code is a bad picture's."""
+    """There is nothing to draw; no file is written, and the exit code is 1."""
     (tmp_path / "bad.png").write_text("not a picture")
     with pytest.raises(ImageDecodeError):
         explain(Solver(stripes), tmp_path / "bad.png")
@@ -156,7 +156,7 @@ def test_standard_input_is_a_picture(command, stripes: Path, stripes_png, tmp_pa
 def test_characters_that_can_not_be_drawn_are_written_as_code_points(
     stripes: Path, stripes_array, tmp_path: Path
 ) -> None:
-    """A charset beyond ASCII makes a sheet, too, and another than one of question marks."""
+    """Characters beyond ASCII are drawn as `<U+4E2D>`, so that different ones look different."""
     sheets = []
     for characters in ("車馬人", "人馬車"):
         manifest = detach(stripes.read_bytes())
@@ -171,7 +171,7 @@ def test_characters_that_can_not_be_drawn_are_written_as_code_points(
 
 
 def test_layers_stand_on_the_sheet(stripes: Path, stripes_array) -> None:
-    """A layer's channels share one scale of grey, and lie as the picture lies."""
+    """A layer's channels share one grey scale, and are turned as the picture is."""
     ramp = np.arange(12, dtype=np.float32).reshape(4, 3, 1)  # width first, as the tensor
     seen = []
 
@@ -186,7 +186,7 @@ def test_layers_stand_on_the_sheet(stripes: Path, stripes_array) -> None:
 
 
 def test_a_layer_needs_the_run(command, stripes: Path, tmp_path: Path) -> None:
-    """One without the other is wrong usage."""
+    """`--layer` without `--run`, or the reverse, is wrong usage."""
     for option in (("--layer", "conv"), ("--run", tmp_path)):
         result = command("explain", "x.png", "-m", stripes, "-o", tmp_path / "s.png", *option)
         assert result.returncode == 2
@@ -194,7 +194,7 @@ def test_a_layer_needs_the_run(command, stripes: Path, tmp_path: Path) -> None:
 
 
 def test_without_the_training_part_a_layer_says_what_to_install(run_python, tmp_path: Path) -> None:
-    """The runtime draws all but activations on its own."""
+    """The exit code is 3, and the error names captcha-rt-train."""
     code = (
         "import sys; sys.modules['captcha_rt_train'] = None\n"
         "from captcha_rt.cli import main\n"
@@ -210,7 +210,7 @@ def test_without_the_training_part_a_layer_says_what_to_install(run_python, tmp_
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with a network that takes what the model of stripes takes."""
+    """A run's folder with a network that has the input of the stripes model."""
     pytest.importorskip("captcha_rt_train", reason="needs captcha-rt-train")
     import keras
 
@@ -226,7 +226,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_layers_activations_come_from_the_run(run: Path) -> None:
-    """The values that the layer answers with, side by side for several rows."""
+    """The values are the layer's output, side by side for several rows of the batch."""
     from captcha_rt_train.training.activations import activations
 
     rows = np.random.default_rng(1).random((3, 16, 4, 1), np.float32)
@@ -238,14 +238,14 @@ def test_a_layers_activations_come_from_the_run(run: Path) -> None:
 
 
 def test_a_layer_that_is_not_there_is_answered_with_those_that_are(run: Path) -> None:
-    """So is a folder without a network, and one of another input."""
+    """The errors name the layers that exist, a folder without a network, and another input."""
     from captcha_rt_train.errors import TrainingError
     from captcha_rt_train.training.activations import activations
 
     rows = np.zeros((1, 16, 4, 1), np.float32)
     with pytest.raises(TrainingError, match=r"no layer 'dense'; it has .*, digit1, flat"):
         activations(run, rows, "dense")
-    with pytest.raises(TrainingError, match="'flat' is no network that takes"):
+    with pytest.raises(TrainingError, match="'flat' is not a network that takes"):
         activations(run, rows, "flat/relu")
     with pytest.raises(TrainingError, match="can't load the Keras model"):
         activations(run / "nowhere", rows, "flat")
@@ -256,7 +256,7 @@ def test_a_layer_that_is_not_there_is_answered_with_those_that_are(run: Path) ->
 def test_the_command_shows_a_layer(
     command, run: Path, stripes: Path, stripes_png, tmp_path: Path
 ) -> None:
-    """With a layer the sheet is higher than without; an unknown one is wrong usage."""
+    """With a layer the sheet is higher than without; an unknown layer is wrong usage."""
     (tmp_path / "x.png").write_bytes(stripes_png("-aa--bb--cc-----"))
     arguments = ("explain", tmp_path / "x.png", "-m", stripes, "-o")
     assert command(*arguments, tmp_path / "a.png").returncode == 0

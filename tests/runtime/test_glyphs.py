@@ -24,7 +24,7 @@ greys = st.tuples(st.integers(1, 30), st.integers(1, 60), st.just(1)).flatmap(
 
 
 def draw(text: str, *, left: int = 33) -> NDArray[np.uint8]:
-    """A text as METU draws it: 50 x 150, digits about 20 rows high, 14 columns apart."""
+    """Draws a text like METU's: `(50, 150, 1)`, digits 18 rows high and 14 columns apart."""
     picture = np.full((50, 150), 255, np.uint8)
     for k, character in enumerate(text):
         if character == " ":
@@ -41,20 +41,20 @@ def draw(text: str, *, left: int = 33) -> NDArray[np.uint8]:
 
 
 def pepper(picture: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """Salt and pepper on 12 % of the pixels each, as on METU's."""
+    """Adds salt and pepper, on 12 % of the pixels each, as in METU's pictures."""
     chance = np.random.default_rng(seed).random(picture.shape)
     return np.where(chance < 0.12, 0, np.where(chance > 0.88, 255, picture)).astype(np.uint8)
 
 
 def dashes(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A grid of dashes, 4 pixels on and 3 off, every 8 rows and columns."""
+    """Adds a grid of dashes, 4 pixels on and 3 off, every 8 rows and columns."""
     rows, columns = np.indices(picture.shape[:2])
     grid = ((rows % 8 == 0) & (columns % 7 < 4)) | ((columns % 8 == 0) & (rows % 7 < 4))
     return np.where(grid[:, :, None], 90, picture).astype(np.uint8)
 
 
 def speckle(density: float) -> NDArray[np.uint8]:
-    """Ink on a share of the pixels, so that all counts around the limits occur."""
+    """Draws ink on a fraction of the pixels, so that all counts around the limits occur."""
     chance = np.random.default_rng(0).random((60, 60, 1))
     return np.where(chance < density, 100, 255).astype(np.uint8)
 
@@ -78,10 +78,10 @@ def test_every_pixel_is_judged_by_its_neighbourhoods(picture: NDArray[np.uint8])
         near = grey[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
         far = grey[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
         ink = far[far < 155]
-        in_3x3, share_of_5x5 = (near < 155).sum(), len(ink) / 25
-        if grey[y, x] < 155 and (in_3x3 <= 3 or share_of_5x5 <= 0.33):
+        in_3x3, fraction_of_5x5 = (near < 155).sum(), len(ink) / 25
+        if grey[y, x] < 155 and (in_3x3 <= 3 or fraction_of_5x5 <= 0.33):
             expected[y, x] = 255
-        if grey[y, x] >= 155 and (in_3x3 >= 7 or share_of_5x5 >= 0.66):
+        if grey[y, x] >= 155 and (in_3x3 >= 7 or fraction_of_5x5 >= 0.66):
             expected[y, x] = int(ink.mean())
     cleaned = RemoveArtifacts()(picture)
     assert cleaned.dtype == np.uint8
@@ -90,7 +90,7 @@ def test_every_pixel_is_judged_by_its_neighbourhoods(picture: NDArray[np.uint8])
 
 @given(arrays(np.uint8, (12, 14, 1)))
 def test_what_was_erased_and_filled_may_have_levels_of_its_own(picture: NDArray[np.uint8]) -> None:
-    """The same pixels as without, and the same ink for the steps that follow."""
+    """The levels change neither which pixels are erased or filled, nor what later steps see."""
     plain = RemoveArtifacts()(picture)
     marked = RemoveArtifacts(erased=195, filled=90)(picture)
     erased = (picture < 155) & (plain >= 155)
@@ -103,7 +103,7 @@ def test_what_was_erased_and_filled_may_have_levels_of_its_own(picture: NDArray[
 
 @pytest.mark.parametrize("noise", [lambda p: pepper(p, 0), dashes], ids=["pepper", "dashes"])
 def test_noise_goes_and_digits_stay(noise) -> None:
-    """Of the noise beside the digits less than 1 % is left, of the digits' ink most."""
+    """Less than 1 % of the pixels beside the digits are ink, and over 80 % of the digits are."""
     text = draw("305816")
     cleaned = RemoveArtifacts()(noise(text))
     beside = cv2.dilate(255 - text, np.ones((5, 5)))[:, :, None] == 0
@@ -112,7 +112,7 @@ def test_noise_goes_and_digits_stay(noise) -> None:
 
 
 def test_clip_bounds_the_digits_with_its_margin() -> None:
-    """What is cut out are the ink's rows and columns, and two more on each side."""
+    """The ink's rows and columns are cut out, with two more on each side."""
     picture = np.full((50, 150, 1), 255, np.uint8)
     picture[12:30, 31:115] = 0
     clipped = Clip()(picture)
@@ -122,7 +122,7 @@ def test_clip_bounds_the_digits_with_its_margin() -> None:
 
 
 def test_clip_passes_over_specks() -> None:
-    """Specks that outlived the cleaning, beside and above the digits, don't move the bounds."""
+    """Specks beside, above and below the digits don't move the bounds."""
     picture = draw("305816")
     bounds = Clip()(picture).shape
     picture[20:24, 5:7] = 0  # beside
@@ -133,7 +133,7 @@ def test_clip_passes_over_specks() -> None:
 
 @given(arrays(np.int64, st.integers(1, 90), elements=st.integers(0, 25)), st.integers(2, 7))
 def test_k_means_is_lloyds_algorithm(columns: NDArray[np.int64], count: int) -> None:
-    """Centres move to the mean of what is nearest to them until none moves."""
+    """The result equals that of Lloyd's algorithm, written with plain loops."""
     weights = columns.astype(float)
     expected = [(k + 0.5) * len(weights) / count - 0.5 for k in range(count)]
     moved = True
@@ -154,13 +154,13 @@ def test_k_means_is_lloyds_algorithm(columns: NDArray[np.int64], count: int) -> 
 @pytest.mark.parametrize("text", ["305816", "111111", "714707", "000000"])
 @pytest.mark.parametrize("noise", [lambda p: p, lambda p: pepper(p, 1), dashes])
 def test_centres_are_the_digits_own(text: str, noise) -> None:
-    """Whatever the noise, neighbouring centres lie as far apart as the digits."""
+    """With any noise, the centres are as far apart as the digits, within 4 columns."""
     clipped = Clip()(RemoveArtifacts()(noise(draw(text))))
     assert np.abs(np.diff(Glyphs().centres(clipped)) - PITCH).max() < 4
 
 
 def test_glyphs_stand_in_order() -> None:
-    """The k-th glyph shows the k-th digit, whole."""
+    """The k-th glyph shows the k-th digit, and all of it."""
     text = "305826"
     glyphs = Glyphs()(Clip()(draw(text)))
     assert glyphs.shape == (6, 23, 15, 1)
@@ -174,8 +174,8 @@ def test_glyphs_stand_in_order() -> None:
     assert np.diag(fits).min() > 0.9
 
 
-def test_beyond_the_picture_it_is_white() -> None:
-    """A glyph at the edge of a picture cut without margin is filled up with 255."""
+def test_outside_of_the_picture_glyphs_are_white() -> None:
+    """A glyph that reaches beyond the picture is filled up with 255."""
     glyphs = Glyphs()(bars(0, 14, 28, 42, 56, 70))
     expected = np.full((23, 15), 255, np.uint8)
     expected[3:20, 4:11] = 0
@@ -226,7 +226,7 @@ def test_what_is_not_six_digits_is_refused(picture: NDArray[np.uint8], message: 
 
 
 def second_bar(*ink: slice) -> NDArray[np.uint8]:
-    """Six bars, the second one with so little ink."""
+    """Draws six bars, of which the second has ink only in the given slices."""
     picture = bars(0, 14, 28, 42, 56, 70)
     picture[:, 14:21] = 255
     picture[ink] = 0
@@ -246,7 +246,7 @@ def second_bar(*ink: slice) -> NDArray[np.uint8]:
     ],
 )
 def test_what_can_not_be_digits_is_refused(picture: NDArray[np.uint8], message: str) -> None:
-    """Each measure of the ink has its limits; the first that is passed stands in the message."""
+    """Each measure of the ink has limits; the message names the first one that is exceeded."""
     assert Glyphs()(bars(0, 14, 28, 42, 56, 70)).shape == (6, 23, 15, 1)
     with pytest.raises(SegmentationError, match=message):
         Glyphs()(picture)
@@ -272,7 +272,7 @@ def test_any_picture_gives_glyphs_or_says_why_not(picture: NDArray[np.uint8]) ->
 
 
 def test_the_recipe_makes_glyphs_of_a_noisy_picture_and_survives_json() -> None:
-    """From RGB to `(6, 23, 15, 1)` float32, and the same after a trip through JSON."""
+    """RGB becomes `(6, 23, 15, 1)` float32, also with the recipe that was read from JSON."""
     picture = pepper(draw("305816"), 2).repeat(3, axis=2)
     tensor = METU.apply(picture)
     assert tensor.shape == (6, 23, 15, 1)

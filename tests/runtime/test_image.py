@@ -433,7 +433,7 @@ def test_gif_without_a_gif_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_webp_is_rgb_or_rgba() -> None:
-    """A WebP is RGB or RGBA, in the plain and in the extended container."""
+    """A WebP is RGB or RGBA, in the plain or the extended container."""
     with_alpha = webp(RGBA)
     visible = RGBA[..., 3] > 0  # lossless WebP may drop what nobody sees
     np.testing.assert_array_equal(decode_image(WEBP), RGB)
@@ -456,7 +456,7 @@ def test_first_frame_of_a_webp() -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_bytes_after_the_end_are_ignored(name: str) -> None:
-    """What follows the end of a picture doesn't matter."""
+    """Bytes after the end of a picture change nothing."""
     expected = decode_image(SAMPLES[name])
     np.testing.assert_array_equal(decode_image(SAMPLES[name] + b"\r\n<!-- x -->"), expected)
 
@@ -472,12 +472,12 @@ def test_one_pixel() -> None:
 
 @pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
 def test_bytes_in_every_form(wrap: Callable[[bytes], bytes]) -> None:
-    """bytes, bytearray and memoryview are read alike."""
+    """A picture is read alike from bytes, bytearray and memoryview."""
     np.testing.assert_array_equal(decode_image(wrap(SAMPLES["PNG"])), RGBA)
 
 
 def test_strided_memoryview() -> None:
-    """A memoryview needs not be contiguous."""
+    """A memoryview need not be contiguous."""
     every_other = bytes(
         b for pair in zip(SAMPLES["PNG"], SAMPLES["PNG"], strict=True) for b in pair
     )
@@ -507,7 +507,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    """A folder is called one."""
+    """The error for a folder says that it is one."""
     assert refusal(tmp_path) == f"is a folder: {tmp_path}"
 
 
@@ -605,7 +605,7 @@ def test_empty_array(shape: tuple[int, ...]) -> None:
 
 
 def test_large_array() -> None:
-    """The limits are those of files."""
+    """Arrays have the size limits of files."""
     assert decode_image(RGB, max_pixels=HEIGHT * WIDTH).shape == RGB.shape
     assert "more than max_pixels=125" in refusal(RGB, max_pixels=HEIGHT * WIDTH - 1)
     assert "a side is longer" in refusal(np.zeros((1, MAX_SIDE + 1), np.uint8))
@@ -650,12 +650,12 @@ def test_subclass_of_array() -> None:
 )
 @pytest.mark.usefixtures("no_decoding")
 def test_what_was_found_instead(data: bytes, found: str) -> None:
-    """What is no picture of the five formats never reaches OpenCV; the error says what it is."""
+    """Data of other formats never reaches OpenCV; the error says what was found."""
     assert refusal(data) == f"not a PNG, JPEG, BMP, GIF or WebP picture: found {found}"
 
 
 def test_empty(tmp_path: Path) -> None:
-    """Nothing is called nothing, and an empty file by its name."""
+    """Empty bytes are an error, and so is an empty file, with its name."""
     assert refusal(b"") == "empty: 0 bytes"
     (tmp_path / "empty.png").touch()
     assert refusal(tmp_path / "empty.png") == f"{tmp_path / 'empty.png'}: empty: 0 bytes"
@@ -665,7 +665,7 @@ def test_empty(tmp_path: Path) -> None:
 
 
 def headers(width: int, height: int) -> dict[str, bytes]:
-    """Files of every kind of header, with 1,000 bytes that are never looked at behind it."""
+    """Makes a file of every kind of header, with 1,000 more bytes that are never looked at."""
     sof = struct.pack(">HBHHB", 11, 8, height & 0xFFFF, width & 0xFFFF, 1) + b"\1\x11\0"
     start = JPEG.index(b"\xff\xc0")
     sides = (width - 1 & 0x3FFF) | (height - 1 & 0x3FFF) << 14 | 1 << 28  # with alpha
@@ -718,7 +718,7 @@ def test_too_long(name: str) -> None:
 
 
 def test_negative_bmp_width() -> None:
-    """A negative width has no meaning."""
+    """A BMP with a negative width is refused."""
     assert "there is no picture in it" in refusal(bmp(bytes(400), -5, 5, 24))
 
 
@@ -768,7 +768,7 @@ def test_frame_that_does_not_fit_its_gif(frame: tuple[int, int, int, int]) -> No
 
 @pytest.mark.usefixtures("no_decoding")
 def test_more_data_than_the_pixels_of_a_png_need() -> None:
-    """A small PNG with data that would inflate for seconds is refused before it does."""
+    """A small PNG whose data would take seconds to inflate is refused before that."""
     data = ihdr(10, 10) + chunk(b"IDAT", bytes(9 * 100 + 4097)) + chunk(b"IEND")
     assert refusal(data) == "PNG damaged: 4997 bytes of data for 10 x 10 pixels"
 
@@ -840,7 +840,7 @@ def test_noisy_gif_fits() -> None:
     ids=["PNG", "JPEG", "GIF", "GIF extensions"],
 )
 def test_endless_structure(data: bytes, message: str) -> None:
-    """A file of nothing but tiny parts is given up after the first 10,000."""
+    """A file with more than 10,000 tiny parts is refused."""
     assert refusal(data) == message
 
 
@@ -926,7 +926,7 @@ def test_wrong_checksum(kind: bytes) -> None:
     ],
 )
 def test_damaged_structure(data: bytes, message: str) -> None:
-    """Damage that the structure shows is named, and OpenCV needn't see it."""
+    """Damage of the structure is named, and never reaches OpenCV."""
     assert refusal(data + bytes(20)) == message
 
 
@@ -950,7 +950,7 @@ def test_errors_of_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(data: bytes) -> None:
-    """Either a valid picture or an ImageDecodeError, and nothing else."""
+    """Checks that the bytes give a valid picture or an ImageDecodeError."""
     try:
         picture = decode_image(data, max_pixels=100_000)
     except ImageDecodeError as error:

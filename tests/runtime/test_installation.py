@@ -1,4 +1,4 @@
-"""None or two onnxruntimes: what the user is told."""
+"""The errors if onnxruntime is missing, broken or installed twice."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def test_two_onnxruntimes_are_an_error_with_the_command_to_type(tmp_path: Path) -> None:
-    """Installed both, they overwrite each other's files; pip says nothing."""
+    """The two overwrite each other's files, though pip installs both without a word."""
     for name in ("onnxruntime", "onnxruntime-gpu"):
         folder = tmp_path / f"{name.replace('-', '_')}-1.31.0.dist-info"
         folder.mkdir()
@@ -38,7 +38,7 @@ def test_two_onnxruntimes_are_an_error_with_the_command_to_type(tmp_path: Path) 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
 def test_no_onnxruntime_is_an_error_with_the_command_to_type(tmp_path: Path) -> None:
-    """An environment of NumPy, OpenCV and captcha-rt alone."""
+    """With NumPy, OpenCV and captcha-rt alone, the error says what to install."""
     for package in (captcha_rt, np, cv2):
         home = Path(package.__file__).parent
         for path in (home, *home.parent.glob("*.libs")):
@@ -57,7 +57,7 @@ def test_no_onnxruntime_is_an_error_with_the_command_to_type(tmp_path: Path) -> 
 
 
 def test_a_broken_onnxruntime_says_why(tmp_path: Path) -> None:
-    """What its import raised is in the message."""
+    """The message holds what the import of onnxruntime raised."""
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('libfoo is gone')")
     result = run(SOLVE, PYTHONPATH=str(tmp_path))
     assert "onnxruntime is broken (libfoo is gone)" in result.stderr

@@ -1,4 +1,4 @@
-"""Every form of labels, and that none is guessed."""
+"""Labels in every form are found, and never guessed."""
 
 import json
 import random
@@ -37,7 +37,7 @@ def numbered(folder: Path, count: int = 3) -> Path:
 
 
 def test_plain_stems_are_labels(tmp_path: Path) -> None:
-    """As in captcha_v2: the whole stem, without spaces around it; an empty one is listed."""
+    """As in captcha_v2 the label is the whole stem, without spaces; an empty one is skipped."""
     draw(tmp_path, *(f"{text}.png" for text in TEXTS), "aaaaa .JPG", " .png")
     labels = read_labels(tmp_path)
     assert labels.form == "stem"
@@ -53,7 +53,7 @@ def test_plain_stems_are_labels(tmp_path: Path) -> None:
 def test_a_counter_is_not_the_label(
     tmp_path: Path, separator: str, pattern: str, form: str
 ) -> None:
-    """The part that counts 1, 2, 3, ... is left aside, on either side of each separator."""
+    """The part that counts 1, 2, 3, ... is no label, on either side of each separator."""
     names = [pattern.format(n=n, s=separator, text=t) for n, t in enumerate(TEXTS, 1)]
     labels = read_labels(draw(tmp_path, *names))
     assert labels.form == form
@@ -61,7 +61,7 @@ def test_a_counter_is_not_the_label(
 
 
 def test_digits_with_a_counter(tmp_path: Path) -> None:
-    """As in METU: both parts are numbers, and labels keep their zeros."""
+    """Both parts may be numbers, as in METU; labels keep their zeros."""
     rng = random.Random(1)
     texts = [f"{rng.randrange(10**6):06}" for _ in range(99)] + ["000042"]
     draw(tmp_path, *(f"{n}-{text}.jpg" for n, text in enumerate(texts, 1)))
@@ -125,18 +125,18 @@ def test_a_whole_folder_says_which_part_is_the_label(case: str) -> None:
 
 @pytest.mark.parametrize("case", OPEN)
 def test_what_is_open_is_not_guessed(case: str) -> None:
-    """Two parts that could be labels, or none, decide nothing."""
+    """With two parts that could be labels, or none, no form is chosen."""
     assert form_of(OPEN[case]) is None
 
 
 @given(st.lists(st.from_regex(r"[1-9][0-9]{4}-[1-9][0-9]{4}", fullmatch=True), min_size=1))
 def test_two_numbers_of_one_length_are_never_guessed(stems: list[str]) -> None:
-    """From 10000 on they neither count pictures nor copies."""
+    """Numbers of five digits count neither pictures nor copies."""
     assert form_of(stems) is None
 
 
 def test_an_open_choice_lists_what_each_form_makes(tmp_path: Path) -> None:
-    """The error names each value to type, and what the first picture would show then."""
+    """The error names each form to type, and the first picture's label in it."""
     draw(tmp_path, "12345-67890.png", "54321-09876.png", "99999-00000.png")
     with pytest.raises(LabelError) as caught:
         read_labels(tmp_path)
@@ -148,8 +148,8 @@ def test_an_open_choice_lists_what_each_form_makes(tmp_path: Path) -> None:
     assert [label for _, label in chosen.items] == ["67890", "09876", "00000"]
 
 
-def test_an_odd_name_among_plain_ones_is_left_out(tmp_path: Path) -> None:
-    """It may be a label and a suffix; asked for stems, it is taken as it is."""
+def test_an_odd_name_among_plain_ones_is_skipped(tmp_path: Path) -> None:
+    """A name with a separator may hold more than a label; with `stem` the name is the label."""
     draw(tmp_path, *(f"{word}.png" for word in WORDS[:30]), "ab-cd.png")
     assert len(read_labels(tmp_path).items) == 30
     (problem,) = read_labels(tmp_path).problems
@@ -159,7 +159,7 @@ def test_an_odd_name_among_plain_ones_is_left_out(tmp_path: Path) -> None:
 
 
 def test_stems_without_the_part_asked_for(tmp_path: Path) -> None:
-    """A stem without a separator is its own first part, and has no last one."""
+    """A stem without a separator is its own first part, and has no last part."""
     draw(tmp_path, "abcd.png", "abcd-2.png")
     assert [label for _, label in read_labels(tmp_path, "stem-first").items] == ["abcd", "abcd"]
     last = read_labels(tmp_path, "stem-last")
@@ -191,7 +191,7 @@ CSV = {
 @pytest.mark.parametrize("case", CSV)
 @pytest.mark.parametrize("below", ["", "images/"])
 def test_csv(tmp_path: Path, case: str, below: str) -> None:
-    """Columns by name or not at all, pictures beside the file or in the only sub-folder."""
+    """Columns may have names or not; pictures are beside the file or in the only sub-folder."""
     draw(tmp_path, *(f"{below}{n}.png" for n in (1, 2, 3)))
     (tmp_path / "labels.csv").write_bytes(CSV[case])
     labels = read_labels(tmp_path)
@@ -223,7 +223,7 @@ def test_csv(tmp_path: Path, case: str, below: str) -> None:
     ],
 )
 def test_other_label_files(tmp_path: Path, name: str, content: str) -> None:
-    """JSON Lines, and text with tabs; numbers keep their digits."""
+    """JSON Lines and text with tabs are read; numbers keep their digits."""
     draw(tmp_path, "images/1.png", "images/2.png")
     (tmp_path / name).write_text(content, encoding="utf-8")
     labels = read_labels(tmp_path)
@@ -232,21 +232,21 @@ def test_other_label_files(tmp_path: Path, name: str, content: str) -> None:
 
 
 def test_json_numbers_keep_their_digits(tmp_path: Path) -> None:
-    """Neither 1e400 nor 3.10 goes through a float."""
+    """Neither 1e400 nor 3.10 is converted to a float."""
     numbered(tmp_path, 2)
     (tmp_path / "labels.jsonl").write_text('{"id": 1, "label": 3.10}\n{"id": 2, "label": 1e400}')
     assert [label for _, label in read_labels(tmp_path).items] == ["3.10", "1e400"]
 
 
 def test_quotes_and_commas_are_text_between_tabs(tmp_path: Path) -> None:
-    """PaddleOCR's files know no quoting."""
+    """PaddleOCR's label files have no quoting."""
     numbered(tmp_path, 2)
     (tmp_path / "label.txt").write_text('1.png\t"ab\n2.png\tc,d\n')
     assert [label for _, label in read_labels(tmp_path).items] == ['"ab', "c,d"]
 
 
-def test_rows_are_counted_off_in_natural_order(tmp_path: Path) -> None:
-    """Row 10 belongs to 10.png, not to 2.png; and so it is without plain numbers."""
+def test_rows_are_assigned_in_natural_order(tmp_path: Path) -> None:
+    """Row 10 belongs to `10.png` or `pic 10.png`, not to `2.png`."""
     for prefix in ("", "pic "):
         folder = draw(tmp_path / f"at{prefix}", *(f"{prefix}{n}.png" for n in range(1, 13)))
         (folder / "labels.csv").write_text("".join(f"L{n}\n" for n in range(1, 13)))
@@ -256,7 +256,7 @@ def test_rows_are_counted_off_in_natural_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("header", ["", "label\n"])
 def test_an_empty_row_shifts_no_label(tmp_path: Path, header: str) -> None:
-    """Its picture is left out, and listed; the others keep their own label."""
+    """The row's picture is skipped; the others keep their own label."""
     folder = draw(tmp_path / "set", *(f"{n}.png" for n in range(1, 11)))
     rows = [f"L{n}" if n != 4 else "" for n in range(1, 11)]
     (folder / "labels.csv").write_text(header + "\n".join(rows) + "\n\n")
@@ -265,8 +265,8 @@ def test_an_empty_row_shifts_no_label(tmp_path: Path, header: str) -> None:
     assert len(labels.problems) == 1
 
 
-def test_rows_that_can_not_be_counted_off_are_refused(tmp_path: Path) -> None:
-    """Gaps in the numbers, other counts, and a first row that may be a header would all shift."""
+def test_rows_that_can_not_be_assigned_in_order_are_refused(tmp_path: Path) -> None:
+    """Gaps in numbers, too few rows, or a first row that may be a header would shift labels."""
     gaps = draw(tmp_path / "gaps", *(f"{n}.png" for n in range(1, 22) if n != 20))
     (gaps / "labels.csv").write_text("".join(f"L{n}\n" for n in range(20)))
     with pytest.raises(LabelError, match="20 rows for 20 pictures, whose numbers have gaps"):
@@ -292,7 +292,7 @@ def test_rows_that_can_not_be_counted_off_are_refused(tmp_path: Path) -> None:
 
 
 def test_rows_and_pictures_without_a_partner_are_listed(tmp_path: Path) -> None:
-    """Each problem has its row or picture and its reason, and the others are read."""
+    """Each skipped row or picture is listed with the reason; the others are read."""
     draw(numbered(tmp_path, 6), "7.jpg", "7.png")
     rows = ["1.png,a", "2.png,b", "2.png,c", "9.png,d", "4.png", ",e", "5.png,f", "5.png,f", "7,g"]
     (tmp_path / "labels.csv").write_text("\n".join(["filename,label", *rows]))
@@ -312,7 +312,7 @@ def test_rows_and_pictures_without_a_partner_are_listed(tmp_path: Path) -> None:
 
 
 def test_label_files_that_disagree_are_an_error(tmp_path: Path) -> None:
-    """It lists each form with an example; files that give the same labels count as one."""
+    """The error lists each form with an example; two files with equal labels are no error."""
     numbered(tmp_path, 2)
     (tmp_path / "a.csv").write_text("filename,label\n1.png,x\n2.png,y\n")
     (tmp_path / "b.txt").write_text("1.png\tx\n2.png\ty\n")
@@ -324,7 +324,7 @@ def test_label_files_that_disagree_are_an_error(tmp_path: Path) -> None:
 
 
 def test_label_columns_that_disagree_are_an_error(tmp_path: Path) -> None:
-    """A column is chosen behind a colon."""
+    """A column is chosen after a colon, as in `m.csv:text`."""
     numbered(tmp_path, 2)
     (tmp_path / "m.csv").write_text("file,label,text\n1.png,0,ab\n2.png,1,cd\n")
     with pytest.raises(LabelError, match=r"m.csv:label \(1.png shows '0'\), --labels m.csv:text"):
@@ -336,7 +336,7 @@ def test_label_columns_that_disagree_are_an_error(tmp_path: Path) -> None:
 
 
 def test_paths_lead_into_several_folders_and_never_out(tmp_path: Path) -> None:
-    """Names of several sub-folders need their path; one that leaves the folder is not followed."""
+    """Paths are followed into sub-folders, but not out of the label file's folder."""
     draw(tmp_path, "out.png", "in/a/1.png", "in/b/1.png")
     rows = "a/1.png\tx\nb/1.png\ty\n../out.png\tz\n" + f"{tmp_path / 'out.png'}\tz\n"
     (tmp_path / "in" / "labels.txt").write_text(rows)
@@ -349,7 +349,7 @@ def test_paths_lead_into_several_folders_and_never_out(tmp_path: Path) -> None:
 
 
 def test_the_last_part_of_a_path_counts_only_if_all_paths_are_elsewhere(tmp_path: Path) -> None:
-    """Else `b/2.png`, which was deleted, would give its label to another 2.png."""
+    """Otherwise `b/2.png`, which was deleted, would give its label to another `2.png`."""
     draw(tmp_path, "1.png", "2.png", "a/1.png")
     (tmp_path / "labels.txt").write_text("a/1.png\tx\nb/2.png\ty\n")
     labels = read_labels(tmp_path)
@@ -358,7 +358,7 @@ def test_the_last_part_of_a_path_counts_only_if_all_paths_are_elsewhere(tmp_path
 
 
 def test_a_nested_object_is_an_error_of_ours(tmp_path: Path) -> None:
-    """However deep."""
+    """JSON of any depth raises a LabelError."""
     numbered(tmp_path, 1)
     (tmp_path / "m.jsonl").write_text("[" * 200_000)
     with pytest.raises(LabelError, match=r"m\.jsonl is damaged"):
@@ -366,7 +366,7 @@ def test_a_nested_object_is_an_error_of_ours(tmp_path: Path) -> None:
 
 
 def test_sub_folders_beside_pictures_are_not_entered(tmp_path: Path) -> None:
-    """They hold what was sorted out."""
+    """Such sub-folders often hold rejected pictures."""
     draw(tmp_path, "ab.png", "cd.png", "bad/ef.png")
     assert pairs(read_labels(tmp_path), tmp_path) == {"ab.png": "ab", "cd.png": "cd"}
 
@@ -382,7 +382,7 @@ def test_sub_folders_beside_pictures_are_not_entered(tmp_path: Path) -> None:
     ],
 )
 def test_a_label_file_of_no_use_is_never_passed_over(tmp_path: Path, content: bytes) -> None:
-    """It is a problem where the names are labels, and its reason stands in the error elsewhere."""
+    """Such a file is listed if the names are labels; otherwise the error says what is wrong."""
     draw(tmp_path / "named", "ab.png", "cd.png")
     numbered(tmp_path / "numbered")
     for folder in (tmp_path / "named", tmp_path / "numbered"):
@@ -407,7 +407,7 @@ def test_a_label_file_of_no_use_is_never_passed_over(tmp_path: Path, content: by
     ],
 )
 def test_a_form_that_does_not_fit_is_refused(tmp_path: Path, form: str, message: str) -> None:
-    """The message says what there is."""
+    """The message says which forms there are, or why a form does not fit."""
     draw(tmp_path, "ab.png", "cd.png")
     (tmp_path / "m.csv").write_text("filename,label\n9.png,x\n")
     with pytest.raises(LabelError, match=message):
@@ -415,7 +415,7 @@ def test_a_form_that_does_not_fit_is_refused(tmp_path: Path, form: str, message:
 
 
 def test_little_of_a_file_fits_only_if_it_is_asked_for(tmp_path: Path) -> None:
-    """Three of many rows and of many pictures may be chance."""
+    """With `auto`, a file is refused if few of its rows and few pictures fit, by chance maybe."""
     numbered(tmp_path, 10)
     rows = [f"{n}.png,x{n}" for n in (1, 2, 3, *range(100, 110))]
     (tmp_path / "m.csv").write_text("\n".join(["filename,label", *rows]))
@@ -425,7 +425,7 @@ def test_little_of_a_file_fits_only_if_it_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_part_of_the_pictures_is_read(tmp_path: Path) -> None:
-    """The label file of the whole set fits all pictures, if few of its rows."""
+    """A file fits if all pictures have a row, though most rows name pictures that are missing."""
     numbered(tmp_path)
     rows = [f"{n}.png,x{n}" for n in range(1, 100)]
     (tmp_path / "m.csv").write_text("\n".join(["filename,label", *rows]))
@@ -435,7 +435,7 @@ def test_a_folder_of_part_of_the_pictures_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["none", "empty", "file.png"])
 def test_folders_without_pictures_are_errors(tmp_path: Path, name: str) -> None:
-    """Whatever the form."""
+    """A folder without pictures raises FolderError, with any form."""
     (tmp_path / "empty").mkdir()
     draw(tmp_path, "file.png")
     for form in ("auto", "stem"):
@@ -453,14 +453,14 @@ def test_folders_without_pictures_are_errors(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_real_folders(captcha_data: Path, name: str, form: str, count: int, length: int) -> None:
-    """Each is found out, whole and without problems."""
+    """The form of each real folder is found, and every picture has a label."""
     labels = read_labels(captcha_data / name)
     assert (labels.form, len(labels.items), labels.problems) == (form, count, ())
     assert {len(label) for _, label in labels.items} == {length}
 
 
 def test_evaluate_reads_labels(command, stripes: Path, stripes_png, tmp_path: Path) -> None:
-    """The real command says on stderr what it found; `--labels` chooses; JSON stays clean."""
+    """`evaluate` says on stderr which labels it read; `--labels` chooses; stdout stays clean."""
     for n, columns in enumerate(("-aa--bb--cc-----", "c-a-b-----------", "b-b-b-----------"), 1):
         (tmp_path / f"{n}.png").write_bytes(stripes_png(columns))
     (tmp_path / "labels.csv").write_text("file,label,text\n1.png,x,abc\n2.png,x,cab\n")

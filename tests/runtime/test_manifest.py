@@ -29,7 +29,7 @@ def manifest(stripes: Path) -> Manifest:
 
 
 def change(model: bytes, **values: object) -> bytes:
-    """The model with other values in its description's JSON."""
+    """Returns the model with other values in its description's JSON."""
     manifest = detach(model)
     text = manifest.to_json()
     changed = json.dumps({**json.loads(text), **values}, ensure_ascii=False)
@@ -57,7 +57,7 @@ def test_a_model_file_says_what_it_is(manifest: Manifest) -> None:
 
 
 def test_a_description_survives_json(manifest: Manifest) -> None:
-    """What is written is what is read, beyond ASCII too."""
+    """A description that was written to JSON is read back equal, also beyond ASCII."""
     described = replace(manifest, name="größe", training={"epochs": 3}, accuracy={"test": 0.5})
     assert Manifest.from_json(described.to_json()) == described
 
@@ -74,7 +74,7 @@ def test_glyphs_are_rows_of_the_batch(bars: Path) -> None:
 
 
 def test_other_recipes_make_one_row(manifest: Manifest) -> None:
-    """Without glyphs a batch is what the recipe made."""
+    """Without glyphs, the graph's input is the batch of tensors as it is."""
     assert manifest.glyphs is None
     assert manifest.tensor_shape == (16, 4, 1)
     tensors = np.zeros((2, 16, 4, 1), np.float32)
@@ -82,7 +82,7 @@ def test_other_recipes_make_one_row(manifest: Manifest) -> None:
 
 
 def test_a_picture_is_prepared_for_the_graph(bars: Path, bars_array, stripes: Path) -> None:
-    """The recipe's tensor has the graph's shape; another shape is an error with both."""
+    """The tensor has the graph's shape; another shape is an error that names both."""
     manifest = load_model(bars).manifest
     tensor = manifest.prepare(bars_array("abcabc"))
     assert (tensor.shape, tensor.dtype) == (manifest.tensor_shape, np.float32)
@@ -92,18 +92,30 @@ def test_a_picture_is_prepared_for_the_graph(bars: Path, bars_array, stripes: Pa
 
 
 def test_a_temperature_changes_the_confidence_alone(manifest: Manifest) -> None:
-    """Logits are divided by it: above 1 nothing is as sure, and the texts stay."""
+    """Logits are divided by the temperature: above 1 confidences are lower, the texts stay."""
     scores = np.random.default_rng(0).normal(0, 4, (20, 16, 4)).astype(np.float32)
     plain = manifest.decode(scores)
     cooled = replace(manifest, temperature=2.0).decode(scores)
     assert cooled == manifest.decode(scores / 2)
-    shares = np.exp(scores / 2) / np.exp(scores / 2).sum(axis=2, keepdims=True)
-    in_graph = replace(manifest, temperature=2.0, scores="probabilities").decode(shares)
+    softmax = np.exp(scores / 2) / np.exp(scores / 2).sum(axis=2, keepdims=True)
+    in_graph = replace(manifest, temperature=2.0, scores="probabilities").decode(softmax)
     for (_, a), (_, b) in zip(cooled, in_graph, strict=True):
         assert a.confidence == pytest.approx(b.confidence, rel=1e-4)
     assert [text for text, _ in cooled] == [text for text, _ in plain]
     pairs = [(a.confidence, b.confidence) for (_, a), (_, b) in zip(plain, cooled, strict=True)]
     assert all(warm > cool for warm, cool in pairs)
+
+
+def test_every_flipped_byte_around_the_description_is_noticed(
+    model: bytes, manifest: Manifest
+) -> None:
+    """The entry's tag, length and key, too: an ONNX reader would see another file."""
+    assert manifest.graph is not None
+    for position in range(manifest.graph.size, model.index(b"{", manifest.graph.size)):
+        changed = bytearray(model)
+        changed[position] ^= 1
+        with pytest.raises(ManifestError):
+            detach(bytes(changed))
 
 
 def test_every_flipped_byte_is_noticed(model: bytes, manifest: Manifest) -> None:
@@ -116,7 +128,7 @@ def test_every_flipped_byte_is_noticed(model: bytes, manifest: Manifest) -> None
 
 
 def test_every_cut_is_noticed(model: bytes) -> None:
-    """A file that ends early is refused, wherever it ends."""
+    """A file that was cut off is refused, at whatever length."""
     for length in range(len(model)):
         with pytest.raises(ManifestError):
             detach(model[:length])
@@ -193,46 +205,46 @@ def test_descriptions_that_can_not_be_used_are_refused(
 
 
 def test_a_change_of_nothing_is_accepted(model: bytes, manifest: Manifest) -> None:
-    """The helper of the test above writes files that are right but for the change."""
+    """`change`, the helper of the test above, changes nothing but the values."""
     assert detach(change(model)) == manifest
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "3", "null", '"text"', "\x00", "[" * 3000])
 def test_json_of_another_kind_is_refused(text: str) -> None:
-    """Whatever JSON stands there, the error is ours."""
+    """Any JSON that is no description raises ManifestError."""
     with pytest.raises(ManifestError):
         Manifest.from_json(text)
 
 
 def test_attach_describes_the_graph_it_is_given(manifest: Manifest) -> None:
-    """Length and SHA-256 are worked out, whatever the description said before."""
+    """Size and SHA-256 are computed anew, whatever the description said before."""
     described = detach(attach(b"another graph", manifest)).graph
     assert described is not None
     assert described.size == len(b"another graph")
     assert described != manifest.graph
 
 
-def test_no_file_is_both_our_error_and_pythons(tmp_path: Path) -> None:
-    """A stranger catches FileNotFoundError."""
+def test_a_missing_file_is_both_our_error_and_pythons(tmp_path: Path) -> None:
+    """A missing file raises ModelNotFoundError, which is also a FileNotFoundError."""
     with pytest.raises(ModelNotFoundError, match=r"no model file at .*gone\.onnx"):
         load_model(tmp_path / "gone.onnx")
     assert issubclass(ModelNotFoundError, FileNotFoundError)
 
 
-def test_a_path_that_is_none_is_a_model_error() -> None:
-    """A NUL in it is no crash."""
+def test_an_impossible_path_is_a_model_error() -> None:
+    """A path with a NUL raises ModelError."""
     with pytest.raises(ModelError, match="null"):
         load_model("a\0b")
 
 
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
-    """What can't be read is a ModelError that names it."""
+    """A folder in place of a file raises ModelError with its name."""
     with pytest.raises(ModelError, match=tmp_path.name):
         load_model(tmp_path)
 
 
 def test_errors_name_the_file(tmp_path: Path) -> None:
-    """With several models about, the message says which one is meant."""
+    """The message names the model file, since a program may use several."""
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"nothing")
     with pytest.raises(ManifestError, match=r"broken\.onnx"):

@@ -19,7 +19,7 @@ def prediction(truth: str, text: str) -> Prediction:
 
 
 def test_metrics_of_a_small_set() -> None:
-    """Every metric of a set that can be worked out by hand."""
+    """The metrics of three predictions equal those computed by hand."""
     pairs = [("abcd", "abcd"), ("abcd", "abxd"), ("ab", "b")]
     result = evaluate([prediction(truth, text) for truth, text in pairs])
     assert (result.total, result.errors) == (3, 2)
@@ -35,7 +35,7 @@ def test_metrics_of_a_small_set() -> None:
     [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (8, 10, 0.4902, 0.9433), (98, 100, 0.93, 0.9945)],
 )
 def test_wilson_interval(right: int, total: int, low: float, high: float) -> None:
-    """The published values of the 95 % interval."""
+    """The bounds equal published values of the 95 % interval."""
     assert wilson_interval(right, total) == pytest.approx((low, high), abs=1e-4)
 
 
@@ -62,7 +62,7 @@ def test_aligned_characters_spell_both_texts(truth: str, text: str) -> None:
 
 
 def test_no_predictions_are_refused() -> None:
-    """There is nothing to measure."""
+    """Without predictions there is nothing to measure: a ValueError."""
     with pytest.raises(ValueError, match="no predictions"):
         evaluate([])
 
@@ -71,14 +71,14 @@ def test_no_predictions_are_refused() -> None:
     ("answers", "error"),
     [
         ([(1.0, True)] * 4, 0.0),
-        ([(1.0, True), (1.0, False)], 0.5),  # surer than right
+        ([(1.0, True), (1.0, False)], 0.5),
         ([(0.55, True)] * 3 + [(0.55, False)], 0.2),
         ([(0.75, True), (0.75, True), (0.75, True), (0.75, False)], 0.0),
         ([(0.05, False), (0.95, True)], 0.05),
     ],
 )
 def test_the_calibration_error(answers: list[tuple[float, bool]], error: float) -> None:
-    """Confidence against the share that is right, in ten bins."""
+    """The error is the difference of confidence and fraction right, over ten bins."""
     predictions = [Prediction("a.png", "x", "x" if right else "y", sure) for sure, right in answers]
     assert calibration_error(predictions) == pytest.approx(error)
     assert evaluate(predictions).calibration_error == pytest.approx(error)

@@ -1,4 +1,4 @@
-"""The programs in `docs/model-format.md`, run as they stand there."""
+"""The programs and tables in `docs/model-format.md` are right; the programs run as they are."""
 
 import json
 import re
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def programs() -> list[str]:
-    """The document's blocks of Python, in order: one that verifies, one that writes."""
+    """The document's blocks of Python, in order: one verifies a file, one writes a file."""
     return re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.M | re.S)
 
 
@@ -37,7 +37,7 @@ def names(programs: list[str]) -> dict[str, Any]:
 
 
 def test_the_program_names_the_models(programs: list[str], tmp_path: Path, stripes: Path) -> None:
-    """It runs as a script, with nothing but the standard library."""
+    """The program runs as a script, with nothing but the standard library."""
     script = tmp_path / "verify.py"
     script.write_text(programs[0], "utf-8")
     command = [sys.executable, "-I", "-S", script, EMBEDDED, stripes]
@@ -49,7 +49,7 @@ def test_the_program_names_the_models(programs: list[str], tmp_path: Path, strip
 def test_it_reads_what_the_runtime_reads(
     names: dict[str, Any], request: pytest.FixtureRequest, name: str
 ) -> None:
-    """The same description, and written anew it is the same file."""
+    """The program reads the description, and writes the same file again."""
     path: Path = request.getfixturevalue(name)
     model = path.read_bytes()
     description = names["verify"](model)
@@ -58,7 +58,7 @@ def test_it_reads_what_the_runtime_reads(
 
 
 def test_it_refuses_every_changed_byte_and_every_cut(names: dict[str, Any], stripes: Path) -> None:
-    """In the graph and in the entry around the description, as the page says."""
+    """A change in the graph or in the entry around the description is refused."""
     model = stripes.read_bytes()
     for position in range(model.index(b'{"format"')):
         damaged = bytearray(model)
@@ -73,7 +73,7 @@ def test_it_refuses_every_changed_byte_and_every_cut(names: dict[str, Any], stri
 
 
 def test_every_field_and_step_has_a_row() -> None:
-    """The tables name what a manifest and a recipe can hold."""
+    """The tables name every field, step and decoder."""
     text = DOCUMENT.read_text("utf-8")
     rows = set(re.findall(r"^\| `(\w+)` \|", text, re.M))
     assert {field.name for field in fields(Manifest) if field.init} | {"format"} <= rows

@@ -1,4 +1,4 @@
-"""What the package promises beside answers: a lean import, whole files."""
+"""The package's imports, public names and version, and how files are written."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from captcha_rt.files import write_atomically
 ALIASES = {"Device", "ImageSource", "Provider"}
 
 
-def test_import_is_lean(run_python) -> None:
+def test_import_loads_only_what_it_needs(run_python) -> None:
     """`import captcha_rt` loads no command line, no progress bar and no TensorFlow."""
     code = (
         "import sys, captcha_rt; captcha_rt.Solver\n"
@@ -23,13 +23,13 @@ def test_import_is_lean(run_python) -> None:
 
 
 def test_bare_import_loads_nothing(run_python) -> None:
-    """Not even NumPy, before a name is used."""
+    """`import captcha_rt` loads not even NumPy before a name is used."""
     code = "import sys, captcha_rt; print('numpy' in sys.modules)"
     assert run_python(code).stdout == "False\n"
 
 
 def test_an_error_loads_only_errors(run_python) -> None:
-    """A program that catches our errors may load the rest later."""
+    """A program can import an error without loading NumPy and the other modules."""
     code = (
         "import sys, captcha_rt; captcha_rt.CaptchaRTError\n"
         "print(sorted(m for m in sys.modules if m[:10] == 'captcha_rt'), 'numpy' in sys.modules)"
@@ -48,12 +48,12 @@ def test_a_star_imports_the_public_names(run_python) -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    """`__all__` is alphabetical, each name resolves, and others don't."""
+    """`__all__` is alphabetical, and exactly its names can be imported."""
     assert captcha_rt.__all__ == sorted(captcha_rt.__all__)
     assert set(dir(captcha_rt)) == {*captcha_rt.__all__, "__version__"}
     for name in set(captcha_rt.__all__) - ALIASES:
         assert getattr(captcha_rt, name).__name__ == name
-    for name in ALIASES:  # type aliases know no name
+    for name in ALIASES:  # type aliases have no `__name__`
         assert getattr(captcha_rt, name)
     with pytest.raises(AttributeError, match="no attribute 'Solve'"):
         captcha_rt.Solve  # noqa: B018
@@ -67,7 +67,7 @@ def test_the_version_is_the_distributions() -> None:
 
 
 def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
-    """A process killed while it writes leaves what was there."""
+    """A process that is killed while it writes leaves the old file as it was."""
     path = tmp_path / "model.onnx"
     path.write_text("old")
     code = (
@@ -82,7 +82,7 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    """What fails while it writes cleans up."""
+    """An error while a file is written leaves the old file, and no partial one."""
     path = tmp_path / "model.onnx"
     path.write_text("old")
 

@@ -26,7 +26,7 @@ def test_every_picture_becomes_the_networks_input(picture: NDArray[np.uint8]) ->
 
 
 def test_grey_is_bt601_luma_of_rgb() -> None:
-    """Red, green and blue weigh 0.299, 0.587 and 0.114; alpha counts nothing."""
+    """Red, green and blue weigh 0.299, 0.587 and 0.114; alpha is ignored."""
     colours = np.asarray([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
     assert Grey()(colours)[0, :, 0].tolist() == [76, 150, 29]
     transparent = np.dstack([colours, np.zeros((1, 3, 1), np.uint8)])
@@ -34,7 +34,7 @@ def test_grey_is_bt601_luma_of_rgb() -> None:
 
 
 def test_white_shows_through_where_a_picture_is_transparent() -> None:
-    """Grey over white, by alpha, within half a level; pictures without alpha stay as they are."""
+    """Grey is blended with white by alpha, within half a level; opaque pictures don't change."""
     over_white = Grey(over_white=True)
     colours = np.random.default_rng(0).integers(0, 256, (40, 50, 4), np.uint8)
     grey = Grey()(colours)[:, :, 0].astype(float)
@@ -67,7 +67,7 @@ def test_transpose_puts_the_width_first() -> None:
 
 
 def test_a_recipe_survives_json() -> None:
-    """What a manifest holds becomes the same recipe."""
+    """A recipe that was written to JSON is read back equal."""
     assert Recipe.from_json(CRNN.to_json()) == CRNN
     assert CRNN.to_json()[2] == {"step": "resize", "height": 50, "width": 200}
 
@@ -91,12 +91,12 @@ def test_steps_that_do_not_exist_are_refused(step: dict[str, object], message: s
 
 
 def test_a_recipe_without_scale_is_refused() -> None:
-    """A recipe that leaves whole numbers says which step it lacks."""
+    """If the result is not float32, the error names the missing step."""
     with pytest.raises(RecipeError, match='"step": "scale"'):
         Recipe((Grey(),)).apply(np.zeros((2, 2, 1), np.uint8))
 
 
 def test_a_picture_that_a_step_can_not_use_is_an_error_of_ours() -> None:
-    """OpenCV's own exception doesn't leak."""
+    """OpenCV's exception becomes a RecipeError with the step, shape and dtype."""
     with pytest.raises(RecipeError, match=r"step 'grey' can't use a picture of shape \(2, 2, 2\)"):
         Recipe((Grey(), Scale())).apply(np.zeros((2, 2, 2), np.uint8))

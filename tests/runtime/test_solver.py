@@ -42,7 +42,7 @@ def solver(stripes: Path) -> Solver:
 
 
 def remodel(stripes: Path, path: Path, **values: object) -> Path:
-    """The tiny model with another description, written to path."""
+    """Writes the tiny model with another description to `path`."""
     model = load_model(stripes)
     graph = model.data[: model.manifest.graph.size]
     path.write_bytes(attach(graph, replace(model.manifest, **values)))
@@ -53,7 +53,7 @@ def remodel(stripes: Path, path: Path, **values: object) -> Path:
 def test_bytes_paths_and_arrays_give_the_same_answer(
     solver: Solver, tmp_path: Path, stripes_png, stripes_array, columns: str, text: str
 ) -> None:
-    """However a picture comes, it is read the same."""
+    """A path, bytes and an array of one picture give the same text."""
     path = tmp_path / "picture.png"
     path.write_bytes(stripes_png(columns))
     for image in (path, str(path), path.read_bytes(), stripes_array(columns)):
@@ -81,7 +81,7 @@ def test_a_batch_is_read_like_each_of_its_pictures(solver: Solver, stripes_png) 
 
 
 def test_a_bad_picture_costs_the_others_nothing(solver: Solver, stripes_png) -> None:
-    """It gets its own error, in its place, whatever is wrong with it."""
+    """A picture that can't be decoded gets its own error, in its place."""
     good = stripes_png("-aa--bb--cc-----")
     bad: list[object] = [b"", b"<html>", good[:40], "no-such-file.png", np.zeros((2, 2)), None]
     images = [good, *bad, good]
@@ -92,7 +92,7 @@ def test_a_bad_picture_costs_the_others_nothing(solver: Solver, stripes_png) -> 
 
 
 def test_nan_scores_cost_the_others_nothing(stripes_nan: Path, stripes_png) -> None:
-    """The picture whose scores are NaN gets an error and no text; its batch is read."""
+    """The picture whose scores are NaN gets an error; the rest of its batch is read."""
     solver = Solver(stripes_nan)
     good, black = stripes_png("-aa--bb--cc-----"), stripes_png("a" * 16)
     answers = solver.solve_batch([good, black, good], batch_size=3)
@@ -114,7 +114,7 @@ def test_a_batch_has_pictures(solver: Solver) -> None:
 
 
 def test_a_stream_is_read_as_it_comes(solver: Solver, stripes_png) -> None:
-    """Answers come in order, and at most one batch is taken ahead of them."""
+    """Answers come in order, and at most one batch of pictures is taken before its answers."""
     good = stripes_png("-aa--bb--cc-----")
     taken = []
 
@@ -132,7 +132,7 @@ def test_a_stream_is_read_as_it_comes(solver: Solver, stripes_png) -> None:
 
 
 def test_an_error_in_a_stream_is_passed_on(solver: Solver, stripes_png) -> None:
-    """A caller that could not get a picture puts the error in its place."""
+    """An error in place of a picture is the answer in that place."""
     good, lost = stripes_png("-aa--bb--cc-----"), FolderError("no such folder")
     for batch_size in (1, 2, 8):
         answers = solver.solve_batch([lost, good, lost, good], batch_size=batch_size)
@@ -141,13 +141,13 @@ def test_an_error_in_a_stream_is_passed_on(solver: Solver, stripes_png) -> None:
 
 
 def test_a_batch_size_is_checked_before_the_first_picture(solver: Solver) -> None:
-    """By the call itself, not when the first answer is asked for."""
+    """The call itself raises the error, not the request for the first answer."""
     with pytest.raises(ValueError, match="batch_size is 0"):
         solver.solve_many([], batch_size=0)
 
 
 def test_an_unsure_answer_is_rejected(solver: Solver, stripes_png) -> None:
-    """It becomes an error with the text; errors and sure answers stay; both have a JSON form."""
+    """An unsure answer becomes an error with the text; errors and sure answers stay."""
     answer = solver.solve(stripes_png("-aa--bb--cc-----"))
     assert reject_unsure(answer, answer.confidence) is answer
     assert answer_to_json(answer) == asdict(answer)
@@ -159,8 +159,8 @@ def test_an_unsure_answer_is_rejected(solver: Solver, stripes_png) -> None:
     assert answer_to_json(rejected) == {"error": error}
 
 
-def test_places_are_read_one_character_each(stripes: Path, stripes_array, tmp_path: Path) -> None:
-    """With the decoder `position` the same scores give a character a column."""
+def test_positions_are_one_character_each(stripes: Path, stripes_array, tmp_path: Path) -> None:
+    """With the decoder `position` the stripes give one character per column."""
     solver = Solver(remodel(stripes, tmp_path / "position.onnx", decoder="position"))
     assert solver.solve(stripes_array("-aa--bb--cc-----")).text == "aabbcc"
     charset = Charset("-abc")
@@ -171,7 +171,7 @@ def test_places_are_read_one_character_each(stripes: Path, stripes_array, tmp_pa
 
 
 def test_glyphs_are_read_one_by_one(bars: Path, bars_array) -> None:
-    """The graph takes glyphs; a picture's answer is made of its six, alone and in a batch."""
+    """The graph takes glyphs; an answer has the six glyphs of a picture, also in a batch."""
     solver = Solver(bars)
     texts = ["abcabc", "ccbbaa", "aaaaaa", "bcacab"]
     assert [solver.solve(bars_array(text)).text for text in texts] == texts
@@ -181,7 +181,7 @@ def test_glyphs_are_read_one_by_one(bars: Path, bars_array) -> None:
 
 
 def test_a_picture_without_its_glyphs_costs_the_others_nothing(bars: Path, bars_array) -> None:
-    """It is a typed error that says what was found."""
+    """A picture without six glyphs gets a SegmentationError that says what was found."""
     blank = np.full((50, 150, 1), 255, np.uint8)
     good, bad, fewer = Solver(bars).solve_batch([bars_array("abcabc"), blank, bars_array("abc")])
     assert good.text == "abcabc"
@@ -192,7 +192,7 @@ def test_a_picture_without_its_glyphs_costs_the_others_nothing(bars: Path, bars_
 
 
 def test_one_solver_serves_many_threads(solver: Solver, stripes_png) -> None:
-    """Eight threads on one solver get each their own picture's answer."""
+    """Eight threads that share one solver each get the answers to their own pictures."""
     columns = list(TEXTS) * 100
     images = [stripes_png(c) for c in columns]
     with ThreadPoolExecutor(8) as pool:
@@ -232,7 +232,7 @@ def test_a_picture_that_gives_another_input_shape_is_its_own_error(
 def test_a_graph_that_is_not_as_described_is_refused(
     stripes: Path, tmp_path: Path, values: dict[str, Tensor]
 ) -> None:
-    """Names, axes and shapes are compared at load, and the message holds both sides."""
+    """Names, axes and shapes are compared at load, and the message holds both."""
     path = remodel(stripes, tmp_path / "other.onnx", **values)
     with pytest.raises(ModelError, match=r"other\.onnx: the model's (input|output) is .* says"):
         Solver(path)
@@ -241,7 +241,7 @@ def test_a_graph_that_is_not_as_described_is_refused(
 def test_bytes_that_onnxruntime_can_not_load_are_a_model_error(
     stripes: Path, tmp_path: Path
 ) -> None:
-    """A well described heap of bytes names its file, with onnxruntime's reason."""
+    """The message names the file and gives onnxruntime's reason."""
     path = tmp_path / "junk.onnx"
     path.write_bytes(attach(b"\x08\x08junk", load_model(stripes).manifest))
     with pytest.raises(ModelError, match=r"junk\.onnx: onnxruntime can't load"):
@@ -249,7 +249,7 @@ def test_bytes_that_onnxruntime_can_not_load_are_a_model_error(
 
 
 def test_external_data_is_refused_in_silence(stripes: Path, tmp_path: Path, run_python) -> None:
-    """A model is one file; onnxruntime's own complaint doesn't reach the native stderr."""
+    """A model is one file; onnxruntime's own message doesn't reach the native stderr."""
     # A TensorProto `w` of one float, data_location external, in the file `secret`.
     tensor = b"\x08\x01\x10\x01\x42\x01w\x6a\x12\x0a\x08location\x12\x06secret\x70\x01"
     # ModelProto: ir_version 8; graph with that initialiser and a name; opset 18.
@@ -274,7 +274,7 @@ def test_what_is_active_is_read_from_the_session(stripes: Path) -> None:
 
 
 def test_cuda_that_is_not_there_raises(stripes: Path) -> None:
-    """`cuda` never runs on the CPU in silence."""
+    """`cuda` either runs on CUDA or raises an error."""
     try:
         solver = Solver(stripes, device="cuda")
     except ProviderError as error:
@@ -283,8 +283,8 @@ def test_cuda_that_is_not_there_raises(stripes: Path) -> None:
         assert solver.providers[0] == "CUDAExecutionProvider"
 
 
-def test_auto_says_once_what_it_took(stripes: Path, run_python) -> None:
-    """One log line in the process, however many solvers."""
+def test_auto_logs_once_what_it_chose(stripes: Path, run_python) -> None:
+    """There is one log line in a process, with any number of solvers."""
     code = (
         "import logging; logging.basicConfig(level='INFO')\n"
         "from captcha_rt import Solver\n"
@@ -295,7 +295,7 @@ def test_auto_says_once_what_it_took(stripes: Path, run_python) -> None:
 
 
 def test_a_provider_that_does_not_exist_is_refused(stripes: Path) -> None:
-    """The override is held to what it asks for."""
+    """An unknown provider, a string and an empty list are ProviderErrors."""
     with pytest.raises(ProviderError, match="NoSuchProvider"):
         Solver(stripes, providers=["NoSuchProvider"])
     for wrong in ("CPUExecutionProvider", []):
@@ -310,19 +310,19 @@ def test_a_provider_that_does_not_exist_is_refused(stripes: Path) -> None:
     "options", [{"device": "tpu"}, {"threads": 0}, {"threads": 10**6}, {"threads": 1.5}]
 )
 def test_options_out_of_range_are_refused(stripes: Path, options: dict[str, object]) -> None:
-    """A device that isn't one and no threads are the caller's errors."""
+    """An unknown device and an impossible number of threads are ValueErrors."""
     with pytest.raises(ValueError, match="it is"):
         Solver(stripes, **options)
 
 
 def test_every_error_is_ours(stripes: Path) -> None:
-    """Catching CaptchaRTError catches whatever a picture can cause."""
+    """Any picture that can't be read raises a CaptchaRTError."""
     for image in (b"", "gone.png", np.zeros((0, 0), np.uint8)):
         with pytest.raises(CaptchaRTError):
             Solver(stripes).solve(image)
 
 
 def test_manifest_is_at_hand(solver: Solver) -> None:
-    """A server can say what it serves."""
+    """A solver has the description of its model."""
     assert isinstance(solver.manifest, Manifest)
     assert solver.manifest.name == "stripes"

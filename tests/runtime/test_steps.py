@@ -21,7 +21,7 @@ def test_channel_takes_the_alpha_of_a_transparent_picture() -> None:
     assert Channel(1)(picture)[1, 2].tolist() == [21]
 
 
-def test_a_picture_without_alpha_is_told_what_it_lacks() -> None:
+def test_a_picture_without_the_channel_is_refused() -> None:
     """A JPEG given to a model that reads transparent PNGs is an error that says so."""
     with pytest.raises(RecipeError, match=r"no alpha channel \(3 channels\).*transparent PNGs"):
         Channel()(np.zeros((2, 2, 3), np.uint8))
@@ -41,13 +41,13 @@ def test_crop_cuts_document_003s_rectangle_by_default() -> None:
 
 @pytest.mark.parametrize("shape", [(50, 149, 1), (49, 200, 1)])
 def test_crop_refuses_a_picture_that_it_reaches_beyond(shape: tuple[int, ...]) -> None:
-    """One column or one row too few is an error with both sizes, and no smaller tensor."""
+    """One column or one row too few is an error that names both sizes."""
     with pytest.raises(RecipeError, match=f"{shape[1]} x {shape[0]} pixels.*to 150 x 50"):
         Crop()(np.zeros(shape, np.uint8))
 
 
 def test_denoise_smooths_and_keeps_the_order_of_the_channels() -> None:
-    """Red stays red: OpenCV's order of channels doesn't show."""
+    """Red stays red, though OpenCV's channels are in the order BGR."""
     noise = np.random.default_rng(1).integers(-20, 21, (24, 24, 3))
     noisy = np.clip(np.asarray([200, 100, 50]) + noise, 0, 255).astype(np.uint8)
     denoised = Denoise()(noisy)
@@ -65,7 +65,7 @@ def test_denoise_weighs_luminance_and_colour_apart() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_denoise_gives_three_channels_and_drops_alpha(channels: int) -> None:
-    """Grey becomes three equal channels; what is transparent counts as it is coloured."""
+    """Grey becomes three equal channels; alpha is ignored."""
     picture = np.full((12, 12, channels), 180, np.uint8)
     picture[:, :, 3:] = 0
     denoised = Denoise()(picture)
@@ -74,7 +74,7 @@ def test_denoise_gives_three_channels_and_drops_alpha(channels: int) -> None:
 
 
 def test_threshold_makes_dark_white() -> None:
-    """127 is dark, 128 is light, as document 000 has it; or the other way round."""
+    """Levels up to 127 are dark, as in document 000, and become white, or black on request."""
     levels = np.asarray([[[0], [127], [128], [255]]], np.uint8)
     assert Threshold()(levels).ravel().tolist() == [255, 255, 0, 0]
     assert Threshold(inverted=False)(levels).ravel().tolist() == [0, 0, 255, 255]
@@ -82,7 +82,7 @@ def test_threshold_makes_dark_white() -> None:
 
 
 def test_dilate_grows_white_and_erode_shrinks_it() -> None:
-    """A pixel grows to a square of the size, once an iteration, and the square shrinks to it."""
+    """Each iteration grows a white pixel by the square's size, or shrinks it back."""
     dot = np.zeros((9, 9, 1), np.uint8)
     dot[4, 4] = 255
     grown = Morphology("dilate", size=3, iterations=2)(dot)
@@ -93,7 +93,7 @@ def test_dilate_grows_white_and_erode_shrinks_it() -> None:
 
 
 def test_median_removes_a_speck_and_closes_a_gap() -> None:
-    """A lone white pixel goes, a lone black row within white is filled."""
+    """A single white pixel is removed, and a single black pixel within white is filled."""
     picture = np.zeros((12, 12, 3), np.uint8)
     picture[1, 1] = 255
     picture[5:] = 255
@@ -113,13 +113,13 @@ def test_the_number_of_channels_survives(picture: NDArray[np.uint8]) -> None:
 
 @given(pictures)
 def test_erosion_is_dilation_of_the_negative(picture: NDArray[np.uint8]) -> None:
-    """The two are each other's mirror, borders included."""
+    """Erosion equals the negative of the negative's dilation, also at the borders."""
     mirrored = 255 - Morphology("dilate", 3, 2)(255 - picture)
     assert Morphology("erode", 3, 2)(picture).tolist() == mirrored.tolist()
 
 
 def test_the_steps_defaults_are_the_documents_numbers() -> None:
-    """Written without settings a recipe means the documents' own."""
+    """A step without settings has the settings of the documents."""
     names = ("channel", "crop", "denoise", "threshold", "remove_curve")
     written = Recipe.from_json([{"step": name} for name in names]).to_json()
     assert written == [
@@ -151,7 +151,7 @@ def test_the_steps_defaults_are_the_documents_numbers() -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(step: dict[str, object]) -> None:
-    """A manifest with a setting that a step can't have is refused before any picture."""
+    """A setting out of range is refused when the recipe is built, by its name."""
     name, setting = step["step"], list(step)[1]
     with pytest.raises(RecipeError, match=f"recipe step '{name}': {setting} "):
         Recipe.from_json([step])
@@ -183,7 +183,7 @@ def test_dilate_and_erode_are_one_step_with_two_names() -> None:
 
 
 def test_denoise_is_opencvs_on_bgr() -> None:
-    """The same as document 000's own line on a picture as `cv2.imread` gives it."""
+    """The result equals that of document 000's own call on the picture in BGR."""
     rgb = np.random.default_rng(3).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     theirs = cv2.fastNlMeansDenoisingColored(rgb[:, :, ::-1].copy(), None, 30, 30, 7, 21)
     assert (Denoise()(rgb) == theirs[:, :, ::-1]).all()

@@ -1,4 +1,4 @@
-"""The temperature that makes confidences mean what they say."""
+"""The temperature with which a confidence is the probability of being right."""
 
 import keras
 import numpy as np
@@ -15,16 +15,16 @@ STEPS, CLASSES = 5, 4
 
 
 @pytest.mark.parametrize(
-    ("share_right", "sharpness", "low", "high"),
+    ("accuracy", "sharpness", "low", "high"),
     [
-        (0.6, 6.0, 1.5, 4.0),  # surer than right: cooled
-        (1.0, 2.5, 0.25, 0.7),  # right more often than sure: warmed
+        (0.6, 6.0, 1.5, 4.0),  # confidences too high: the temperature lowers them
+        (1.0, 2.5, 0.25, 0.7),  # confidences too low: the temperature raises them
     ],
 )
-def test_confidences_come_to_the_share_that_is_right(
-    share_right: float, sharpness: float, low: float, high: float
+def test_confidences_come_close_to_the_accuracy(
+    accuracy: float, sharpness: float, low: float, high: float
 ) -> None:
-    """Over- and under-confident networks that read one character end near the truth."""
+    """The confidences of over- and under-confident networks come close to the accuracy."""
     manifest = Manifest(
         name="one",
         charset=Charset("abc", blank=0),
@@ -38,7 +38,7 @@ def test_confidences_come_to_the_share_that_is_right(
     scores[:, 0] = 20  # blanks, and one step that says `b`
     scores[2] = [0, 0, sharpness, 0]
     count = 200
-    labels = ["b" if n < share_right * count else "a" for n in range(count)]
+    labels = ["b" if n < accuracy * count else "a" for n in range(count)]
     picture = np.zeros((1, 1, 1), np.uint8)
     samples = [Sample(None, str(n), label, picture, scores) for n, label in enumerate(labels)]
     rows = keras.Input((STEPS, CLASSES), name="scores")
@@ -46,4 +46,4 @@ def test_confidences_come_to_the_share_that_is_right(
     assert low < temperature < high
     _, before = manifest.decode(scores[None])[0]
     _, after = manifest.decode(scores[None] / temperature)[0]
-    assert abs(after.confidence - share_right) < 0.05 < abs(before.confidence - share_right)
+    assert abs(after.confidence - accuracy) < 0.05 < abs(before.confidence - accuracy)

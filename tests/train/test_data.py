@@ -35,7 +35,7 @@ def save(path: Path, height: int = 50, width: int = 200) -> None:
 
 
 def test_labels_are_the_file_names(folder: Path) -> None:
-    """Each stem is a label, the charset is what they hold, sorted, the blank comes first."""
+    """Each stem is a label; the charset holds the labels' characters, sorted, after the blank."""
     dataset = read_dataset(folder, RECIPE)
     assert [sample.label for sample in dataset.samples] == sorted(p.stem for p in folder.iterdir())
     letters = {c for sample in dataset.samples for c in sample.label}
@@ -46,7 +46,7 @@ def test_labels_are_the_file_names(folder: Path) -> None:
 
 
 def test_what_can_not_be_used_is_skipped_and_listed(folder: Path) -> None:
-    """Unreadable pictures, empty labels and unknown characters, each with its reason."""
+    """Unreadable pictures, empty labels and unknown characters are listed with their reasons."""
     (folder / "bad.png").write_text("no picture")
     (folder / "empty.png").write_bytes(b"")
     save(folder / " .png")
@@ -61,7 +61,7 @@ def test_what_can_not_be_used_is_skipped_and_listed(folder: Path) -> None:
 
 
 def test_pictures_of_another_shape_are_skipped(folder: Path) -> None:
-    """Where the recipe doesn't resize, the most frequent size is trained on."""
+    """If the recipe doesn't resize, only pictures of the most frequent size are used."""
     save(folder / "2x2.png", 40, 200)
     dataset = read_dataset(folder, Recipe((Grey(), Scale(), Transpose())))
     assert len(dataset.samples) == 20
@@ -79,7 +79,7 @@ def test_labels_that_ctc_can_not_align_are_skipped(folder: Path) -> None:
 
 
 def test_places_without_a_blank_read_one_length(folder: Path) -> None:
-    """The most frequent length; other labels are skipped with the reason."""
+    """Places read texts of the most frequent length; other labels are skipped."""
     save(folder / "nn.png")
     dataset = read_dataset(folder, RECIPE, blank=False)
     assert dataset.charset.blank is None
@@ -109,7 +109,7 @@ def test_places_with_a_blank_read_shorter_texts_too(folder: Path) -> None:
 
 
 def test_characters_of_labels_that_are_skipped_are_no_classes(folder: Path) -> None:
-    """A label of another length adds none; a charset that was asked for stays."""
+    """A skipped label adds no characters to the charset; a charset that was given stays."""
     save(folder / "QQ.png")
     dataset = read_dataset(folder, RECIPE, blank=False)
     assert "Q" in dataset.charset.characters
@@ -125,11 +125,11 @@ def test_equal_names_in_sub_folders_stay_apart(tmp_path: Path) -> None:
         save(tmp_path / part / "1.png")
     (tmp_path / "labels.csv").write_text("file,label\na/1.png,xy\nb/1.png,yx\n")
     dataset = read_dataset(tmp_path, RECIPE)
-    assert [(i.name, i.label) for i in dataset.samples] == [("a/1.png", "xy"), ("b/1.png", "yx")]
+    assert [(s.name, s.label) for s in dataset.samples] == [("a/1.png", "xy"), ("b/1.png", "yx")]
 
 
 def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
-    """No folder, and one without picture files."""
+    """A path without a folder and a folder without picture files are refused."""
     with pytest.raises(FolderError, match="not a folder"):
         read_dataset(tmp_path / "gone", RECIPE)
     with pytest.raises(FolderError, match="no picture files"):
@@ -140,7 +140,7 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_split_is_seeded_and_by_picture(folder: Path) -> None:
-    """Parts don't overlap, cover all, and depend on the seed alone."""
+    """The parts don't overlap, cover all samples, and depend only on the seed."""
     dataset = read_dataset(folder, RECIPE)
     parts = split(dataset, validation=0.2, test=0.1, seed=3)
     assert {name: len(part) for name, part in parts.items()} == {
@@ -152,8 +152,8 @@ def test_a_split_is_seeded_and_by_picture(folder: Path) -> None:
     assert sorted(labels) == [sample.label for sample in dataset.samples]
     again = split(dataset, validation=0.2, test=0.1, seed=3)
     other = split(dataset, validation=0.2, test=0.1, seed=4)
-    assert [i.label for i in again["validation"]] == [i.label for i in parts["validation"]]
-    assert [i.label for i in other["validation"]] != [i.label for i in parts["validation"]]
+    assert [s.label for s in again["validation"]] == [s.label for s in parts["validation"]]
+    assert [s.label for s in other["validation"]] != [s.label for s in parts["validation"]]
 
 
 def test_a_split_that_leaves_nothing_is_refused(folder: Path) -> None:
@@ -164,12 +164,12 @@ def test_a_split_that_leaves_nothing_is_refused(folder: Path) -> None:
 
 
 def test_each_source_is_split_by_itself(folder: Path) -> None:
-    """By its own shares, else by the run's; a source without shares for others only trains."""
+    """A source is split by its own fractions, else by the run's; with 0 and 0, it only trains."""
     samples = read_dataset(folder, RECIPE).samples
     sources = ["a"] * 10 + ["b"] * 5 + ["c"] * 5
     dataset = replace(
         read_dataset(folder, RECIPE),
-        samples=tuple(replace(i, source=s) for i, s in zip(samples, sources, strict=True)),
+        samples=tuple(replace(s, source=name) for s, name in zip(samples, sources, strict=True)),
         settings={"a": SourceSettings(test=0.5), "b": SourceSettings(), "c": SourceSettings(0, 0)},
     )
     parts = split(dataset, validation=0.2, test=0.2, seed=0)
@@ -184,10 +184,10 @@ def test_each_source_is_split_by_itself(folder: Path) -> None:
         split(dataset, validation=0.2, test=0.2, seed=0)
 
 
-def test_an_epoch_has_so_many_pictures_of_each_source(folder: Path) -> None:
-    """More than there are come again, fewer are others in the next epoch."""
+def test_an_epoch_uses_the_given_number_of_samples_of_each_source(folder: Path) -> None:
+    """Samples repeat if there are too few; if there are more, the next epoch uses others."""
     dataset = read_dataset(folder, RECIPE)
-    samples = [replace(i, source="ab"[n % 2]) for n, i in enumerate(dataset.samples)]
+    samples = [replace(s, source="ab"[n % 2]) for n, s in enumerate(dataset.samples)]
     batches = Batches(samples, describe(dataset), batch_size=64, counts={"a": 25, "b": 3}, seed=5)
     seen = []
     for _ in range(2):
@@ -195,15 +195,14 @@ def test_an_epoch_has_so_many_pictures_of_each_source(folder: Path) -> None:
         seen.append(Counter(dataset.charset.decode(row) for row in labels))
         batches.on_epoch_end()
     for epoch in seen:
-        assert Counter({i.source: 0 for i in samples}) + Counter(
-            {s: sum(epoch[i.label] for i in samples if i.source == s) for s in "ab"}
-        ) == {"a": 25, "b": 3}
-        assert {epoch[i.label] for i in samples if i.source == "a"} == {2, 3}
+        counts = {name: sum(epoch[s.label] for s in samples if s.source == name) for name in "ab"}
+        assert counts == {"a": 25, "b": 3}
+        assert {epoch[s.label] for s in samples if s.source == "a"} == {2, 3}
     assert seen[0] != seen[1]
 
 
 def test_a_warm_up_starts_from_the_pictures_as_they_are(folder: Path) -> None:
-    """The first epoch changes none and has no weight on the first output; then both grow."""
+    """The first epoch has no changes and no weight on the first output; then both grow."""
     dataset = read_dataset(folder, RECIPE)
 
     def batches(epoch: int) -> tuple:
@@ -227,7 +226,7 @@ def test_a_warm_up_starts_from_the_pictures_as_they_are(folder: Path) -> None:
 
 
 def test_batches_hold_every_picture_once_in_a_new_order_each_epoch(folder: Path) -> None:
-    """Inputs are the runtime's recipe; labels are ids padded with the blank."""
+    """Inputs are made by the recipe; labels are ids, padded with the blank."""
     save(folder / "2n.png")
     dataset = read_dataset(folder, RECIPE)
     batches = Batches(dataset.samples, describe(dataset), batch_size=8, seed=5)
@@ -253,7 +252,7 @@ def test_batches_hold_every_picture_once_in_a_new_order_each_epoch(folder: Path)
     assert (resumed[0][1][0] == batches_at(dataset, 1)[0][1][0]).all()
 
 
-def test_as_many_outputs_learn_the_same_labels(folder: Path) -> None:
+def test_all_outputs_learn_the_same_labels(folder: Path) -> None:
     """A network with two outputs gets the labels twice."""
     dataset = read_dataset(folder, RECIPE)
     _, (labels, again) = Batches(dataset.samples, describe(dataset), batch_size=8, outputs=2)[0]
@@ -261,7 +260,7 @@ def test_as_many_outputs_learn_the_same_labels(folder: Path) -> None:
 
 
 def test_augmented_pictures_are_the_same_in_a_resumed_run(folder: Path) -> None:
-    """They differ from the real ones and from epoch to epoch, but depend on the seed alone."""
+    """They differ from the originals, and depend only on the seed and the epoch."""
     dataset = read_dataset(folder, RECIPE)
     manifest = describe(dataset)
 
@@ -281,7 +280,7 @@ def test_augmented_pictures_are_the_same_in_a_resumed_run(folder: Path) -> None:
 
 
 def test_a_curve_has_the_colour_of_the_ink_and_crosses_the_picture() -> None:
-    """Without movements nothing else is changed; without either, nothing at all."""
+    """With strength 0, only the curve is drawn; without a curve, nothing is changed."""
     picture = np.full((40, 120, 4), 200, np.uint8)
     picture[10:30, 40:50] = 0, 0, 0, 255
     for seed in range(20):
@@ -296,7 +295,7 @@ def test_a_curve_has_the_colour_of_the_ink_and_crosses_the_picture() -> None:
 
 
 def test_outside_of_the_window_stand_columns_of_other_pictures(folder: Path) -> None:
-    """Inside is always the picture itself; outside one whole other picture, more often than not."""
+    """Inside is the picture itself; outside, in most cases, one other picture."""
     samples = tuple(
         replace(sample, picture=np.full_like(sample.picture, 10 * number))
         for number, sample in enumerate(read_dataset(folder, RECIPE).samples)
@@ -338,7 +337,7 @@ def batches_at(dataset: Dataset, epoch: int) -> Batches:
 
 
 def test_every_decoder_of_the_runtime_has_a_target() -> None:
-    """A decoder without an entry is a KeyError, and never trained as another one."""
+    """A decoder without an entry is a KeyError; it is not trained like another decoder."""
     assert TARGETS.keys() == DECODERS.keys()
     with pytest.raises(KeyError, match="nothing"):
         TARGETS["nothing"]

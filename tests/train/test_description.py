@@ -12,7 +12,7 @@ from captcha_rt_train.data.description import describe
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pictures of the same pixels but not the same label, two that agree, and a broken one."""
+    """Two pictures with the same pixels but different labels, two that agree, a damaged one."""
     grey = np.arange(24, dtype=np.uint8).reshape(4, 6)
     other = np.full((4, 4, 3), 200, np.uint8)
     pictures = {"1.png": grey, "2.bmp": grey, "3.png": other, "4.png": other, "6.png": other + 9}
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_description(folder: Path) -> None:
-    """Counts of labels include unreadable pictures, those of pixels can't."""
+    """Counts of labels include unreadable pictures; counts of sizes and formats don't."""
     found = describe(folder)
     assert (found.pictures, found.form) == (5, "labels.csv")
     assert found.sizes == {"6 x 4": 2, "4 x 4": 2}
@@ -54,7 +54,7 @@ def test_same_pixels_are_found_by_their_content(folder: Path) -> None:
 
 
 def test_the_command_prints_the_description(command, folder: Path) -> None:
-    """The real command: text on stdout, exit code 1 for the picture that can't be read."""
+    """Text goes to stdout; a picture that can't be read makes the exit code 1."""
     (folder / "2.png").write_bytes((folder / "1.png").read_bytes())
     (folder / "2.bmp").unlink()
     rows = (folder / "labels.csv").read_text().replace("2.bmp", "2.png")
@@ -105,7 +105,7 @@ def test_real_folders(
     length: int,
     characters: str,
 ) -> None:
-    """The numbers that their README gives."""
+    """The descriptions have the numbers that the folders' README gives."""
     found = describe(captcha_data / name)
     assert (found.sizes, found.formats) == ({size: count}, {format_: count})
     assert (found.lengths, "".join(found.characters)) == ({length: count}, characters)

@@ -1,4 +1,4 @@
-"""Document 001's networks, one a digit, trained together and alone, in real processes."""
+"""Document 001's networks, one per digit, trained together and alone, in real processes."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def history(run: Path, digit: int) -> list[dict[str, str]]:
 
 
 def test_digits_can_be_trained_one_at_a_time(command, folder: Path, tmp_path: Path) -> None:
-    """`--digit 2` first; the rest follows with --resume; then `--digit 1` alone, and anew."""
+    """`--digit 2` comes first, `--resume` trains the rest, `--digit 1` starts that digit again."""
     run = tmp_path / "run"
     alone = command("train", folder, "-o", run, *OPTIONS, "--digit", "2")
     assert alone.returncode == 0, alone.stderr
@@ -53,8 +53,8 @@ def test_digits_can_be_trained_one_at_a_time(command, folder: Path, tmp_path: Pa
     assert facts["epochs_trained"] == [2, 1]
 
 
-def test_a_run_that_goes_on_is_not_thrown_away(command, folder: Path, tmp_path: Path) -> None:
-    """`--digit 1` trains anew, `--digit 1 --resume` goes on; a digit out of range leaves none."""
+def test_a_resumed_digit_is_not_trained_from_scratch(command, folder: Path, tmp_path: Path) -> None:
+    """`--digit 1 --resume` keeps the history; a digit out of range creates no run."""
     run = tmp_path / "run"
     assert command("train", folder, "-o", run, *OPTIONS, "--digit", "3").returncode == 2
     assert not run.exists()
@@ -72,7 +72,7 @@ def test_a_run_that_goes_on_is_not_thrown_away(command, folder: Path, tmp_path: 
         (("--digit", "1", "--preset", "crnn"), "one network for all digits"),
     ],
 )
-def test_a_digit_that_is_none_is_refused(
+def test_a_digit_that_does_not_exist_is_refused(
     command, folder: Path, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     """One line, exit code 2."""

@@ -33,7 +33,7 @@ def test_a_network_has_its_documents_parameters(
     parameters: int,
     output_shape: tuple[int | None, ...],
 ) -> None:
-    """000 and 001 print their totals; the others follow from the layers that are printed."""
+    """000 and 001 print totals; the other totals follow from the layers that are printed."""
     model = NETWORKS[name](Dimensions(input_shape, length, classes))
     assert model.count_params() == parameters
     assert model.output_shape == output_shape
@@ -48,14 +48,14 @@ def test_the_multi_head_network_normalises_its_rows() -> None:
     assert {f"digit{i}" for i in range(1, 5)} <= {layer.name for layer in model.layers}
 
 
-def test_one_network_of_the_ensemble_has_960_that_are_not_trained() -> None:
+def test_one_network_of_the_ensemble_has_960_parameters_that_are_not_trained() -> None:
     """Document 001 prints 618,410 trainable parameters of 619,370."""
     model = NETWORKS["ensemble"](Dimensions((40, 120, 1), 1, 10))
     assert sum(w.size for w in _trainable(model)) == 618_410
 
 
 def test_a_merged_ensemble_says_what_its_networks_say() -> None:
-    """One input, the answers side by side in the networks' order."""
+    """It has one input, and the networks' logits side by side in order."""
     networks = [NETWORKS["ensemble"](Dimensions((40, 120, 1), 1, 10)) for _ in range(3)]
     merged = merge(networks)
     pictures = np.random.default_rng(0).random((2, 40, 120, 1), np.float32)
@@ -65,15 +65,15 @@ def test_a_merged_ensemble_says_what_its_networks_say() -> None:
     assert len(merged.inputs) == len(merged.outputs) == 1
 
 
-def test_the_steps_need_columns_that_can_be_dealt_out() -> None:
-    """50 columns are no seven equal time steps."""
-    with pytest.raises(ValueError, match="50 columns can't be dealt out to 7"):
+def test_the_time_steps_need_columns_that_can_be_divided_evenly() -> None:
+    """50 columns can't be seven equal time steps."""
+    with pytest.raises(ValueError, match="50 columns can't be divided evenly into 7"):
         NETWORKS["steps"](Dimensions((200, 50, 1), 7, 19))
 
 
 @pytest.mark.parametrize("name", ["crnn", "crnn-conv1d"])
 def test_the_local_head_sees_the_features_alone(name: str) -> None:
-    """The second logits are made of the layer `features`, and share all layers up to it."""
+    """The second logits are computed from `features`, and share all layers up to it."""
     model = NETWORKS[name](Dimensions((200, 50, 1), 5, 20))
     trained = with_local_head(model)
     assert [output.shape for output in trained.outputs] == [(None, 50, 20)] * 2
@@ -89,7 +89,7 @@ def test_the_compact_network_keeps_every_fourth_column() -> None:
 
 
 def test_the_position_head_sees_all_features() -> None:
-    """A second output with a softmax a place; the first one's layers are shared."""
+    """The second output has logits for each place, and shares the layers of the first output."""
     layers = {"rows": [[4, 3, 2, 2], [4, 3, 1, 1]], "columns": [[8, 1, 1], [8, 5, 2]]}
     model = NETWORKS["compact"](Dimensions((16, 40, 1), 5, 7), **layers)
     trained = with_position_head(model, 3)

@@ -40,7 +40,7 @@ CHARSETS = {
 
 
 def take(source: Path, folder: Path) -> None:
-    """Copies a set's first pictures, with its labels in the form that it has."""
+    """Copies a data set's first pictures, with the labels in the same form."""
     folder.mkdir()
     table = source / "labels.csv"
     if table.exists():
@@ -58,7 +58,7 @@ def take(source: Path, folder: Path) -> None:
 def test_a_preset_trains_exports_and_solves(
     command, captcha_data: Path, tmp_path: Path, preset: str
 ) -> None:
-    """Two epochs on a few dozen real pictures; the export compares with Keras by itself."""
+    """Each preset trains for two epochs on 40 real pictures; the export compares with Keras."""
     data = DATA[preset]
     folder, run, model = tmp_path / data, tmp_path / preset, tmp_path / "model.onnx"
     take(captcha_data / data, folder)
@@ -90,7 +90,7 @@ def test_a_preset_trains_exports_and_solves(
 
 
 def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
-    """Document 000 to 004, and our own, by the names that the README gives."""
+    """The presets are those of documents 000 to 004 and our own."""
     assert preset_names() == sorted(DATA)
     documents = {name: load_preset(name).document for name in preset_names()}
     assert documents == {
@@ -110,9 +110,9 @@ def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
         ({"epochs": 0}, "above 0"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"clip_norm": -1.0}, "above 0"),
-        ({"augmentation": 1.5}, "augmentation, curves and noise are in 0..1"),
-        ({"curves": -0.5}, "augmentation, curves and noise are in 0..1"),
-        ({"noise": 2.0}, "augmentation, curves and noise are in 0..1"),
+        ({"augmentation": 1.5}, "augmentation, curves and noise must be in 0..1"),
+        ({"curves": -0.5}, "augmentation, curves and noise must be in 0..1"),
+        ({"noise": 2.0}, "augmentation, curves and noise must be in 0..1"),
         ({"position_weight": -1.0}, "at least 0"),
         ({"position_weight": 1.0, "local_weight": 1.0}, "not both"),
         ({"monitor": "luck"}, "monitor is 'luck'"),
@@ -120,7 +120,7 @@ def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
     ],
 )
 def test_settings_are_checked(values: dict[str, object], message: str) -> None:
-    """Each that makes no sense is named."""
+    """The message names the settings that make no sense."""
     sensible = {
         "batch_size": 8,
         "epochs": 2,

@@ -29,7 +29,7 @@ CHINESE = "".join(chr(0x4E00 + i) for i in range(200))
 
 
 class Page(HTMLParser):
-    """What a report's page holds; unbalanced tags are errors."""
+    """The content of a report's page; unbalanced tags are errors."""
 
     def __init__(self, path: Path) -> None:
         """Reads a page."""
@@ -72,7 +72,7 @@ class Page(HTMLParser):
 
 
 def curves(name: str = "", digits: int = 0, *, ctc: bool = False, epochs: int = 12) -> Curves:
-    """A network that learns, with its characters measured unless it reads by CTC."""
+    """The history of a network that learns; with CTC, without the characters' accuracy."""
     rows = []
     for epoch in range(1, epochs + 1):
         wrong = 0.7**epoch
@@ -133,7 +133,7 @@ def images(folder: Path) -> dict[str, NDArray[np.uint8]]:
 
 
 def test_the_page_has_every_section_and_stands_alone(tmp_path: Path) -> None:
-    """All sections are there, in order; pictures lie inside, and nothing else is to be loaded."""
+    """All sections are there in order; images are inside, and nothing else is loaded."""
     page = write(tmp_path, predictions=[Prediction("ab.png", "ab", "ac", 0.9)])
     assert page.titles == SECTIONS
     assert len(page.links) == len(PLOTS)
@@ -146,7 +146,7 @@ def test_the_page_has_every_section_and_stands_alone(tmp_path: Path) -> None:
 
 
 def test_the_page_says_what_was_measured_and_how_it_was_trained(tmp_path: Path) -> None:
-    """One of two pictures, one of four characters; counts, settings, versions and layers."""
+    """The page shows accuracy, counts, settings, versions and layers."""
     predictions = [Prediction("1.png", "ab", "ab", 0.9), Prediction("2.png", "ab", "ac", 0.4)]
     text = write(tmp_path, predictions=predictions).text
     assert text.count("3.15.0") == 1
@@ -159,18 +159,18 @@ def test_the_page_says_what_was_measured_and_how_it_was_trained(tmp_path: Path) 
 
 
 def test_the_files_are_the_pages_pictures(tmp_path: Path) -> None:
-    """Each figure is a PNG file of a plausible size that is not blank."""
+    """Each plot is a PNG file of a plausible size that is not empty."""
     write(tmp_path, predictions=[Prediction("ab.png", "ab", "ac", 0.9)])
     found = images(tmp_path)
     assert set(found) == PLOTS
-    for figure in found.values():
-        assert 200 < figure.shape[0] < 1500
-        assert 400 < figure.shape[1] < 1700
-        assert figure.std() > 10
+    for plot in found.values():
+        assert 200 < plot.shape[0] < 1500
+        assert 400 < plot.shape[1] < 1700
+        assert plot.std() > 10
 
 
-def test_a_misread_picture_shows_truth_and_reading(tmp_path: Path) -> None:
-    """The wrong characters are marked, the others not; the surest comes first."""
+def test_a_misread_picture_shows_label_and_prediction(tmp_path: Path) -> None:
+    """Only the wrong characters are marked; the highest confidence comes first."""
     predictions = [
         Prediction("one.png", "abc", "abb", 0.25),
         Prediction("two.png", "abc", "ab", 0.5),
@@ -191,7 +191,7 @@ def test_a_misread_picture_shows_truth_and_reading(tmp_path: Path) -> None:
 
 
 def test_pictures_keep_their_colours(tmp_path: Path) -> None:
-    """Grey, RGB and RGBA are shown as they are, what is transparent in white."""
+    """Grey, RGB and RGBA pictures keep their colours; what is transparent becomes white."""
     red, clear = np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3, 4), np.uint8)
     red[:, :, 0] = 255
     clear[0] = (0, 0, 255, 255)
@@ -205,7 +205,7 @@ def test_pictures_keep_their_colours(tmp_path: Path) -> None:
 
 
 def test_at_most_sixty_are_shown(tmp_path: Path) -> None:
-    """Of 65 misread pictures the page shows the surest 60, and says that there are 5 more."""
+    """Of 65 misread pictures, the page shows the 60 with the highest confidence, and says so."""
     predictions = [Prediction(f"{i}.png", "ab", "ac", i / 100) for i in range(65)]
     page = write(tmp_path, predictions=predictions)
     assert len(page.captions) == 60
@@ -215,7 +215,7 @@ def test_at_most_sixty_are_shown(tmp_path: Path) -> None:
 
 
 def test_a_run_without_errors_has_a_report(tmp_path: Path) -> None:
-    """It says so; the matrix and the misread pictures of an earlier report are gone."""
+    """The report says so; the matrix and the misread pictures of an earlier report are gone."""
     write(
         tmp_path,
         predictions=[Prediction("ab.png", "ab", "ac", 0.9)],
@@ -243,7 +243,7 @@ def test_labels_are_text_and_no_markup(tmp_path: Path) -> None:
 
 
 def test_two_hundred_chinese_characters(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    """They stand on the page themselves, and in figures of bounded size by code point."""
+    """The page shows the characters; plots, which have a bounded size, show code points."""
     texts = [CHINESE[i : i + 4] for i in range(0, 200, 4)]
     predictions = [Prediction(t, t, t[::-1], 0.5) for t in texts]
     page = write(tmp_path, characters=CHINESE, labels=texts, predictions=predictions)
@@ -252,8 +252,8 @@ def test_two_hundred_chinese_characters(tmp_path: Path, recwarn: pytest.Warnings
     assert not [w for w in recwarn if "lyph" in str(w.message)]
 
 
-def test_figures_name_what_their_font_lacks_by_code_point() -> None:
-    """A letter stays, a Chinese character and what can't be seen become their number."""
+def test_plots_show_code_points_for_what_their_font_lacks() -> None:
+    """A letter stays; a Chinese character and an invisible one become their code points."""
     assert [plots.tick_label(c) for c in "aÄ$中 \u0301"] == ["a", "Ä", "$", "4E2D", "0020", "0301"]
 
 
@@ -268,8 +268,8 @@ def test_ctc_curves_have_no_characters() -> None:
     ]
 
 
-def test_an_ensemble_has_a_panel_a_network(tmp_path: Path) -> None:
-    """Six networks of different lengths stand in six panels, each with its best epoch."""
+def test_an_ensemble_has_a_panel_for_each_network(tmp_path: Path) -> None:
+    """Six networks with different numbers of epochs have six panels, each with its best epoch."""
     networks = [curves(f"digit {n}", 1, epochs=4 + n) for n in range(1, 7)]
     panels = plots.draw_losses(networks).axes
     assert [axes.get_title() for axes in panels] == [f"digit {n}: loss" for n in range(1, 7)]
@@ -291,8 +291,8 @@ def test_one_epoch_is_a_visible_point() -> None:
     assert line.get_marker() == "."
 
 
-def test_the_matrix_has_truth_down_and_reading_across() -> None:
-    """An a that was read as b stands in the row of a and the column of b; so do missed ones."""
+def test_the_matrix_has_labels_down_and_texts_across() -> None:
+    """An a that was read as b is in row a and column b; missed ones are in the last column."""
     pairs = {("a", "a"): 900, ("a", "b"): 7, ("c", ""): 3, ("", "b"): 2}
     figure = plots.draw_confusions(pairs, "abc")
     assert figure is not None
@@ -305,7 +305,7 @@ def test_the_matrix_has_truth_down_and_reading_across() -> None:
 
 
 def test_of_a_large_charset_the_most_confused_are_drawn() -> None:
-    """Forty of 200, in the charset's order, not in that of their errors."""
+    """Forty of 200 characters are drawn, in the charset's order."""
     pairs = {(char, ""): number for number, char in enumerate(CHINESE)}
     figure = plots.draw_confusions(pairs, CHINESE)
     assert figure is not None
@@ -313,8 +313,8 @@ def test_of_a_large_charset_the_most_confused_are_drawn() -> None:
     assert names == [f"{ord(c):04X}" for c in CHINESE[-40:]] + ["made up"]
 
 
-def test_the_data_names_what_it_lacks() -> None:
-    """Bars follow the charset's order, with none for a character that no label holds."""
+def test_characters_of_the_charset_that_no_label_holds_are_counted() -> None:
+    """Bars follow the charset's order; a character that no label holds has an empty bar."""
     figure = plots.draw_characters(["aaab", "b", "c"], "bacd")
     assert [bar.get_height() for bar in figure.axes[0].patches] == [2, 3, 1, 0]
     assert figure.get_suptitle() == "6 characters, 3 different; 1 of the charset in no label"
@@ -322,7 +322,7 @@ def test_the_data_names_what_it_lacks() -> None:
 
 @given(st.text("abc", max_size=7), st.text("abc", max_size=7))
 def test_marks_are_the_edits_in_place(truth: str, text: str) -> None:
-    """The pairs spell truth and reading, and those that differ are the edits that are counted."""
+    """The pairs spell label and text; the pairs that differ are the edits that are counted."""
     pairs = align_characters(truth, text)
     assert "".join(a for a, _ in pairs) == truth
     assert "".join(b for _, b in pairs) == text

@@ -19,7 +19,7 @@ RECIPE = Recipe((Grey(over_white=True), Resize(48, 160), Scale()))
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with a folder beside it, one that a variable leads to, and two generators."""
+    """A TOML file that names a folder beside it, a folder by a variable, and two generators."""
     write_samples(tmp_path / "words", 6, seed=0)
     elsewhere = tmp_path / "elsewhere" / "digits"
     elsewhere.mkdir(parents=True)
@@ -54,7 +54,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_several_sources_are_one_data_set(sources: Path) -> None:
-    """All sources' pictures with one charset and one shape, each with the name of its source."""
+    """All sources' samples have one charset and one shape, and the names of their sources."""
     dataset = read_dataset(sources, RECIPE)
     assert [sample.source for sample in dataset.samples] == (
         ["words"] * 6 + ["digits"] * 4 + ["drawn"] * 3 + ["other"] * 2
@@ -76,7 +76,7 @@ def test_several_sources_are_one_data_set(sources: Path) -> None:
 
 
 def test_generators_draw_by_the_seed(sources: Path) -> None:
-    """The same seed draws the same pictures, another one others."""
+    """The same seed draws the same pictures; another seed draws others."""
     tensors = [
         np.stack(
             [i.tensor for i in read_dataset(sources, RECIPE, seed=seed).samples if i.path is None]
@@ -91,18 +91,22 @@ def test_generators_draw_by_the_seed(sources: Path) -> None:
     ("text", "message"),
     [
         ("", "names no source"),
-        ("[a]\n", r"\[a\] has either a folder or a generator"),
-        ('[a]\nfolder = "x"\ngenerator = "kaptcha"', r"\[a\] has either a folder or a generator"),
-        ('a = "x"', r"\[a\] has either a folder or a generator"),
+        ("[a]\n", r"\[a\] needs either a folder or a generator"),
+        ('[a]\nfolder = "x"\ngenerator = "kaptcha"', r"\[a\] needs either a folder or a generator"),
+        ('a = "x"', r"\[a\] needs either a folder or a generator"),
         ('[a]\nfolder = "x"\npictures = 3', r"\[a\] has no setting pictures"),
         ('[a]\ngenerator = "magic"', "no generator 'magic'; there are: kaptcha"),
-        ('[a]\ngenerator = "kaptcha"', r"\[a\] has a number of pictures above 0"),
+        ('[a]\ngenerator = "kaptcha"', r"\[a\] needs a number of pictures above 0"),
+        (
+            '[a]\ngenerator = "kaptcha"\npictures = "3"',
+            r"\[a\] needs a number of pictures above 0",
+        ),
         ("[a", "can't read the sources in .*sources.toml"),
         ('[a]\nfolder = "words"\ncorrections = "none.csv"', "can't read the corrections in"),
     ],
 )
-def test_a_file_that_names_no_sources_is_refused(sources: Path, text: str, message: str) -> None:
-    """The message says where and what."""
+def test_a_file_that_is_not_valid_is_refused(sources: Path, text: str, message: str) -> None:
+    """The message names the file or the table, and says what is wrong."""
     sources.write_text(text)
     with pytest.raises(TrainingError, match=message):
         read_dataset(sources, RECIPE)
@@ -115,7 +119,7 @@ def test_sources_of_different_shapes_are_refused(sources: Path) -> None:
 
 
 def test_the_command_dataset_takes_the_same_file(command, sources: Path) -> None:
-    """It describes the pictures of all folders, and says which pictures it did not look at."""
+    """`dataset` describes the pictures of all folders, and names the generators, which it skips."""
     result = command("dataset", sources)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -124,8 +128,17 @@ def test_the_command_dataset_takes_the_same_file(command, sources: Path) -> None
     assert lines[2] == "sizes: 200 x 50 (6), 90 x 40 (4)"
 
 
+def test_the_command_dataset_takes_generators_alone(command, tmp_path: Path) -> None:
+    """A file without folders has no pictures to describe, which is no error."""
+    file = tmp_path / "sources.toml"
+    file.write_text('[drawn]\ngenerator = "kaptcha"\npictures = 3\n')
+    result = command("dataset", file)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[0] == "pictures: 0"
+
+
 def test_corrections_need_their_columns(tmp_path: Path) -> None:
-    """A file with other columns is refused, and not read as one without corrections."""
+    """A file with other columns is refused instead of being read as one without corrections."""
     (tmp_path / "list.csv").write_text("picture,shown\na.png,b\n")
     with pytest.raises(TrainingError, match="can't read the corrections"):
         read_corrections(tmp_path / "list.csv", "words")
@@ -133,7 +146,7 @@ def test_corrections_need_their_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_generators_draw_grey_or_rgba(name: str) -> None:
-    """What any recipe takes; the same for the same seed."""
+    """Any recipe takes the pictures; the same seed draws the same picture and label."""
     for seed in range(20):
         label, picture = GENERATORS[name](np.random.default_rng(seed))
         assert picture.dtype == np.uint8
@@ -144,7 +157,7 @@ def test_generators_draw_grey_or_rgba(name: str) -> None:
 
 
 def test_foreign_pictures_are_of_many_sizes_and_kinds() -> None:
-    """Empty pages and full ones, dark and light ones, hardly two of a size."""
+    """There are empty and full pages, dark and light ones, and hardly two of the same size."""
     pictures = [foreign.draw(np.random.default_rng(seed)) for seed in range(200)]
     deviations = np.array([picture.std() for picture in pictures])
     means = np.array([picture.mean() for picture in pictures])

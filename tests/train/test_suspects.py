@@ -1,4 +1,4 @@
-"""`captcha-rt suspects`: labels that networks contradict."""
+"""`captcha-rt suspects`: labels that trained networks contradict."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def test_wrong_labels_are_suspects(command, captcha_data: Path, tmp_path: Path) -> None:
-    """Of 300 real pictures those whose labels were changed are found, among a few others."""
+    """Among 300 real pictures, those with changed labels are found, and few others."""
     pictures, run = tmp_path / "pictures", tmp_path / "run"
     pictures.mkdir()
     changed = {}
@@ -30,7 +30,7 @@ def test_wrong_labels_are_suspects(command, captcha_data: Path, tmp_path: Path) 
         rows = {row["picture"]: (row["label"], row["shown"]) for row in csv.DictReader(file)}
     assert rows.keys() == listed
     assert {name: rows[name] for name in changed} == changed
-    again = json.loads(command(*search, "--json").stdout)  # nothing is trained anew
+    again = json.loads(command(*search, "--json").stdout)  # nothing is trained again
     assert {suspect["picture"] for suspect in again} == listed
 
 

@@ -27,8 +27,8 @@ def history(run: Path) -> list[dict[str, str]]:
         ]
 
 
-def test_a_run_holds_all_that_it_promises(trained_run: Path, sample_folder: Path) -> None:
-    """History, report, split, model and manifest, which fit each other."""
+def test_a_run_holds_all_its_files(trained_run: Path, sample_folder: Path) -> None:
+    """History, report, split, model and manifest exist and agree."""
     assert [row["epoch"] for row in history(trained_run)] == ["1", "2", "3", "4"]
     assert (trained_run / "report" / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert "crnn" in (trained_run / "report.html").read_text("utf-8")
@@ -51,7 +51,7 @@ def test_a_run_holds_all_that_it_promises(trained_run: Path, sample_folder: Path
 def test_a_killed_run_goes_on(
     command, trained_run: Path, sample_folder: Path, tmp_path: Path
 ) -> None:
-    """Kill -9 in an epoch, then `--resume`: the same epochs as if nothing had happened."""
+    """After kill -9 in an epoch, `--resume` gives the same epochs as an uninterrupted run."""
     run = tmp_path / "killed"
     arguments = ["train", str(sample_folder), "-o", str(run), "--epochs", "4", "--test", "0.1"]
     program = [sys.executable, "-m", "captcha_rt", *arguments]
@@ -101,7 +101,7 @@ def test_tensorboard_gets_its_logs(command, sample_folder: Path, tmp_path: Path)
 
 
 def test_another_backend_trains_the_same_run(command, sample_folder: Path, tmp_path: Path) -> None:
-    """`KERAS_BACKEND=jax` trains, and TensorFlow opens what it saved."""
+    """`KERAS_BACKEND=jax` trains, and TensorFlow loads the model that it saved."""
     pytest.importorskip("jax", reason="the second backend is not installed")
     run = tmp_path / "run"
     result = command(
@@ -163,7 +163,7 @@ def test_settings_that_make_no_sense_are_refused(
 def test_a_folder_that_can_not_be_trained_on_is_refused(
     command, tmp_path: Path, content: str | None
 ) -> None:
-    """Before an epoch is spent, in one line, with exit code 2."""
+    """One line says what is wrong before the first epoch, with exit code 2."""
     folder = tmp_path / "pictures"
     if content:
         folder.mkdir()
@@ -177,8 +177,8 @@ def test_a_folder_that_can_not_be_trained_on_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_left_out_is_listed_before_the_first_epoch(command, tmp_path: Path) -> None:
-    """Every picture that isn't trained on, by name and reason."""
+def test_skipped_pictures_are_listed_before_the_first_epoch(command, tmp_path: Path) -> None:
+    """Each skipped picture is listed by name, with the reason."""
     folder = tmp_path / "pictures"
     write_samples(folder, 6, seed=2)
     (folder / "bad.png").write_text("no picture")

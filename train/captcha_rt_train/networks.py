@@ -1,7 +1,7 @@
 """The documents' networks, layer by layer as they print them, and the project's own.
 
 Each network is the plain inference graph, from the recipe's tensor to logits. The loss is an
-argument of `compile` and no layer of the model. The documents' softmax is left out, since losses
+argument of `compile`, not a layer of the model. The documents' softmax is left out, since losses
 work on logits. Every layer with weights has a name, for `captcha-rt explain --layer`. Nothing here
 depends on one Keras backend.
 
@@ -16,8 +16,8 @@ from keras import layers
 
 Shape = tuple[int, ...]
 
-# The documents use Keras's default of 0.99. Then the averages lag some hundred steps behind: with
-# 600 pictures the training accuracy was 0.38 after seven epochs, that of validation still 0.10.
+# The documents use Keras's default of 0.99. Then the moving averages lag some hundred steps behind:
+# with 600 pictures, training accuracy was 0.38 after seven epochs, validation accuracy still 0.10.
 _MOMENTUM = 0.9
 
 
@@ -26,7 +26,8 @@ class Dimensions(NamedTuple):
 
     Attributes:
         input_shape: The shape of the input without the batch axis.
-        length: The number of characters that the network reads; a CTC network finds it by itself.
+        length: The number of characters that the network reads; CTC networks and
+            `glyph` don't use it.
         classes: The number of classes, the blank included.
     """
 
@@ -36,14 +37,15 @@ class Dimensions(NamedTuple):
 
 
 def multihead(dimensions: Dimensions) -> keras.Model:
-    """Document 000's network: ten convolutions, and a dense head a character.
+    """Document 000's network: ten convolutions, and a dense head for each character.
 
     4,835,208 parameters at 48 x 140 x 3 with four heads of 20. The batch normalisation runs over
-    the rows (axis 1), as the document's 16 and 8 parameters say. It names no dropout rate.
+    the rows (axis 1), as the document's 16 and 8 parameters say. The document gives no dropout
+    rate.
 
     Args:
-        dimensions: An input of `(H, W, C)`, 48 x 140 x 3 in the document; as many heads as
-            characters; the classes include a blank for shorter texts.
+        dimensions: An input of `(H, W, C)`, 48 x 140 x 3 in the document. The length is the number
+            of heads; the classes include a blank for shorter texts.
 
     Returns:
         A model from `(N, H, W, C)` float32 in 0..1 to logits `(N, length, classes)`.
@@ -70,9 +72,9 @@ def ensemble_digit(dimensions: Dimensions) -> keras.Model:
     """One of document 001's six networks: seven convolutions and one head, 619,370 parameters.
 
     Args:
-        dimensions: An input of `(H, W, 1)`, 40 x 120 in the document; the length 1, since the
-            network reads one character at its own place in the text; 10 classes in the document.
-            With more characters it is the network that an ensemble starts from.
+        dimensions: An input of `(H, W, 1)`, 40 x 120 in the document; 10 classes there. The length
+            is 1, since each network reads one character at its own place in the text. With the
+            length of the texts, this is the network that an ensemble starts from.
 
     Returns:
         A model from `(N, H, W, 1)` float32 in 0..1 to logits `(N, length, classes)`.
@@ -94,7 +96,7 @@ def ensemble_digit(dimensions: Dimensions) -> keras.Model:
 
 
 def merge(networks: Sequence[keras.Model]) -> keras.Model:
-    """Joins networks for one character each into one: document 001's ensemble.
+    """Joins networks that read one character each into one model: document 001's ensemble.
 
     Args:
         networks: Models from the same input shape to logits `(N, 1, classes)`, in the order of the
@@ -138,23 +140,23 @@ def glyph(dimensions: Dimensions) -> keras.Model:
 
 
 def steps(dimensions: Dimensions) -> keras.Model:
-    """Document 003's network: two convolutions, then one time step a character.
+    """Document 003's network: two convolutions, then one time step for each character.
 
-    The columns are shared out among as many time steps as characters: 5 of 7,680 values each.
+    The columns are divided evenly into one time step per character: 5 time steps of 7,680 values.
 
     Args:
-        dimensions: An input of `(W, H, 1)`, width first, 200 x 50 in the document; a length that
-            divides `W // 4`; 19 classes in the document.
+        dimensions: An input of `(W, H, 1)`, width first, 200 x 50 in the document; 19 classes
+            there. The length divides `W // 4`.
 
     Returns:
         A model from `(N, W, H, 1)` float32 in 0..1 to logits `(N, length, classes)`.
 
     Raises:
-        ValueError: If the columns can't be shared out evenly.
+        ValueError: If the columns can't be divided evenly.
     """
     (width, height, _), length, classes = dimensions
     if width // 4 % length:
-        raise ValueError(f"{width // 4} columns can't be dealt out to {length} time steps")
+        raise ValueError(f"{width // 4} columns can't be divided evenly into {length} time steps")
     image, x = _two_convolutions(dimensions.input_shape)
     x = layers.Reshape((length, width // 4 // length * (height // 4) * 64))(x)
     x = layers.Dense(256, activation="relu", name="dense1")(x)
@@ -163,7 +165,7 @@ def steps(dimensions: Dimensions) -> keras.Model:
 
 
 def crnn(dimensions: Dimensions) -> keras.Model:
-    """The CTC network of document 003, the source of 004: convolutions, a dense layer, LSTMs.
+    """Document 003's CTC network, which 004 builds on: convolutions, a dense layer, LSTMs.
 
     Args:
         dimensions: An input of `(W, H, 1)`, width first, 200 x 50 in the document; the classes
@@ -180,7 +182,7 @@ def crnn(dimensions: Dimensions) -> keras.Model:
 def crnn_conv1d(dimensions: Dimensions) -> keras.Model:
     """Document 004's variant of `crnn`: 1 x 1 convolutions in place of the two dense layers.
 
-    They make the same connections, as the document says. Argument and result are those of `crnn`.
+    Both compute the same, as the document says. Argument and result are those of `crnn`.
     """
     features = layers.Conv1D(64, 1, activation="relu", name="features")
     logits = layers.Conv1D(dimensions.classes, 1, name="logits")
@@ -190,17 +192,18 @@ def crnn_conv1d(dimensions: Dimensions) -> keras.Model:
 def with_local_head(model: keras.Model) -> keras.Model:
     """Adds a second set of logits to train on, made of the layer `features` alone.
 
-    A bidirectional LSTM may learn to remember the whole picture and to say all of it at its first
-    time steps. Then it fits the training pictures slowly and reads no others. The features see some
-    twenty columns only. So a CTC loss on them puts each character where it stands, and the
-    recurrent layers find it there. Source: J. Lee and S. Watanabe, "Intermediate Loss
-    Regularization for CTC-based Speech Recognition" (ICASSP 2021).
+    A bidirectional LSTM may learn to remember the whole picture and to emit all characters at its
+    first time steps. Then it fits the training pictures slowly and reads no others. The features
+    see only some twenty columns. So a CTC loss on the features places each character where it
+    stands in the picture, and the recurrent layers find it there. Source: J. Lee and S. Watanabe,
+    "Intermediate Loss Regularization for CTC-based Speech Recognition" (ICASSP 2021).
 
     Args:
         model: A network with a layer `features`, `(N, T, units)`, and logits `(N, T, classes)`.
 
     Returns:
-        A model of the same layers with two outputs: the logits, and those of the features.
+        A model of the same layers with two outputs, both `(N, T, classes)`: the logits, and the
+        logits of the features.
     """
     features = model.get_layer("features").output
     local = layers.Dense(model.output_shape[-1], name="local")(features)
@@ -213,14 +216,14 @@ def compact(
     rows: Sequence[tuple[int, int, int, int]],
     columns: Sequence[tuple[int, int, int]],
 ) -> keras.Model:
-    """The project's own network: convolutions only, first down to one row, then along it; CTC.
+    """The project's own CTC network: convolutions down to one row, then along the row.
 
     Args:
         dimensions: An input of `(H, W, 1)`; the classes include the blank.
-        rows: For each convolution over the picture the filters, the side of its square kernel, and
-            its strides down and across.
-        columns: For each convolution along the row the filters, the kernel's width and its
-            dilation. The first one takes all rows that are left.
+        rows: For each convolution over the picture: the number of filters, the side of the square
+            kernel, and the strides down and across.
+        columns: For each convolution along the row: the number of filters, the kernel's width and
+            the dilation. The kernel of the first one covers all rows that are left.
 
     Returns:
         A model from `(N, H, W, 1)` float32 in 0..1 to logits `(N, T, classes)`.
@@ -250,17 +253,18 @@ def compact(
 def with_position_head(model: keras.Model, length: int) -> keras.Model:
     """Adds a second set of logits to train on, one for each character's place.
 
-    CTC alone starts on a plateau, where only blanks are read; with few pictures it may stay there.
-    A softmax for each place, over the whole layer `features`, learns from the first step on what
-    the characters look like. By itself it is the worse reader: it has to learn each character anew
-    at each place.
+    CTC alone starts on a plateau, where the network reads only blanks; with few pictures it may
+    stay there. A softmax for each place, over the whole layer `features`, learns from the first
+    step on what the characters look like. Alone, this head would read worse than CTC, since it has
+    to learn each character again at each place.
 
     Args:
         model: A network with a layer `features`, `(N, T, units)`, and logits `(N, T, classes)`.
         length: The number of places.
 
     Returns:
-        A model of the same layers with two outputs: the logits, and `(N, length, classes)`.
+        A model of the same layers with two outputs: the logits, and the logits for each place,
+        `(N, length, classes)`.
     """
     classes = model.output_shape[-1]
     x = layers.Flatten()(model.get_layer("features").output)
@@ -314,7 +318,7 @@ def _crnn(
 
 
 def _side_by_side(heads: Sequence[keras.KerasTensor], classes: int) -> keras.KerasTensor:
-    """Heads `(N, classes)` as `(N, len(heads), classes)`."""
+    """Joins heads `(N, classes)` into `(N, len(heads), classes)`."""
     rows = [layers.Reshape((1, classes))(head) for head in heads]
     return layers.Concatenate(axis=1, name="logits")(rows)
 

@@ -20,16 +20,19 @@ def export(
         str | None, typer.Option(help="The model's name in answers; by default the run's.")
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Compute in 8 bits: smaller, on most processors faster.")
+        bool,
+        typer.Option("--int8", help="Compute in 8 bits: smaller, and on most processors faster."),
     ] = False,
     min_confidence: Annotated[
         float,
-        typer.Option(min=0, max=1, help="The confidence below which `solve` rejects, by default."),
+        typer.Option(
+            min=0, max=1, help="Below this confidence `solve` rejects an answer by default."
+        ),
     ] = 0.0,
 ) -> None:
     """Convert a trained run to one .onnx file, checked against Keras on real pictures."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Where TensorFlow sees a GPU, tf2onnx writes LSTMs that no ONNX runtime knows.
+    # If TensorFlow sees a GPU, tf2onnx writes LSTMs that no ONNX runtime knows.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from captcha_rt_export.export import export_run

@@ -1,4 +1,4 @@
-"""The command line: a file a command. `app` lists the commands."""
+"""The command line: one file per command. The module `app` lists the commands."""
 
 import io
 import os
@@ -6,8 +6,9 @@ import sys
 
 from captcha_rt.cli.lean import without_garbage_collection
 
-# OpenBLAS starts a thread for each core when NumPy is loaded. That costs 55 ms of CPU, and nothing
-# here uses these threads. A program may decide this for its process; the library doesn't.
+# OpenBLAS starts a thread for each core when NumPy is loaded. That costs 55 ms of CPU, and no
+# command uses these threads. Only the command line sets this variable: in other programs that use
+# the library, the number of threads is for the program to choose.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

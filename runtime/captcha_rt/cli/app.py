@@ -1,9 +1,9 @@
 """The program `captcha-rt`: the table of its commands, and what all of them have in common.
 
-A command is a plain function with Typer's annotations, called like the command; its docstring is
-the help text. A new command of the runtime is a module in this folder and a row in `COMMANDS`.
-Another distribution adds commands through the entry-point group `captcha_rt.commands`, whose
-targets are such functions, too. A command's module is only imported when the command is used.
+A command is a plain function with Typer's annotations. The function has the command's name, and its
+docstring is the help text. A new command of the runtime is a module in this folder and a row in
+`COMMANDS`. Another distribution adds such functions through the entry-point group
+`captcha_rt.commands`. A command's module is only imported when the command is used.
 """
 
 import os
@@ -22,6 +22,7 @@ from captcha_rt.cli.output import BROKEN_PIPE, INTERRUPTED, MODEL, USAGE, fail
 from captcha_rt.errors import CaptchaRTError, InstallationError, ModelError, ProviderError
 
 GROUP: Final = "captcha_rt.commands"
+"""The entry-point group of the commands of other distributions."""
 
 
 class Origin(NamedTuple):
@@ -49,16 +50,19 @@ COMMANDS: Final = {
     "suspects": Origin("captcha-rt-train"),
     "train": Origin("captcha-rt-train"),
 }
-"""The commands; the runtime's in the order in which the help lists them."""
+"""All commands by name. The help lists those of the runtime in this order."""
 
 
 def to_command(name: str, function: Callable[..., None], ctx: Any) -> Any:  # noqa: ANN401  (Click's)
-    """Makes a command of a function.
+    """Makes a command from a function.
 
     Args:
         name: The command's name.
         function: A function with Typer's annotations; its docstring is the help text.
-        ctx: The context of the program.
+        ctx: Click's context of the program.
+
+    Returns:
+        Click's command.
     """
     typed = typer.Typer(add_completion=False, rich_markup_mode=None)
     typed.command(name)(function)
@@ -71,7 +75,7 @@ class Commands(TyperGroup):
     """Finds the commands, and turns errors into one line on stderr and an exit code."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401  (Click's types)
-        """Imports a command: the runtime's own, or that of an entry point."""
+        """Imports a command: one of the runtime, or one that an entry point names."""
         origin = COMMANDS.get(cmd_name)
         if origin is not None and origin.module is not None:
             return to_command(cmd_name, _import_function(origin.module, cmd_name), ctx)
@@ -86,7 +90,7 @@ class Commands(TyperGroup):
         return None
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
-        """The runtime's commands first, then those of the other installed distributions."""
+        """Lists the runtime's commands, then those of the other installed distributions."""
         own = [name for name, origin in COMMANDS.items() if origin.module is not None]
         return [*own, *sorted({entry.name for entry in entry_points(group=GROUP)} - {*own})]
 
@@ -105,7 +109,7 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # Otherwise Python flushes stdout again at exit, and complains there.
+            # Otherwise Python flushes stdout again at exit, and prints an error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
         except (ModelError, ProviderError, InstallationError) as error:
@@ -131,8 +135,9 @@ app = typer.Typer(
     help="Reads text captchas.",
     epilog=(
         "Exit codes: 0 all read, 1 some pictures could not be read, 2 wrong usage or a file or "
-        "folder that can't be used, 3 the model, its provider or the installation failed, 4 less "
-        "sure than --min-confidence, 130 stopped by Ctrl-C, 141 nobody read the output."
+        "folder that can't be used, 3 the model, its provider or the installation failed, 4 some "
+        "answers were below the smallest confidence, 130 stopped by Ctrl-C, 141 nobody read the "
+        "output."
     ),
 )
 

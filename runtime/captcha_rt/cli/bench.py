@@ -24,7 +24,7 @@ def bench(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATH...]", help="Files, folders, globs; - is stdin. None: a drawn picture."
+            metavar="PATH", help="Files, folders, globs; - is stdin. Default: a drawn picture."
         ),
     ] = None,
     model: ModelOption = None,

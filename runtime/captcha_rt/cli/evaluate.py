@@ -45,7 +45,7 @@ def evaluate(
     predictions = []
     failed = 0
     for (path, label), answer in zip(found.items, shown, strict=True):
-        if isinstance(answer, CaptchaRTError):  # counts as misread
+        if isinstance(answer, CaptchaRTError):  # an error counts as misread
             failed += 1
             complain_about(str(path), answer)
             predictions.append(metrics.Prediction(str(path), label, "", 0.0))

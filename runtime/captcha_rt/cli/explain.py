@@ -20,7 +20,7 @@ from captcha_rt.files import write_atomically
 from captcha_rt.solver import Solver
 
 GROUP: Final = "captcha_rt.activations"
-"""The entry-point group of `activations(run, rows, layer)`, which runs a layer of a Keras model."""
+"""The entry-point group of the function `activations(run, rows, layer)` of captcha-rt-train."""
 
 
 def explain(
@@ -29,7 +29,7 @@ def explain(
     model: ModelOption = None,
     device: DeviceOption = "auto",
     layer: Annotated[
-        str | None, typer.Option(help="Show this layer's activations, too; needs --run.")
+        str | None, typer.Option(help="Also show this layer's activations; needs --run.")
     ] = None,
     run: Annotated[
         Path | None, typer.Option(help="The training run that the model was exported from.")
@@ -56,12 +56,12 @@ def explain(
 
 
 def _activations(run: Path, layer: str) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """The function that runs one layer of a training run; another distribution has it."""
+    """Makes a function from the graph's input to one layer's activations, by captcha-rt-train."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is loaded
     for entry in entry_points(group=GROUP, name="activations"):
         try:
             activations = entry.load()
-        except ModuleNotFoundError as error:  # removed without its metadata
+        except ModuleNotFoundError as error:  # the package was removed, but not its metadata
             if (error.name or "").partition(".")[0] != entry.module.partition(".")[0]:
                 raise
         else:

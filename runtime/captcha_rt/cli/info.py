@@ -16,9 +16,9 @@ def info(
         Path | None, typer.Argument(help="A .onnx file; the embedded one by default.")
     ] = None,
     as_json: JsonOption = False,
-    card: Annotated[bool, typer.Option("--card", help="Print the model's card.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Print the model card.")] = False,
 ) -> None:
-    """Say what a model is."""
+    """Show the description of a model."""
     loaded = load_model(model)
     if card:
         typer.echo(model_card(loaded.manifest, len(loaded.data)), nl=False)

@@ -1,14 +1,14 @@
 """Makes commands start faster: imports without garbage collection, and values without pydantic.
 
-Typer 0.29 converts the values of all parameters with pydantic. To load pydantic takes 180 ms of
-CPU, half as much as all else that `captcha-rt solve` does for one picture. Here a text, number,
-choice or path that is plainly right is converted by hand, in the same way. Typer converts all
-other values, so that its error messages stay.
+Typer 0.29 converts the values of all parameters with pydantic. Loading pydantic takes 180 ms of
+CPU, half as much as everything else that `captcha-rt solve` does for one picture. This module
+itself converts each text, number, choice or path that is plainly right, with the same result. Typer
+still converts all other values, so that Typer's error messages stay.
 
-This replaces `get_runtime_param` of each parameter, which is not public. So `pyproject.toml` allows
-only the versions of Typer that were tested. Older versions have no such method, and don't use
-pydantic. If a later version converts values elsewhere, the commands still work, but start slower;
-`test_solve_loads_only_what_it_needs` reports that.
+For this, `make_lean` replaces the method `get_runtime_param` of each parameter, which is not
+public. So `pyproject.toml` allows only the versions of Typer that were tested. Older versions have
+no such method, and don't use pydantic. If a later version converts values elsewhere, the commands
+still work, but start slower, and `test_solve_loads_only_what_it_needs` fails.
 """
 
 import gc
@@ -28,11 +28,11 @@ _NUMBERS: Final = {
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Imports modules faster.
+    """Switches garbage collection off, so that modules are imported faster.
 
-    Modules stay until the program ends, so a search for garbage among them finds nothing. It would
-    take 35 ms of CPU, half of that at exit. So there is none meanwhile, and later searches leave
-    out what exists by then.
+    Modules stay until the program ends, so collections find no garbage among them, but take 35 ms
+    of CPU, half of that at exit. At the end, collection is switched on again, and ignores the
+    objects that exist by then.
     """
     gc.disable()
     try:
@@ -46,8 +46,8 @@ def make_lean(command: Any, ctx: Any) -> None:  # noqa: ANN401  (Click's types m
     """Makes a command convert the values of its parameters without pydantic where possible.
 
     Args:
-        command: A command or group as `typer.main.get_command` returns it.
-        ctx: The context that it is called in.
+        command: A command or group, as `typer.main.get_command` returns it.
+        ctx: Click's context in which the command is called.
     """
     for parameter in command.get_params(ctx):  # unlike `params`, these include --help
         if hasattr(parameter, "get_runtime_param") and hasattr(parameter, "type_descriptor"):
@@ -55,7 +55,7 @@ def make_lean(command: Any, ctx: Any) -> None:  # noqa: ANN401  (Click's types m
 
 
 def _coerce(value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401
-    """Converts a value from the command line, or a default, as `RuntimeParam.coerce` does."""
+    """Converts a value from the command line, or a default, like Typer's `RuntimeParam.coerce`."""
     if value == param.default:
         return value
     kind, settings = param.type_descriptor.annotation, param.type_descriptor.parameter_info
@@ -65,7 +65,7 @@ def _coerce(value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401
 
 
 def _is_plain(value: Any, kind: Any, settings: Any) -> bool:  # noqa: ANN401
-    """Whether a value needs no check by Typer, and at most a call of its type."""
+    """Whether a value is plainly right: converted by a call of its type, or as it is."""
     if not value:
         return False
     if kind in _NUMBERS:

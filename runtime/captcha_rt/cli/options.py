@@ -10,8 +10,10 @@ from captcha_rt.session import MAX_THREADS, Device
 ModelOption = Annotated[
     Path | None, typer.Option("--model", "-m", help="A .onnx file; the embedded one by default.")
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to run; auto takes CUDA if it works.")]
-ThreadsOption = Annotated[int, typer.Option(min=1, max=MAX_THREADS, help="Threads within one run.")]
-BatchOption = Annotated[int, typer.Option(min=1, help="Pictures in one run.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where to run; auto uses CUDA if it works.")]
+ThreadsOption = Annotated[
+    int, typer.Option(min=1, max=MAX_THREADS, help="Threads within one run of the network.")
+]
+BatchOption = Annotated[int, typer.Option(min=1, help="Pictures in one run of the network.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]

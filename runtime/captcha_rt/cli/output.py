@@ -1,4 +1,4 @@
-"""What all commands print in the same way, and the exit codes."""
+"""The exit codes, and the messages on stderr that all commands share."""
 
 from typing import Final, NoReturn
 
@@ -7,6 +7,8 @@ import typer
 from captcha_rt.errors import CaptchaRTError
 
 OK: Final = 0
+"""Everything was read."""
+
 SOME_FAILED: Final = 1
 """Some pictures could not be read."""
 
@@ -20,11 +22,14 @@ LOW_CONFIDENCE: Final = 4
 """Some answers have a lower confidence than `--min-confidence`."""
 
 INTERRUPTED: Final = 130
+"""Stopped by Ctrl-C: 128 + SIGINT, as shells have it."""
+
 BROKEN_PIPE: Final = 141
+"""The reader of the output has gone: 128 + SIGPIPE, as shells have it."""
 
 
 def one_line(text: str) -> str:
-    """Escapes control characters. A file's name may hold them, to look like another line."""
+    """Escapes control characters, with which a file's name could forge a line of output."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

@@ -23,25 +23,28 @@ from captcha_rt.solver import Solver
 
 def solve(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs; - is stdin.")
+        list[str], typer.Argument(metavar="PATH", help="Files, folders, globs; - is stdin.")
     ],
     model: ModelOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
     batch_size: BatchOption = 8,
     as_json: JsonOption = False,
-    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="Print a JSON object a line.")] = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print one JSON object per line.")
+    ] = False,
     min_confidence: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Reject answers below this confidence; the model's own by default."
+            min=0, max=1, help="Reject answers below this confidence; by default the model's limit."
         ),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Read pictures. One file gives its text; several, folders and globs give lines.
+    """Read pictures.
 
-    A line is the path, a tab and the text. The text is empty where there is an error.
+    For one file, the text is printed. For several files, a folder or a glob, a line is printed for
+    each picture: the path, a tab and the text. The text is empty if the picture was not read.
     """
     if as_json and as_jsonl:
         raise typer.BadParameter("choose one of --json and --jsonl")

@@ -1,1 +1,1 @@
-"""What the commands `bench`, `doctor`, `explain` and `info` do, for programs to use as well."""
+"""The work behind the commands `bench`, `doctor`, `explain` and `info --card`, as functions."""

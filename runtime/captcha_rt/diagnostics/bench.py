@@ -1,7 +1,7 @@
 """A quick measurement of how fast a model is on this machine, for `captcha-rt bench`.
 
-No progress bar is drawn while something in this process is timed. The bar's own thread takes 1 ms
-ten times a second, which would show in the 99th percentile.
+No progress bar is shown while this process times itself. The bar's own thread takes 1 ms of CPU ten
+times a second, which would show in the 99th percentile.
 """
 
 import platform
@@ -29,9 +29,9 @@ from captcha_rt.solver import Solver
 
 BATCHES: Final = (1, 8, 32)
 MAX_PICTURES: Final = 200
-"""A quick measurement needs no more. Each picture is read once before anything is timed."""
+"""The number of pictures to measure with. Each is read once before anything is timed."""
 
-_WARM_UP: Final = 5  # for each batch size CUDA first chooses kernels and takes memory
+_WARM_UP: Final = 5  # rounds: for each batch size CUDA first chooses kernels and allocates memory
 _MIN_ROUNDS: Final = 20
 _VERSIONS: Final = (
     "captcha-rt",
@@ -62,12 +62,12 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many pictures one `Solver` reads in a second, called from several threads.
+    """How many pictures one `Solver` reads per second when several threads call it.
 
     Attributes:
         batch: The number of pictures in one run of the network.
         threads: The number of threads that call `solve_batch`.
-        pictures_per_second: The number of pictures that all threads together read in a second.
+        pictures_per_second: The number of pictures that all threads together read per second.
     """
 
     batch: int
@@ -85,16 +85,16 @@ class Report:
         processor: The processor's name, where the system tells it.
         cores: The number of cores that this process may use.
         versions: The versions of Python and of the distributions that read a picture.
-        pictures: The number of pictures that were read in turn.
-        drawn: Whether the picture was drawn, because none was named.
+        pictures: The number of pictures, which were read in turn.
+        drawn: Whether the picture was drawn, because no path was given.
         threads: The number of threads within one run of the network.
-        stages: One picture at a time on one thread: each stage, and `whole`, which is
-            `Solver.solve` on a file's bytes.
-        session: By batch size, one run of the network on a fixed batch after a warm-up. The input
-            and output are NumPy arrays, so that copies to a GPU and back are counted.
-        throughput: The rates by batch size and threads.
-        cold_start: A fresh process that reads one picture. Of several processes it is the one
-            with the median wall-clock time.
+        stages: The time of each stage by name, one picture at a time on one thread; and `whole`,
+            the time of `Solver.solve` on a file's bytes.
+        session: The time of one run of the network by batch size, after a warm-up. The input and
+            output are NumPy arrays, so that copies to a GPU and back are counted.
+        throughput: The rates for each number of threads and batch size.
+        cold_start: The usage of a fresh process that reads one picture: of several processes, the
+            one with the median wall-clock time.
     """
 
     model: str
@@ -117,12 +117,12 @@ def read_pictures(
     *,
     quiet: bool = False,
 ) -> tuple[list[bytes], list[tuple[str, CaptchaRTError]]]:
-    """Reads the files, and reads each picture once; those that can't be read are skipped.
+    """Loads files, and skips those whose picture the model can't read.
 
     Args:
-        solver: The model.
-        sources: Names, each with a picture or the error that there is none. Of more than
-            `MAX_PICTURES`, at most that number are taken, evenly spread.
+        solver: The model, which reads each picture once.
+        sources: Names, each with a picture, or with the error that there is none, as `expand_path`
+            returns them. Of more than `MAX_PICTURES`, at most that number are taken, evenly spread.
         quiet: Whether to show no progress bar.
 
     Returns:
@@ -142,7 +142,7 @@ def read_pictures(
 
 
 def draw_picture(manifest: Manifest) -> bytes:
-    """Draws a picture of a size that a model's recipe takes. It is always the same picture.
+    """Draws a picture of a size that a model's recipe takes, always the same one.
 
     Args:
         manifest: The description of the model.
@@ -155,10 +155,9 @@ def draw_picture(manifest: Manifest) -> bytes:
         RecipeError: If the recipe needs something else in a picture, such as glyphs or
             transparency.
     """
-    upright = [
-        side or 1 for side in manifest.input.shape[1:3]
-    ]  # no side is None: only the batch is
-    for height, width in ([50, 200], upright, upright[::-1]):
+    # For mypy, which does not know that only the batch is None.
+    sides = [side or 1 for side in manifest.input.shape[1:3]]
+    for height, width in ([50, 200], sides, sides[::-1]):
         specks = np.random.default_rng(0).random((height, width, 1)) < 0.05
         canvas = np.where(specks, 160, 240).astype(np.uint8).repeat(3, axis=2)
         at, size = (width // 10, height * 3 // 4), height / 40
@@ -183,7 +182,7 @@ def measure(
     starts: int = 5,
     quiet: bool = False,
 ) -> Report:
-    """Measures everything. With a small model this takes seven seconds.
+    """Measures stages, session, throughput and cold start: seven seconds with a small model.
 
     Args:
         solver: The model.
@@ -191,10 +190,13 @@ def measure(
         options: The options with which `captcha-rt solve` loads the same model in the same way.
         threads: The number of threads within one run that the model was loaded with.
         drawn: Whether the picture was drawn.
-        seconds: How long each batch size and each rate is measured; the stages are measured six
-            times as long.
+        seconds: The time in seconds to measure each batch size and each rate. The stages are
+            measured six times as long.
         starts: The number of fresh processes to measure.
         quiet: Whether to show no progress bar.
+
+    Returns:
+        What was measured, and with which model, machine and versions.
 
     Raises:
         InstallationError: If a fresh process can't read a picture that this process has read.
@@ -230,7 +232,7 @@ def measure(
 def measure_stages(
     solver: Solver, pictures: Sequence[bytes], *, seconds: float
 ) -> dict[str, Percentiles]:
-    """Times the stages of `Solver.solve`; see `time_stages`."""
+    """Times the stages of `Solver.solve`, by name, for some seconds; see `time_stages`."""
     turns = (pictures[round_ % len(pictures)] for round_ in _rounds(seconds))
     times = time_stages(solver, turns)
     return {stage: _percentiles(values[_WARM_UP:]) for stage, values in times.items()}
@@ -239,7 +241,7 @@ def measure_stages(
 def measure_session(
     solver: Solver, pictures: Sequence[bytes], *, batch: int, seconds: float
 ) -> Percentiles:
-    """Times runs of the network on one batch of pictures, from NumPy arrays to NumPy arrays."""
+    """Times runs of the network on one batch, for some seconds, from NumPy to NumPy arrays."""
     manifest = solver.manifest
     images = [decode_image(pictures[i % len(pictures)]) for i in range(batch)]
     inputs = manifest.batch(np.stack([manifest.prepare(image) for image in images]))
@@ -256,8 +258,15 @@ def measure_rate(
 ) -> Rate:
     """Counts the pictures that several threads read with one solver, batch after batch.
 
+    Args:
+        solver: The model.
+        pictures: The bytes of picture files; at least one.
+        batch: The number of pictures in one run of the network.
+        threads: The number of threads that call `solve_batch`.
+        seconds: The time to measure in seconds; each thread reads at least one batch.
+
     Raises:
-        CaptchaRTError: If a picture can't be read. Otherwise it would count as a fast answer.
+        CaptchaRTError: If a picture can't be read. Otherwise the error would count as an answer.
     """
     number = len(pictures)
     batches = [

@@ -7,7 +7,7 @@ from captcha_rt.diagnostics.bench import BATCHES, Percentiles, Report
 
 
 def describe(report: Report) -> str:
-    """The report as text: what was measured, and then a table for each kind of measurement."""
+    """Writes the report as text: what was measured, then one table per kind of measurement."""
     about = [
         f"model: {report.model}",
         f"active provider: {report.provider}",
@@ -42,7 +42,7 @@ def describe(report: Report) -> str:
 
 
 def _cells(rows: Mapping[str, Percentiles]) -> dict[str, Sequence[str]]:
-    """The cells of a table of percentiles, by row."""
+    """Writes the cells of a table of percentiles, by the name of the row."""
     return {
         name: [f"{row.p50:.3f}", f"{row.p90:.3f}", f"{row.p99:.3f}", f"{row.rounds}"]
         for name, row in rows.items()

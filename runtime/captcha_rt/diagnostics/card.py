@@ -12,7 +12,7 @@ def model_card(manifest: Manifest, size: int) -> str:
 
     Args:
         manifest: The description of the model.
-        size: The number of bytes of the model's file.
+        size: The size of the model file in bytes.
 
     Returns:
         Markdown.
@@ -68,7 +68,7 @@ def model_card(manifest: Manifest, size: int) -> str:
 
 
 def in_words(recipe: Recipe) -> str:
-    """Describes a recipe on one line: the steps with their settings, without those that are off."""
+    """Describes a recipe on one line: each step with its settings, except settings that are off."""
 
     def step_in_words(step: Mapping[str, Any]) -> str:
         settings = ", ".join(f"{k} {v}" for k, v in step.items() if k != "step" and v is not False)

@@ -27,9 +27,11 @@ class Report:
 
     Attributes:
         python: Python's version, and the kind of machine.
-        distributions: The versions of the distributions that matter and are installed.
-        compiled_in: The providers that onnxruntime was built with. They need not work here.
-        active: For each device that works, the providers of a real session with the embedded model.
+        distributions: The versions of what is installed of captcha-rt's distributions and of the
+            libraries that captcha-rt needs.
+        compiled_in: The providers that onnxruntime was built with; some may not work here.
+        active: For each device that works, the active providers of a real session with the embedded
+            model.
         absent: For each device that is not available, the reason. A missing GPU is no problem.
         problems: What should work but doesn't, each with what to do.
     """
@@ -43,7 +45,7 @@ class Report:
 
 
 def examine() -> Report:
-    """Tries everything that is needed to read a picture."""
+    """Looks at what is installed, and loads the embedded model on each device."""
     compiled_in: tuple[str, ...] = ()
     active: dict[str, tuple[str, ...]] = {}
     absent: dict[str, str] = {}

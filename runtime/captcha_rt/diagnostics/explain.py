@@ -21,14 +21,16 @@ from captcha_rt.solver import Solver
 from captcha_rt.steps import Picture, Transpose
 
 Sheet = NDArray[np.uint8]
+"""An image `(H, W, 3)`, RGB: the whole sheet, or a part of it."""
+
 Layers = Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]]
 
 WIDTH: Final = 1300
 """The sheet's width in pixels, without the margin. Only scores of many time steps are wider."""
 
-_SIDE: Final = 420  # panels are enlarged up to this side
-_CLASSES: Final = 64  # more don't fit on a screen: those with the highest scores are shown
-_CHANNELS: Final = 256  # the most channels of a layer that are shown
+_SIDE: Final = 420  # the longest side, in pixels, to which a panel is enlarged
+_CLASSES: Final = 64  # more don't fit on a screen; the classes with the highest scores are shown
+_CHANNELS: Final = 256  # a layer's further channels are not shown
 _PAPER, _INK, _RED, _BLUE = (255, 255, 255), (20, 20, 20), (190, 0, 0), (8, 48, 140)
 _FONT, _FONT_SIZE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 20
 
@@ -41,8 +43,8 @@ class Explanation:
         sheet: The sheet, `(H, W, 3)` uint8, RGB.
         text: The text that was read; empty after an error.
         confidence: The confidence of the text, in 0..1; 0 after an error.
-        error: The error that stopped the model, or None. The sheet shows all steps before it, and
-            its message.
+        error: The error that stopped the model, or None. The sheet then shows all steps before the
+            error, and its message.
     """
 
     sheet: Sheet
@@ -55,14 +57,15 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
     """Reads one picture and draws each step.
 
     Pictures are enlarged by a whole number without smoothing, or reduced by leaving out pixels.
-    Scaled pictures are multiplied by 255, transparent ones shown on white, transposed ones upright,
-    and glyphs side by side. A step with a method `show` has one more panel, with what it found.
+    Pictures of float32 are multiplied by 255, transparent pictures are shown on white, transposed
+    pictures upright, and glyphs side by side. A step with a method `show` has one more panel, with
+    what the step found.
 
     Args:
         solver: The model.
         image: The picture, as `Solver.solve` takes it.
-        layers: Layers whose activations to show: by name a function that takes the graph's input
-            `(N, ...)` and returns activations `(H, W, C)`.
+        layers: The layers whose activations to show: for each layer's name a function that takes
+            the graph's input, `(N, ...)`, and returns the activations, `(H, W, C)`.
 
     Returns:
         The sheet and the answer. If the recipe can't use the picture, or the scores are NaN, the
@@ -230,7 +233,7 @@ def _paragraph(text: str, colour: tuple[int, int, int] = _INK) -> list[Sheet]:
 
 
 def _row(texts: Iterable[str], middles: Sequence[int]) -> Sheet:
-    """Draws texts centred on columns, each in the highest line in which there is room."""
+    """Draws each text centred on a column, in the highest line that has room for the text."""
     lines: list[Sheet] = []
     for text, middle in zip(texts, middles, strict=True):
         drawn = _text(text)

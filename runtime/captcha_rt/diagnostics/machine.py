@@ -13,7 +13,7 @@ from typing import Final
 
 from captcha_rt.errors import InstallationError
 
-# On Linux the memory of the process that starts another counts into the peak of the other: 297 MB
+# On Linux the peak memory of a process includes the memory of the process that started it: 297 MB
 # for an empty Python that a process of 300 MB started. So a bare Python starts the command.
 _LAUNCHER: Final = """
 import json, os, subprocess, sys, time
@@ -55,8 +55,8 @@ class Finished:
     Attributes:
         usage: The time and memory that the process took.
         exit_code: The exit code; negative is the signal that ended it.
-        stdout: What it wrote to standard output.
-        stderr: What it wrote to standard error.
+        stdout: What the command wrote to standard output.
+        stderr: What the command wrote to standard error.
     """
 
     usage: Usage
@@ -72,7 +72,7 @@ def run_command(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Finished:
-    """Runs a command in a process of its own and measures its time and memory.
+    """Runs a command in a process of its own, and measures the time and memory of that process.
 
     A small Python process starts the command, so that the memory of this process is not counted.
 
@@ -112,6 +112,9 @@ def start_python(*arguments: str) -> Usage:
     Args:
         *arguments: The arguments after `python` on the command line.
 
+    Returns:
+        The time and memory that the process took.
+
     Raises:
         InstallationError: If the exit code is not 0; the message holds the last line on stderr.
     """
@@ -123,14 +126,14 @@ def start_python(*arguments: str) -> Usage:
 
 
 def available_cores() -> int:
-    """The number of cores that this process may use."""
+    """Counts the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor() -> str:
-    """The processor's name; the kind of machine where the system doesn't tell the name."""
+    """Finds the processor's name, or where the system doesn't tell it, the kind of machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

@@ -17,9 +17,9 @@ def time_stages(solver: Solver, pictures: Iterable[ImageSource]) -> dict[str, li
     For each picture the stages run one by one, and then `Solver.solve` as a whole. So no stage
     finds its data in the processor's cache only because the same stage ran just before.
 
-    The caller decides how often a picture is read, and which values to leave out: repeat pictures
-    in the iterable, or let an iterator end when the time is over, and drop the first few values,
-    in which Python and the processor warm up.
+    The caller decides how often each picture is read: repeat pictures in the iterable, or let an
+    iterator end when the time is over. The caller should drop the first few values, since Python
+    and the processor have to warm up.
 
     Args:
         solver: The model.
@@ -27,7 +27,7 @@ def time_stages(solver: Solver, pictures: Iterable[ImageSource]) -> dict[str, li
             the time to read the files.
 
     Returns:
-        Milliseconds of the wall clock: for each of `STAGES` one value a picture, in order.
+        For each of `STAGES` one value per picture, in order: milliseconds of the wall clock.
 
     Raises:
         CaptchaRTError: If a picture can't be read.

@@ -1,4 +1,4 @@
-"""Finds and reads the labels of a folder of pictures."""
+"""Reads the labels of a folder of pictures, in whatever form they come."""
 
 from captcha_rt.labels.folders import AUTO, FORMS_HELP, Labels, pictures_of, read_labels
 

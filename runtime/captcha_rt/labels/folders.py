@@ -1,8 +1,8 @@
 """Folders of labelled pictures: finds out how they are labelled, and reads the labels.
 
 The way in which a folder's pictures are labelled is called the form of the labels. A wrong guess
-would silently train on wrong labels. So a form is only chosen if it alone fits the whole folder;
-otherwise the error lists the forms to choose from.
+would train a network on wrong labels, without a warning. So a form is only chosen if no other form
+fits the folder; otherwise the error lists the forms to choose from.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ class Labels:
         source: The form in words.
         items: The pictures' paths with their labels, sorted by path; at least one, and no label is
             empty.
-        problems: What was skipped, with the reason: pictures, by their path below the folder, and
-            rows, such as `labels.csv:17`.
+        problems: What was skipped, each with the reason: pictures by their path below the folder,
+            rows such as `labels.csv:17`, and label files that could not be used.
     """
 
     form: str
@@ -43,7 +43,7 @@ class Labels:
 
     @property
     def description(self) -> str:
-        """One line that says where the labels are from, and how many pictures have one."""
+        """One line that says where the labels are from, and how many pictures have a label."""
         problems = f", {len(self.problems)} problems" if self.problems else ""
         return f"labels: from {self.source}; {len(self.items)} pictures{problems}"
 
@@ -51,23 +51,26 @@ class Labels:
 def read_labels(folder: Path, form: str = AUTO) -> Labels:
     """Reads the labels of the pictures in a folder.
 
-    The pictures are in the folder itself. If it has none, they are in the only sub-folder with
+    The pictures are in the folder itself. If there are none, they are in the only sub-folder with
     pictures (`images/` beside `labels.csv`), or where the paths in the label file lead. Other
-    sub-folders are not searched: they often hold rejected pictures, or pictures of another set
-    with the same names.
+    sub-folders are not searched: they often hold rejected pictures, or other pictures with the same
+    names.
 
-    With `auto`, a label file is preferred to file names if at least half of its rows or half of the
-    pictures fit.
+    With `auto`, a label file is preferred to file names if at least half of its rows name pictures,
+    or half of the pictures have a row.
 
     Args:
         folder: The folder.
         form: `auto`; `stem` (`226md.png`); `stem-first` or `stem-last`, the part before the first
             or after the last `-`, `_` or `.`; or a label file in the folder, such as `labels.csv`.
-            If that has several label columns, `labels.csv:text` names one; without a header, the
-            columns are counted from 1.
+            If the file has several label columns, `labels.csv:text` names one. Without a header,
+            the columns are counted from 1.
+
+    Returns:
+        The labels, and what was skipped.
 
     Raises:
-        FolderError: If it is no folder, can't be read, or holds no pictures.
+        FolderError: If the folder doesn't exist, can't be read, or holds no pictures.
         LabelError: If the form is unknown or doesn't fit, or if `auto` finds no form or several;
             the message lists the forms to choose from.
     """
@@ -92,7 +95,13 @@ def read_labels(folder: Path, form: str = AUTO) -> Labels:
 
 
 def pictures_of(folder: Path) -> list[Path]:
-    """Finds the pictures of a folder; if it has none, those of the only sub-folder with pictures.
+    """Finds the pictures of a folder, or of its only sub-folder with pictures if it has none.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The paths, sorted by name; at least one.
 
     Raises:
         FolderError: If there are no pictures.
@@ -104,7 +113,7 @@ def pictures_of(folder: Path) -> list[Path]:
 
 
 def _pictures(folder: Path) -> tuple[list[Path], FolderError | None]:
-    """The pictures as in `pictures_of`, or the error that there are none."""
+    """Finds the pictures as `pictures_of` does; otherwise returns the error, not raised."""
     try:
         return find_pictures(folder), None
     except FolderError as error:
@@ -130,7 +139,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _label_files(folder: Path, pictures: Sequence[Path]) -> list[Path]:
-    """The files that may hold labels, in the folder itself and in the pictures' folder."""
+    """Finds the files that may hold labels, in the folder itself and in the pictures' folder."""
     folders = sorted({folder, *(path.parent for path in pictures)})
     paths = (path for parent in folders for path in _entries(parent))
     return sorted(p for p in paths if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
@@ -139,7 +148,7 @@ def _label_files(folder: Path, pictures: Sequence[Path]) -> list[Path]:
 def _from_files(
     folder: Path, pictures: Sequence[Path], files: Sequence[Path]
 ) -> tuple[list[Labels], list[tuple[str, str]]]:
-    """Reads each label column of each file; also returns the reasons of files that don't fit."""
+    """Reads each label column of each file; also returns the files that don't fit, with reasons."""
     found: list[Labels] = []
     refused: list[tuple[str, str]] = []
     for file in files:
@@ -161,14 +170,14 @@ def _from_file(
         folder: The folder.
         pictures: The pictures that rows may name.
         file: The label file.
-        column: The only column to read, even if few rows fit. `""` reads all columns, even if few
-            rows fit; None reads all, and refuses those with few.
+        column: The only column to read; `""` or None reads all columns. Only with None, columns of
+            which few rows fit are refused.
 
     Returns:
-        The labels by each column that fits; at least one.
+        The labels in each column that fits; at least one.
 
     Raises:
-        LabelError: If no column fits; the message has the reason of the likeliest column.
+        LabelError: If no column fits. The message says why the likeliest column doesn't.
     """
     name = name_below(file, folder)
     tables = read_tables(file)
@@ -207,7 +216,7 @@ def _from_file(
 
 
 def _only_one(folder: Path, found: Sequence[Labels]) -> Labels:
-    """The labels, if all candidates agree; several label files may say the same."""
+    """Returns the labels if all candidates agree: two label files may hold the same labels."""
     if len({labels.items for labels in found}) == 1:
         return found[0]
     raise _undecided(folder, found, "several label files or columns fit")
@@ -216,7 +225,7 @@ def _only_one(folder: Path, found: Sequence[Labels]) -> Labels:
 def _from_stems(
     folder: Path, pictures: Sequence[Path], form: str, refused: Sequence[tuple[str, str]]
 ) -> Labels:
-    """Reads the labels in file names; `refused` are unusable label files, with reasons."""
+    """Reads the labels in file names; `refused` are label files that don't fit, with reasons."""
     stems = [path.stem for path in pictures]
     chosen = form_of(stems) if form == AUTO else form
     if chosen is None:
@@ -241,7 +250,7 @@ def _from_stems(
 def _read_stems(
     folder: Path, pictures: Sequence[Path], form: str, *, strict: bool = False
 ) -> Labels:
-    """Reads stems. If strict, whole stems with a separator are skipped, since most have none."""
+    """Reads labels in stems. If `strict`, the form `stem` skips the few stems with a separator."""
     items: list[tuple[Path, str]] = []
     problems: list[tuple[str, str]] = []
     for path in pictures:
@@ -259,7 +268,7 @@ def _read_stems(
 
 
 def _undecided(folder: Path, found: Sequence[Labels], what: str) -> LabelError:
-    """The error that lists the forms to choose from."""
+    """Makes the error that lists the forms to choose from."""
     choices = [
         f"--labels {labels.form} ({labels.items[0][0].name} shows {labels.items[0][1]!r})"
         for labels in found

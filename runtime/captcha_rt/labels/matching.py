@@ -17,7 +17,7 @@ class Match(NamedTuple):
 
     Attributes:
         items: The pictures with their labels, sorted by path.
-        problems: The rows and pictures without a partner, each with the reason.
+        problems: The rows and pictures that were skipped, each with the reason.
     """
 
     items: tuple[tuple[Path, str], ...]
@@ -28,23 +28,24 @@ def match(table: Table, folder: Path, pictures: Sequence[Path], *, partly: bool 
     """Gives each picture the label in its row of a table.
 
     A row names its picture by the path relative to the label file, or by the file name of one of
-    `pictures`, with or without the suffix. If no path in the table leads to a file, only their last
-    parts are used: the pictures were moved after the table was written.
+    `pictures`, with or without the suffix. If no path in the table leads to a file, only the last
+    parts of the paths are used: the pictures were moved after the table was written.
 
     Args:
         table: The rows.
-        folder: The folder. Problems name pictures relative to it.
+        folder: The folder. Problems name pictures by their path below this folder.
         pictures: The pictures that a name without a path may mean; may be empty.
-        partly: Whether to accept a table of which little fits.
+        partly: Whether to accept a table of which only few rows and pictures fit.
 
     Returns:
         The pictures that have one label. The problems are rows that name no picture or have no
-        label, pictures with different labels, and pictures without a row. The latter are looked for
-        in the folders of the pictures that have one.
+        label, pictures with different labels, and pictures without a row, as far as they are in the
+        same folder as a picture that has a row.
 
     Raises:
-        LabelError: If less than half of the rows and less than half of the pictures fit (with
-            `partly`: none at all), or if rows name no pictures and can't be counted off.
+        LabelError: If less than half of the rows name a picture and less than half of the pictures
+            have a row (with `partly`: if no row names a picture); or if the table has no column of
+            names, and the rows can't be assigned to pictures in order.
     """
     problems: list[tuple[str, str]] = []
     labels: dict[Path, list[Row]] = defaultdict(list)
@@ -80,9 +81,9 @@ def match(table: Table, folder: Path, pictures: Sequence[Path], *, partly: bool 
 
 
 def _pairs(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, Path | None]]:
-    """The rows in order, each with its picture or None."""
+    """Returns the rows in order, each with its picture or None."""
     if table.by_order:
-        return _count_off(table, pictures)
+        return _assign_in_order(table, pictures)
     names = {path.name: path for path in pictures}
     stems = Counter(path.stem for path in pictures)  # a stem of two pictures names neither
     names = {path.stem: path for path in pictures if stems[path.stem] == 1} | names
@@ -108,12 +109,12 @@ def _follow(name: str, base: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _count_off(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, Path | None]]:
+def _assign_in_order(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, Path | None]]:
     """Gives row n the picture with the number n, or the n-th picture in natural order.
 
     Raises:
-        LabelError: If the numbers of rows and pictures differ, and the pictures have no numbers
-            from 1 on; or if the two ways disagree and both fit well.
+        LabelError: If there are not as many rows as pictures, and the pictures are not numbered
+            from 1 on; or if the two ways disagree, but each may be right.
     """
     rows, count = table.rows, len(pictures)
     in_order = sorted(pictures, key=_natural)

@@ -1,9 +1,9 @@
 """Labels in file names: finds out which part of the names is the label.
 
-A single name such as `12345-67890` doesn't say which part is the label, but a whole folder does. A
-counter takes all numbers of a range, the number of a copy starts again for every text, and a hash
-is long and hexadecimal. The label is the only part that none of these explains. If there are two
-such parts, or none, the folder leaves it open.
+A stem is a file name without its suffix. A single stem such as `12345-67890` doesn't say which part
+is the label, but a whole folder of stems does. A counter takes all numbers of a range, the number
+of a copy starts again for every text, and a hash is long and hexadecimal. The label is the only
+part that is none of these. If there are two such parts, or none, the form stays open.
 """
 
 import re
@@ -17,7 +17,7 @@ STEM_FORMS: Final = {
     FIRST: "the file names before the first -, _ or .",
     LAST: "the file names after the last -, _ or .",
 }
-RARE: Final = 0.05  # up to this fraction of names may have another form than the rest
+RARE: Final = 0.05  # up to this fraction of stems may have another form than the rest
 
 _SEPARATOR = re.compile(r"[-_.]")
 _NUMBERED = re.compile(r"([A-Za-z]*)([0-9]+)")
@@ -32,15 +32,15 @@ def has_separator(stem: str) -> bool:
 def label_in(stem: str, form: str) -> str | None:
     """Reads the label in a stem.
 
-    A stem without a separator is its own first part (`abcd.png` beside `abcd-2.png`), but has no
-    last part: `2.jpg` beside `1-747958.jpg` is a number without a label.
+    A stem without a separator is its own first part (`abcd` beside `abcd-2`), but has no last part:
+    `2` beside `1-747958` is a number without a label.
 
     Args:
         stem: A file name without its suffix.
         form: One of `STEM_FORMS`.
 
     Returns:
-        The label; `""` if that part is empty; None if there is no such part.
+        The label; `""` if the part is empty; None if there is no such part.
     """
     if form == STEM:
         return stem.strip()
@@ -57,7 +57,7 @@ def form_of(stems: Sequence[str]) -> str | None:
         stems: The file names without their suffixes.
 
     Returns:
-        One of `STEM_FORMS`; None if the stems leave it open.
+        One of `STEM_FORMS`; None if the form stays open.
     """
     split = [stem for stem in stems if has_separator(stem)]
     if len(split) <= RARE * len(stems):
@@ -68,8 +68,8 @@ def form_of(stems: Sequence[str]) -> str | None:
         return None
     parts = [_SEPARATOR.split(stem) for stem in split]
     firsts, lasts = [p[0] for p in parts], [p[-1] for p in parts]
-    for some, others in ((firsts, lasts), (lasts, firsts)):
-        if len(set(some)) == 1 and _numbers(others):
+    for these, others in ((firsts, lasts), (lasts, firsts)):
+        if len(set(these)) == 1 and _numbers(others):
             return None  # `img_0017.png`
     open_forms = [FIRST] if _could_be_labels(firsts, lasts) else []
     open_forms += [LAST] if _could_be_labels(lasts, firsts) else []
@@ -82,7 +82,7 @@ def form_of(stems: Sequence[str]) -> str | None:
 
 
 def _could_be_labels(parts: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether nothing else explains these parts; `others` are at the other end of the names."""
+    """Whether the parts may be labels; `others` are the parts at the other end of the stems."""
     return not (
         len(set(parts)) == 1
         or sum(not part.strip() for part in parts) > RARE * len(parts)
@@ -95,10 +95,11 @@ def _could_be_labels(parts: Sequence[str], others: Sequence[str]) -> bool:
 def _is_counter(parts: Sequence[str]) -> bool:
     """Whether the parts are a counter: whole numbers, each only once.
 
-    Either they start at 0 or 1 and have no gaps. Or they have different lengths and no leading
-    zeros, and are so many that labels would repeat: n random numbers from a range r are all
-    different with a probability of exp(-n² / 2r), which is 0.7 % at n² = 10 r. Numbers of equal
-    length are no counter: somebody may have chosen labels that are all different.
+    The numbers of a counter start at 0 or 1 and have no gaps. Or they have different lengths and no
+    leading zeros, and there are too many of them for labels, some of which would repeat: n random
+    numbers from a range r are all different with a probability of exp(-n² / 2r), which is 0.7 % at
+    n² = 10 r. Other numbers of equal length are no counter: somebody may have chosen labels that
+    are all different.
     """
     numbers = _numbers(parts)
     if not numbers or len(set(numbers)) < len(numbers):
@@ -110,7 +111,7 @@ def _is_counter(parts: Sequence[str]) -> bool:
 
 
 def _is_copy_number(parts: Sequence[str], texts: Sequence[str]) -> bool:
-    """Whether the parts number the pictures of one text: each text counts from the same start."""
+    """Whether the parts number the copies of each text, always from the same number on."""
     numbers = _numbers(parts)
     if not numbers or not 0 <= min(numbers) <= 2:
         return False
@@ -129,7 +130,7 @@ def _is_copy_number(parts: Sequence[str], texts: Sequence[str]) -> bool:
 def _is_hash(parts: Sequence[str], *, shortest: int) -> bool:
     """Whether the parts are hashes: hexadecimal, of one length, and nearly all different.
 
-    Parts of digits alone need at least 10, as time stamps have.
+    Parts of digits alone count as hashes from 10 digits on, as time stamps have them.
     """
     if len({len(part) for part in parts}) != 1 or len(set(parts)) < 0.9 * len(parts):
         return False
@@ -139,7 +140,7 @@ def _is_hash(parts: Sequence[str], *, shortest: int) -> bool:
 
 
 def _are_no_labels(stems: Sequence[str]) -> bool:
-    """Whether whole stems number the pictures (`1`, `17`; `img001`), or are hashes."""
+    """Whether whole stems are no labels: numbers (`1`, `17`; `img001`) or hashes."""
     if len(stems) < _FEWEST:
         return False
     matches = [_NUMBERED.fullmatch(stem) for stem in stems]
@@ -150,7 +151,7 @@ def _are_no_labels(stems: Sequence[str]) -> bool:
 
 
 def _are_copies_of_plain(stems: Sequence[str]) -> bool:
-    """Whether nearly all stems with a separator, as `abcd-2`, have one without, as `abcd`."""
+    """Whether nearly all stems with a separator, as `abcd-2`, are copies of a stem `abcd`."""
     plain = {stem for stem in stems if not has_separator(stem)}
     split = [_SEPARATOR.split(stem) for stem in stems if has_separator(stem)]
     good = sum(len(p) == 2 and p[0] in plain and _numbers(p[1:]) is not None for p in split)
@@ -164,7 +165,7 @@ def _are_unpadded(parts: Sequence[str]) -> bool:
 
 
 def _numbers(parts: Sequence[str]) -> list[int] | None:
-    """The parts as whole numbers; None if one is no number, or has more than 18 digits."""
+    """Converts the parts to whole numbers; None if one is no number, or has over 18 digits."""
     if all(re.fullmatch("[0-9]{1,18}", part) for part in parts):
         return [int(part) for part in parts]
     return None

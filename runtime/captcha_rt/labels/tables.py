@@ -1,8 +1,8 @@
 """Label files, which name pictures and their labels: CSV, JSON Lines, or text with tabs.
 
-A file gives one table for each pair of columns that may hold the names and the labels. `matching`
-finds out whether a table fits the pictures. Labels are text, never numbers: `012345` keeps its
-zero.
+A file gives one table for each pair of columns that may hold the names and the labels. The module
+`matching` finds out whether a table fits the pictures. Labels are text, never numbers: `012345`
+keeps its zero.
 """
 
 import csv
@@ -17,7 +17,7 @@ from captcha_rt.errors import LabelError
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".txt"})
 
-# In lower case, with underscores for spaces and dashes. The first that fits is taken.
+# The names of columns in lower case, with underscores for spaces and dashes, the likeliest first.
 FILE_COLUMNS: Final = (
     *("filename", "file_name", "file", "filepath", "file_path", "path"),
     *("image", "image_path", "image_name", "img", "img_path", "picture", "name", "id", "image_id"),
@@ -29,7 +29,13 @@ LABEL_COLUMNS: Final = (
 
 
 class Row(NamedTuple):
-    """One row: the line in the file, the name of the picture, and the label."""
+    """One row of a label file.
+
+    Attributes:
+        line: The line in the file, counted from 1.
+        file: The picture's path or name; may be empty.
+        label: The label; may be empty.
+    """
 
     line: int
     file: str
@@ -42,10 +48,10 @@ class Table:
 
     Attributes:
         path: The file.
-        column: The column with the labels: the name, or without a header the number, from 1 on.
+        column: The column with the labels: its name, or without a header its number from 1 on.
         source: The file and the columns in words.
         rows: The rows in order.
-        by_order: Whether row n belongs to the n-th picture. Then rows don't name pictures.
+        by_order: Whether the table has no column of names, so that row n belongs to picture n.
     """
 
     path: Path
@@ -63,10 +69,10 @@ def read_tables(path: Path) -> list[Table]:
             UTF-8, with or without a byte order mark.
 
     Returns:
-        A table for each pair of columns, the likelier file column first.
+        One table for each pair of columns, those with the likelier column of names first.
 
     Raises:
-        LabelError: If the file can't be read, or is no such table.
+        LabelError: If the file can't be read, is damaged, or has no such columns.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -86,7 +92,7 @@ def read_tables(path: Path) -> list[Table]:
 
 
 def _of_objects(path: Path, lines: Iterable[str]) -> list[Table]:
-    """The tables of JSON Lines: each line is an object; the names in it are the columns."""
+    """Reads JSON Lines: each line is an object, whose keys are the names of the columns."""
     rows: list[tuple[int, dict[str, str]]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -104,7 +110,7 @@ def _of_objects(path: Path, lines: Iterable[str]) -> list[Table]:
 
 
 def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
-    """The tables of separated cells, with or without a header."""
+    """Reads lines of separated cells, with or without a header."""
     first = next((line for line in lines if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
     if path.suffix.lower() in (".txt", ".tsv"):
@@ -116,7 +122,7 @@ def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
     rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     while rows and not any(rows[-1][1]):
         del rows[-1]
-    every, rows = rows, [(line, cells) for line, cells in rows if any(cells)]
+    all_rows, rows = rows, [(line, cells) for line, cells in rows if any(cells)]
     if not rows:
         raise LabelError(f"{path.name} is empty")
     header = rows[0][1]
@@ -125,8 +131,8 @@ def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
     if width == 1:
         if path.suffix.lower() == ".txt":
             raise LabelError(f"{path.name} has no tab between picture and label")
-        # Empty rows are kept. Otherwise each later label would go to the picture before.
-        counted = [(line, cells or [""]) for line, cells in every[every.index(rows[0]) :]]
+        # Empty rows are kept. Otherwise each later label would go to the picture before its own.
+        counted = [(line, cells or [""]) for line, cells in all_rows[all_rows.index(rows[0]) :]]
         # `code` may be the header or the first label; the number of pictures decides.
         with_header = _by_order(path, header[0], counted[1:]) if known[0] in LABEL_COLUMNS else []
         return [*with_header, *_by_order(path, "1", counted)]
@@ -140,7 +146,7 @@ def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
 def _with_header(
     path: Path, header: Sequence[str], rows: Sequence[tuple[int, list[str]]]
 ) -> list[Table]:
-    """A table for each pair of a file column and a label column."""
+    """Makes one table for each pair of a column of names and a column of labels."""
     known = [_plain(name) for name in header]
     files = [known.index(name) for name in FILE_COLUMNS if name in known]
     labels = [known.index(name) for name in LABEL_COLUMNS if name in known]

@@ -1,6 +1,8 @@
 """The steps that recipes are made of.
 
-A new step is a class that follows the protocol `Step`, and a row in `STEPS`.
+A new step is a class that follows the protocol `Step`, and a row in `STEPS`. "Document 000" to
+"document 004" in docstrings are the five published captcha systems that the presets rebuild; see
+`docs/training.md`.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,4 +63,4 @@ STEPS: Final[Mapping[str, Callable[..., Step]]] = {
     "clip": Clip,
     "glyphs": Glyphs,
 }
-"""The constructor of each step by its name in JSON."""
+"""The constructors of the steps, by the names that JSON uses."""

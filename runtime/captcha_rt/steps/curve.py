@@ -1,7 +1,7 @@
 """Finds and removes the curve that is drawn across a captcha (document 000).
 
-THSRC's pictures have a band that begins at the left edge, rises, and flattens to the right. It
-*inverts* the pixels that it crosses. So inverting the band again makes the characters whole.
+THSRC's pictures have a band that begins at the left edge, rises, and flattens to the right. The
+band *inverts* the pixels that it crosses. So inverting the band again makes the characters whole.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from captcha_rt.steps.step import Picture, check
 WHITE: Final = 127
 """Pixels above this level are white, as in document 000's threshold."""
 
-LEAST: Final = 0.3
+MIN_SCORE: Final = 0.3
 """There is a curve if at least this fraction of the band's two edges lies on changes between black
 and white. In 900 of THSRC's pictures it was 0.37 or more. After the curve was removed, it was below
 0.3 in 96 of 100 pictures."""
@@ -50,23 +50,24 @@ def fit_parabola(
 class RemoveCurve:
     """Removes the curve from a thresholded picture, white on black (document 000).
 
-    Document 000 fits a parabola to the white pixels of the top rows and the outer columns. It
-    inverts the six rows around the parabola, or makes them black where four of them are white. But
-    some of those pixels belong to the tops of characters. In 48 pictures the fit is 2.1 rows on
-    average away from the curve that is found here, in one picture 4.4. Then much of the curve
-    stays, and the characters are cut.
+    Document 000 fits a parabola to the white pixels of the top rows and the outer columns. The
+    document inverts the six rows around the parabola, or makes them black where four of them are
+    white. But some of the white pixels belong to the tops of characters. In 48 pictures the fit is
+    2.1 rows on average away from the curve that is found here, in one picture 4.4. Then much of the
+    curve stays, and the characters are cut.
 
-    So this step differs in two ways. The fit is only the start of a search. The curve is the
-    parabola along whose two edges most columns change between black and white: a band that inverts
-    makes such edges both on paper and on ink. And the search also finds the thickness of the band.
-    The band is made black where all but one of its pixels are white.
+    This step differs in two ways. First, the fit is only the start of a search, which also finds
+    the thickness of the band. The curve is the parabola along whose two edges most columns change
+    between black and white: a band that inverts makes such edges both on paper and on ink. Second,
+    the band becomes black in each column where all, or all but one, of its pixels are white.
 
-    If no curve is found, the picture stays as it is. It may still be readable.
+    If no curve is found, the picture stays as it is, since a model may still read it.
 
     Attributes:
-        top: The fit uses the rows above this one, over the whole width.
+        top: The fit uses this number of rows at the top, over the whole width.
         edge: The fit also uses this number of columns at each side, over the whole height.
-        thickness: The curve's thickness in rows. One row less and one more are tried as well.
+        thickness: The band's thickness in rows, in 2..99. One row less and one row more are tried
+            as well.
     """
 
     name: ClassVar[str] = "remove_curve"
@@ -81,15 +82,18 @@ class RemoveCurve:
         check("thickness", self.thickness, 2, 99)
 
     def __call__(self, picture: Picture) -> Picture:
-        """`(H, W, C)` uint8, white on black → the same shape, C equal channels of 0 and 255."""
+        """`(H, W, C)` uint8, white on black → the same shape, C equal channels of 0 and 255.
+
+        Raises:
+            ValueError: If the picture is not uint8.
+        """
         white = _white(picture)
         found = self.find(picture)
         if found is None:
             return picture
         band = _band(*found, white.shape)
-        whites = (white & band).sum(axis=0)
-        spent = whites >= band.sum(axis=0) - 1
-        clean = np.where(band, ~white & ~spent, white)
+        all_white = (white & band).sum(axis=0) >= band.sum(axis=0) - 1  # all, or all but one
+        clean = np.where(band, ~white & ~all_white, white)
         return np.repeat(clean[:, :, None] * np.uint8(255), picture.shape[2], axis=2)
 
     def find(self, picture: Picture) -> tuple[NDArray[np.float64], int] | None:
@@ -101,6 +105,9 @@ class RemoveCurve:
         Returns:
             The middle of the curve in each column, `(W,)`, in rows from the picture's upper edge
             (row 0 covers 0..1); and the curve's thickness in rows. None if there is no curve.
+
+        Raises:
+            ValueError: If the picture is not uint8.
         """
         white = _white(picture)
         height, width = white.shape
@@ -115,14 +122,16 @@ class RemoveCurve:
         changes[margin + 1 : margin + height] = white[1:] != white[:-1]
         near = np.maximum(changes, np.maximum(np.roll(changes, 1, 0), np.roll(changes, -1, 0)))
         around = (self.thickness, self.thickness - 1, self.thickness + 1)
-        ends = start[[0, width // 2, -1]] + 0.5  # from a pixel's upper edge to its middle
-        ends, thickness, score = _search(near, margin, ends, around[:1], (14, 6, 6), 2)
+        anchors = start[[0, width // 2, -1]] + 0.5  # from a pixel's upper edge to its middle
+        anchors, thickness, score = _search(near, margin, anchors, around[:1], (14, 6, 6), 2)
         for step in (1, 0.5, 0.25):
-            ends, thickness, score = _search(changes, margin, ends, around, (2 * step,) * 3, step)
-        return (_through(ends[None], width)[0], thickness) if score >= LEAST else None
+            anchors, thickness, score = _search(
+                changes, margin, anchors, around, (2 * step,) * 3, step
+            )
+        return (_through(anchors[None], width)[0], thickness) if score >= MIN_SCORE else None
 
     def show(self, picture: Picture) -> NDArray[np.uint8]:
-        """Draws the curve's band in red on the picture, `(H, W, 3)` uint8 RGB."""
+        """Draws the curve's band in red: `(H, W, C)` uint8 → `(H, W, 3)` uint8 RGB."""
         shown = np.repeat(picture[:, :, :1], 3, axis=2)
         found = self.find(picture)
         if found is not None:
@@ -137,9 +146,14 @@ def _white(picture: Picture) -> NDArray[np.bool_]:
     return np.asarray(picture[:, :, 0] > WHITE)
 
 
-def _through(ends: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """The parabolas `(n, W)` through rows at the left edge, the middle and the right, `(n, 3)`."""
-    left, middle, right = ends.T[:, :, None]
+def _through(anchors: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Computes the parabolas, `(n, W)`, through their anchors.
+
+    Args:
+        anchors: `(n, 3)`, the rows of each parabola at the left edge, middle and right edge.
+        width: The picture's width W in pixels.
+    """
+    left, middle, right = anchors.T[:, :, None]
     x = np.linspace(-1, 1, width)
     return np.asarray(middle + (right - left) / 2 * x + ((left + right) / 2 - middle) * x * x)
 
@@ -158,7 +172,7 @@ def _band(curve: NDArray[np.float64], thickness: int, shape: tuple[int, ...]) ->
 def _search(
     changes: NDArray[np.float32],
     margin: int,
-    ends: NDArray[np.float64],
+    anchors: NDArray[np.float64],
     thicknesses: tuple[int, ...],
     reach: tuple[float, float, float],
     step: float,
@@ -168,20 +182,20 @@ def _search(
     Args:
         changes: `(margin + H + margin, W)`, 1 where a pixel differs from the one above.
         margin: The number of rows above the picture.
-        ends: The start of the search: the parabola's rows as `_through` takes them, `(3,)`.
-        thicknesses: The thicknesses to try.
-        reach: How many rows to search around each of `ends`.
+        anchors: The start of the search: one parabola's anchors as `_through` takes them, `(3,)`.
+        thicknesses: The thicknesses to try, in rows.
+        reach: The number of rows to search above and below each anchor.
         step: The step of the search in rows.
 
     Returns:
-        The parabola's rows, like `ends`; the thickness; and the fraction of the two edges, over
-        all columns, that lies on a change, in 0..1.
+        The best parabola's anchors, `(3,)`; the thickness; and the score: the fraction of the two
+        edges, over all columns, that lies on a change, in 0..1.
     """
     offsets = [np.arange(-far, far + step, step) for far in reach]
-    tried = ends + np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3)
+    tried = anchors + np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3)
     columns = np.arange(changes.shape[1])
     curves = _through(tried, len(columns))
-    best = (-1.0, ends, thicknesses[0])
+    best = (-1.0, anchors, thicknesses[0])
     for thickness in thicknesses:
         upper = np.clip(_upper(curves, thickness) + margin, 0, len(changes) - 1 - thickness)
         hits = (changes[upper, columns] + changes[upper + thickness, columns]).mean(axis=1) / 2

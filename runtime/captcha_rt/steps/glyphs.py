@@ -1,4 +1,4 @@
-"""The segmentation of document 002: cuts a noisy picture of digits into one picture a digit.
+"""The segmentation of document 002: cuts a noisy picture of digits into one picture per digit.
 
 There are three steps: `RemoveArtifacts`, `Clip` and `Glyphs`. They follow the document's rules, but
 without loops over pixels: a picture takes 0.3 ms instead of tens of milliseconds.
@@ -28,21 +28,26 @@ class RemoveArtifacts:
     no ink. The defaults are those of document 002: 33 % and 66 % of a 5x5 neighbourhood are 8.25
     and 16.5 pixels. A neighbourhood includes the pixel itself.
 
-    The document erases to white, and fills with the level of the ink around. Then a stroke that was
-    erased by mistake is lost, and a speck that was filled looks like a stroke. With `erased` and
-    `filled` such pixels can have levels of their own, on the right side of `ink`. The next steps
-    see the same, and the network sees more: of 2,400 of METU's pictures 6 were misread instead of
-    11 (two folds of four, the same network and training).
+    The document erases to white, and fills with the mean level of the ink around a pixel. Then a
+    stroke that was erased by mistake is lost, and a light pixel that was filled by mistake looks
+    like a stroke. With `erased` and `filled` such pixels can have levels of their own, `erased` not
+    below `ink` and `filled` below it. The next steps find the same ink, and the network can tell
+    these pixels from others: of 2,400 of METU's pictures 6 were misread instead of 11 (two folds of
+    four, the same network and training).
 
     Attributes:
         ink: Grey levels below this one are ink, in 0..256.
-        erase_3x3: An ink pixel is erased if at most this number of the 9 pixels around it are ink.
-        erase_5x5: The same for the 25 pixels around it.
-        fill_3x3: A light pixel is filled if at least this number of the 9 pixels around it are ink.
-        fill_5x5: The same for the 25 pixels around it.
-        erased: The new level of erased pixels.
-        filled: The new level of filled pixels; None is the mean level of the ink among the 25
-            pixels around, rounded down.
+        erase_3x3: An ink pixel is erased if at most this number of pixels in its 3x3 neighbourhood
+            are ink, in 1..9.
+        erase_5x5: An ink pixel is also erased if at most this number of pixels in its 5x5
+            neighbourhood are ink, in 1..25.
+        fill_3x3: A light pixel is filled if at least this number of pixels in its 3x3 neighbourhood
+            are ink, in 1..9.
+        fill_5x5: A light pixel is also filled if at least this number of pixels in its 5x5
+            neighbourhood are ink, in 1..25.
+        erased: The new level of erased pixels, in 0..255.
+        filled: The new level of filled pixels, in 0..255; None is the mean level of the ink in the
+            5x5 neighbourhood, rounded down.
     """
 
     name: ClassVar[str] = "remove_artifacts"
@@ -57,7 +62,7 @@ class RemoveArtifacts:
 
     def __post_init__(self) -> None:
         check("ink", self.ink, 0, 256)
-        # At least 1: a pixel that is filled without ink around it would have no level.
+        # At least 1: without ink around a pixel there is no mean level to fill the pixel with.
         check("erase_3x3", self.erase_3x3, 1, 9)
         check("erase_5x5", self.erase_5x5, 1, 25)
         check("fill_3x3", self.fill_3x3, 1, 9)
@@ -91,12 +96,12 @@ class RemoveArtifacts:
 class Clip:
     """Cuts out the part of the picture that holds the digits.
 
-    As in document 002, the first and last row and column are those with at least half of the mean
-    ink. Two conditions are added. The mean over the nearest 3 rows or 9 columns must be as high,
-    too, and columns only count the ink between the first and the last row. Without them, single
-    specks that `RemoveArtifacts` left moved the bounds in 16 % of METU's 6,000 pictures by more
-    than 2 columns, to widths of up to 146. With them, all pictures are 69 to 89 columns wide, which
-    is the width of six digits.
+    As in document 002, the bounds are the first and last row and column with at least half of the
+    mean ink. This step adds two conditions. The mean over the nearest 3 rows or 9 columns must be
+    as high, too. And only the ink between the first and the last row counts for columns. Without
+    these conditions, single specks that `RemoveArtifacts` left moved the bounds in 16 % of METU's
+    6,000 pictures by more than 2 columns, to widths of up to 146. With them, all pictures are 69 to
+    89 columns wide, which is the width of six digits.
 
     Attributes:
         ink: Grey levels below this one are ink, in 0..256.
@@ -143,9 +148,9 @@ class Glyphs:
     - a glyph has at least 19 pixels of ink, over at least 10 rows;
     - the columns at the borders between glyphs hold at most 0.86 of the mean column's ink.
 
-    The limits are a little wider. They refuse none of these pictures, all pictures of one to four
-    digits, 99 % of those of five and 91 % of those of seven, and all of 5,200 pictures of
-    salt-and-pepper noise.
+    The limits are a little wider, and all of these pictures are accepted. Of other pictures the
+    limits refuse all with one to four digits, 99 % with five digits, 91 % with seven digits, and
+    all of 5,200 pictures of salt-and-pepper noise.
 
     Attributes:
         count: The number of glyphs to find, in 2..99.
@@ -231,7 +236,15 @@ class Glyphs:
         centres: NDArray[np.float64],
         borders: NDArray[np.intp],
     ) -> None:
-        """Raises SegmentationError for the first measure that is out of range."""
+        """Raises SegmentationError for the first measure that is out of range.
+
+        Args:
+            ink: `(h, w)`, whether a pixel is ink.
+            height: The height of the ink in rows.
+            counts: The ink of each column, `(w,)`.
+            centres: The centres that k-means found, `(count,)`.
+            borders: The clusters' borders, `(count + 1,)`.
+        """
         gaps = np.diff(centres)
         masses = np.diff(np.cumsum(np.append(0, counts))[borders])
         parts = [ink[:, a:b].any(axis=1) for a, b in pairwise(borders.tolist())]
@@ -287,11 +300,14 @@ def weighted_k_means(
 
 
 def _bounds(counts: NDArray[np.intp], *, window: int) -> tuple[int, int]:
-    """The first line with at least half of the mean ink, and the line after the last.
+    """Finds the first line (row or column) that belongs to the digits, and the line after the last.
+
+    A line belongs to them if it has at least half of the mean ink, and so has the mean of the lines
+    around it.
 
     Args:
         counts: The ink of each line.
-        window: The mean over this number of lines around it must be as high, too.
+        window: The number of lines around a line, itself included.
 
     Raises:
         SegmentationError: If there is no such line.
@@ -305,14 +321,14 @@ def _bounds(counts: NDArray[np.intp], *, window: int) -> tuple[int, int]:
 
 
 def _extents(ink: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The number of rows from the first to the last ink of each column, `(w,)`; 0 without ink."""
+    """Counts the rows from the first to the last ink of each column, `(w,)`; 0 without ink."""
     rows = len(ink)
     extents = rows - ink[::-1].argmax(axis=0) - ink.argmax(axis=0)
     return np.where(ink.any(axis=0), extents, 0)
 
 
 def _box(values: NDArray[np.uint8], side: int, depth: int) -> Picture:
-    """Sums over each pixel's neighbourhood; outside of the picture all is 0."""
+    """Sums over each pixel's square; outside of the picture all is 0. `depth` is OpenCV's dtype."""
     sums = cv2.boxFilter(
         values, depth, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT
     )

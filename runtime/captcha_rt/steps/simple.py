@@ -1,4 +1,4 @@
-"""The steps that are a few calls of NumPy or OpenCV."""
+"""The simple steps: a few calls of NumPy or OpenCV each."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, get_args
@@ -52,7 +52,7 @@ class Grey:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Makes float32 in 0..1 of uint8: times 1/255, as `tf.image.convert_image_dtype` does."""
+    """Converts uint8 to float32 in 0..1: times 1/255, as `tf.image.convert_image_dtype` does."""
 
     name: ClassVar[str] = "scale"
 
@@ -177,8 +177,8 @@ class Denoise:
     Attributes:
         strength: The filter strength on luminance, in 0..255.
         colour_strength: The filter strength on colour, in 0..255.
-        template: The side of the patches that are compared, in pixels, odd.
-        search: The side of the window in which patches are compared, in pixels, odd.
+        template: The side of the patches that are compared, in pixels, odd, in 1..99.
+        search: The side of the window in which patches are compared, in pixels, odd, in 1..99.
     """
 
     name: ClassVar[str] = "denoise"
@@ -236,15 +236,15 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Morphology:
-    """Dilates or erodes: each pixel becomes the brightest or darkest of a square (document 000).
+    """Dilates or erodes: a pixel becomes the brightest or darkest in its square (document 000).
 
     JSON has a step for each operation, `{"step": "dilate", ...}` and `{"step": "erode", ...}`.
 
     Attributes:
         operation: `"dilate"` takes the brightest pixel, so that white grows; `"erode"` takes the
             darkest, so that white shrinks.
-        size: The square's side in pixels, in 1..99.
-        iterations: How often the operation is repeated, in 1..99.
+        size: The side, in pixels, of the square around a pixel, in 1..99.
+        iterations: The number of times that the operation is applied, in 1..99.
     """
 
     operation: Operation = field(metadata=PART_OF_NAME)
@@ -276,7 +276,7 @@ class Median:
     This removes specks and closes gaps of one pixel.
 
     Attributes:
-        size: The square's side in pixels, odd.
+        size: The square's side in pixels, odd, in 3..99.
     """
 
     name: ClassVar[str] = "median"
@@ -289,5 +289,5 @@ class Median:
             raise ValueError(f"size is odd, not {self.size}")
 
     def __call__(self, picture: Picture) -> Picture:
-        """`(H, W, C)` uint8 → the same shape."""
+        """`(H, W, C)` uint8 → the same shape and dtype."""
         return np.asarray(cv2.medianBlur(picture, self.size)).reshape(picture.shape)

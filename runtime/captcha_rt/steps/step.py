@@ -9,7 +9,7 @@ Picture: TypeAlias = NDArray[Any]
 """A picture `(H, W, C)`, or glyphs `(N, H, W, C)`; uint8 in 0..255, or float32 in 0..1."""
 
 PART_OF_NAME: Final = {"setting": False}
-"""The metadata of a field that the step's name already tells, so that JSON doesn't repeat it."""
+"""The metadata of a field whose value is the step's name, so that JSON doesn't hold it twice."""
 
 
 class Step(Protocol):
@@ -29,10 +29,11 @@ class Step(Protocol):
         """Changes a picture.
 
         Args:
-            picture: `(H, W, C)`; it must not be changed in place.
+            picture: `(H, W, C)`, or glyphs `(N, H, W, C)`. The step must not change the array in
+                place.
 
         Returns:
-            The new picture; it may be a view of the old one.
+            The new picture, which may be a view of the old one.
 
         Raises:
             RecipeError: If the step can't use this picture.
@@ -41,7 +42,7 @@ class Step(Protocol):
 
 
 def settings(step: Step) -> dict[str, Any]:
-    """The settings of a step, as JSON values."""
+    """Returns the settings of a step, as JSON values by name."""
     return {f.name: getattr(step, f.name) for f in fields(step) if f.metadata.get("setting", True)}
 
 
@@ -51,11 +52,11 @@ def check(name: str, value: int, low: int, high: int) -> None:
     Args:
         name: The setting's name, for the message.
         value: The setting.
-        low: The lowest value that is allowed.
-        high: The highest value that is allowed.
+        low: The lowest allowed value.
+        high: The highest allowed value.
 
     Raises:
-        ValueError: If the value is no whole number in `low..high`.
+        ValueError: If the value is not a whole number in `low..high`.
     """
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{name} is a whole number in {low}..{high}, not {value!r}")

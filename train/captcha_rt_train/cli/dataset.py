@@ -16,7 +16,7 @@ from captcha_rt_train.cli.options import LabelsOption, SourceArgument, show_read
 if TYPE_CHECKING:
     from captcha_rt_train.data.description import Description
 
-_BAR: Final = 40  # characters of the longest bar
+_BAR_LENGTH: Final = 40  # characters of the longest bar
 
 
 def dataset(
@@ -40,7 +40,8 @@ def dataset(
 def _lines(found: "Description", *, bars: bool) -> Iterator[str]:
     wrong = [group for group in found.duplicates if not group.agree]
     yield f"pictures: {found.pictures}"
-    yield f"labels: from {found.labels} (--labels {found.form})"
+    form = "" if found.form == "sources" else f" (--labels {found.form})"
+    yield f"labels: from {found.labels}{form}"
     yield f"sizes: {_counts(found.sizes)}"
     yield f"formats: {_counts(found.formats)}"
     yield f"label lengths: {_counts(found.lengths)}"
@@ -49,9 +50,9 @@ def _lines(found: "Description", *, bars: bool) -> Iterator[str]:
     yield f"problems of labels: {len(found.problems)}"
     yield f"groups of the same pixels: {len(found.duplicates)}, {len(wrong)} with different labels"
     yield f"characters: {len(found.characters)}: {''.join(found.characters)}"
-    most = max(found.characters.values())
+    most = max(found.characters.values(), default=0)  # 0: only generators
     for character, count in found.characters.items():
-        bar = "█" * max(1, round(_BAR * count / most))
+        bar = "█" * max(1, round(_BAR_LENGTH * count / most))
         yield f"  {character} {bar + ' ' if bars else ''}{count}"
     for name, reason in found.unreadable:
         yield f"unreadable: {name}: {reason}"

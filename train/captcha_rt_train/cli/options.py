@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 SourceArgument = Annotated[
     Path,
-    typer.Argument(help="A folder of labelled pictures, or a .toml file that names several."),
+    typer.Argument(help="A folder of labelled pictures, or a .toml file of several sources."),
 ]
 LabelsOption = Annotated[str, typer.Option(help=FORMS_HELP)]
 
 
 def show_reading(quiet: bool) -> Watch:
-    """The progress bar over the pictures that are read."""
+    """A progress bar over the pictures while they are read."""
     return lambda items, total: track(items, total, what="reading", quiet=quiet)
 
 
 def observe(quiet: bool) -> "Observer":
-    """The progress of a training; Keras draws its bar on stdout, so only on a terminal."""
+    """An observer for the command line; Keras draws its bar on stdout, so only on a terminal."""
     from captcha_rt_train.training.job import Observer
 
     return Observer(verbose=int(sys.stdout.isatty() and not quiet), watch=show_reading(quiet))

@@ -19,22 +19,24 @@ def suspects(
     run: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", help="Where the networks are trained; a stopped search continues there."
+            "-o",
+            "--out",
+            help="The folder to train the networks in; a stopped search continues there.",
         ),
     ],
-    preset: Annotated[str, typer.Option(help="What is trained.")] = "compact",
+    preset: Annotated[str, typer.Option(help="The preset to train.")] = "compact",
     folds: Annotated[
         int, typer.Option(min=2, help="The number of parts that the pictures are cut into.")
     ] = 4,
-    epochs: Annotated[int, typer.Option(min=1, help="The epochs of each network.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="The number of epochs of each network.")] = 12,
     labels: LabelsOption = AUTO,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """List labels that are probably wrong: networks trained on the other pictures contradict them."""
+    """List labels that are probably wrong: a network trained on other pictures contradicts them."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow loads
     from captcha_rt_train.presets import load_preset
-    from captcha_rt_train.training.suspects import FILE, find_suspects
+    from captcha_rt_train.training.suspects import SUSPECTS_FILE, find_suspects
 
     found = find_suspects(
         folder,
@@ -52,4 +54,4 @@ def suspects(
         line = f"{suspect.picture}: {suspect.label}, read {suspect.shown}"
         typer.echo(one_line(f"{line} ({suspect.confidence:.4f})"))
     if not quiet:
-        typer.echo(f"{len(found)} suspects, to look at: {run / FILE}", err=True)
+        typer.echo(f"{len(found)} suspects, to look at: {run / SUSPECTS_FILE}", err=True)

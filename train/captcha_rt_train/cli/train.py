@@ -14,6 +14,7 @@ from captcha_rt_train.presets import preset_names
 
 if TYPE_CHECKING:
     from captcha_rt.manifest import Manifest
+    from captcha_rt_export.run import Run
     from captcha_rt_train.data.samples import Dataset
 
 
@@ -25,21 +26,26 @@ def train(
     ] = "crnn",
     labels: LabelsOption = AUTO,
     digit: Annotated[
-        int | None, typer.Option(min=1, help="Of an ensemble, train this digit alone, and anew.")
+        int | None, typer.Option(min=1, help="Train only this digit of an ensemble, from scratch.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seeds split, weights, shuffling, dropout.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Seeds split, weights, shuffling and dropout.")
     ] = 0,
-    epochs: Annotated[int | None, typer.Option(help="The largest number of epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="The pictures of a training step.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="The largest number of epochs; by default the preset's.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="The number of pictures in a step; by default the preset's.")
+    ] = None,
     validation: Annotated[
-        float | None, typer.Option(help="The share of the pictures that validate.")
+        float | None,
+        typer.Option(help="The fraction for validation, in 0..1; by default the preset's."),
     ] = None,
     test: Annotated[
-        float, typer.Option(help="The share of the pictures that is only read at the end.")
+        float, typer.Option(help="The fraction of the pictures for the test, in 0..1.")
     ] = 0.0,
     charset: Annotated[
-        str | None, typer.Option(help="The characters; those of the labels by default.")
+        str | None, typer.Option(help="The characters in order; by default those of the labels.")
     ] = None,
     licence: Annotated[str, typer.Option(help="The model's licence.")] = "unknown",
     tensorboard: Annotated[
@@ -49,7 +55,7 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a reader on your own labelled pictures."""
-    # TensorFlow prints some twenty lines about itself at import.
+    # Without this TensorFlow prints some twenty lines at import.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from captcha_rt_export.run import Run
     from captcha_rt_train.presets import load_preset
@@ -57,27 +63,24 @@ def train(
     from captcha_rt_train.training.train import train
 
     chosen = load_preset(preset)
-    asked: dict[str, Any] = {"seed": seed, "epochs": epochs, "batch_size": batch_size}
-    asked |= {"validation": validation, "test": test, "characters": charset, "licence": licence}
-    given = {name: value for name, value in asked.items() if value is not None}
+    options: dict[str, Any] = {"seed": seed, "epochs": epochs, "batch_size": batch_size}
+    options |= {"validation": validation, "test": test, "characters": charset, "licence": licence}
+    given = {name: value for name, value in options.items() if value is not None}
     job = Job(
-        *(folder, Run(run), chosen, replace(chosen.settings, **given)),
+        folder,
+        Run(run),
+        chosen,
+        replace(chosen.settings, **given),
         labels=labels,
         digit=digit,
         resume=resume,
         observer=replace(observe(quiet), tensorboard=tensorboard, report=_report),
     )
-    manifest = train(job)
-    if manifest is None:
-        typer.echo(f"some digits are not trained yet; --resume without --digit trains them: {run}")
-        return
-    _print_accuracy(manifest)
-    typer.echo(f"report: {job.run.report_file}")
-    typer.echo(f"next: captcha-rt export {run} -o model.onnx")
+    _print_result(job.run, train(job))
 
 
 def _report(dataset: "Dataset") -> None:
-    """Says on stderr what is trained on, and what was skipped."""
+    """Prints to stderr what is trained on, and what was skipped."""
     typer.echo(dataset.labels, err=True)
     if dataset.samples:
         characters = dataset.charset.characters
@@ -88,7 +91,12 @@ def _report(dataset: "Dataset") -> None:
         typer.echo(f"skipped: {name}: {reason}", err=True)
 
 
-def _print_accuracy(manifest: "Manifest") -> None:
+def _print_result(run: "Run", manifest: "Manifest | None") -> None:
+    """Prints the accuracy on each part, and what to do next."""
+    if manifest is None:
+        message = "some digits are not trained yet; --resume without --digit trains them"
+        typer.echo(f"{message}: {run.folder}")
+        return
     for part, accuracy in manifest.accuracy.items():
         low, high = accuracy["interval"]
         typer.echo(
@@ -96,3 +104,5 @@ def _print_accuracy(manifest: "Manifest") -> None:
             f"({low:.4f} to {high:.4f}), character error rate "
             f"{accuracy['character_error_rate']:.4f}"
         )
+    typer.echo(f"report: {run.report_file}")
+    typer.echo(f"next: captcha-rt export {run.folder} -o model.onnx")

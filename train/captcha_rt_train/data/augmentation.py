@@ -1,7 +1,8 @@
-"""Changes training pictures a little, where there are fewer of them than a document had.
+"""Augmentation: changes training pictures a little, where a document had more pictures.
 
-A picture is moved, turned, sheared, scaled and bent, and some get one more noise curve. The changes
-depend on the random generator alone, so that a resumed run sees the same pictures.
+A picture is moved, turned, sheared, scaled and bent. Some pictures also get one more noise curve,
+or noise and another contrast. The changes depend only on the random generator, so that a resumed
+run sees the same pictures.
 """
 
 from dataclasses import dataclass
@@ -13,16 +14,16 @@ from numpy.typing import NDArray
 _ROTATION = 5.0  # degrees
 _SHEAR = 0.12
 _SCALE = 0.1
-_SHIFT = 0.04, 0.08  # of the width, of the height
+_SHIFT = 0.04, 0.08  # fractions of the width and of the height
 _BEND = 0.04  # of the height: the largest movement of a point against its surroundings
 _CONTRAST = 0.25
 _BRIGHTNESS = 15.0  # grey levels
 _NOISE = 12.0  # grey levels: the largest standard deviation
-_SPECKS = 0.15  # the largest share of the pixels that are specks
-_HOLES = 0.4  # the share of the specks with the background's colour: holes in the ink
+_SPECKS = 0.15  # the largest fraction of the pixels that become specks
+_HOLES = 0.4  # the fraction of the specks with the background's colour: holes in the ink
 _KNOTS = 3, 6  # the bending's grid, rows and columns: low frequencies only
-_CONTROLS = (0, 0, 0.1, 0.7), (0.2, 0.5, 0.9, 1)  # where its control points lie, of the width
-_THICKNESS = 2, 3  # pixels
+_CONTROLS = (0, 0, 0.1, 0.7), (0.2, 0.5, 0.9, 1)  # a curve's control points: bounds of x / width
+_THICKNESS = 2, 3  # pixels of a curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,17 @@ class Augmentation:
     """How training pictures are changed.
 
     Attributes:
-        strength: Multiplies all movements, in 0..1; 0 leaves the pictures as they are.
+        strength: The factor of all movements and of the noise, in 0..1; 0 leaves the pictures as
+            they are.
         curves: The probability of one more noise curve, in 0..1.
         noise: The probability of noise and another contrast, in 0..1.
         after_steps: The number of the recipe's steps that run before the changes.
-        warm_up: The epochs over which the strength grows from nothing. Where the network has
-            several outputs, so does the weight of the first one's loss.
-        window: The columns that the labels depend on: from and to, as shares of the width. Most
-            of the changed pictures get another picture's columns outside of it. So a network can't
-            recognise a picture, and with it its label, by what stands elsewhere.
+        warm_up: The number of epochs over which the strength grows from 0. If the network has
+            several outputs, the weight of the first output's loss grows as well.
+        window: The columns that the labels depend on, as fractions of the width: first and last.
+            Outside of the window, most of the changed pictures get another picture's columns.
+            Otherwise a network could learn to recognise whole pictures, and with them the labels.
+            None changes no columns.
     """
 
     strength: float = 0.0
@@ -48,25 +51,25 @@ class Augmentation:
     warm_up: int = 0
     window: tuple[float, float] | None = None
 
-    def warmth(self, epoch: int) -> float:
-        """How much of the warm-up is over in an epoch (from 0), in 0..1."""
+    def warm_up_factor(self, epoch: int) -> float:
+        """The fraction of the warm-up that is over in an epoch (from 0), in 0..1."""
         return min(epoch / self.warm_up, 1.0) if self.warm_up else 1.0
 
 
 def augment(
     picture: NDArray[np.uint8], rng: np.random.Generator, augmentation: Augmentation
 ) -> NDArray[np.uint8]:
-    """Changes a picture in a way that leaves its text as it is.
+    """Changes a picture in a way that keeps its text readable.
 
-    What comes in from outside has the picture's median colour: most of a captcha is background.
+    Pixels from outside of the picture get its median colour, since most of a captcha is background.
 
     Args:
-        picture: `(H, W, C)` uint8 with any C; transparency is a channel like others.
-        rng: Where the randomness comes from.
-        augmentation: Strength, curves and noise; the window and the warm-up are the batches'.
+        picture: `(H, W, C)` uint8 with any C; transparency is a channel like the others.
+        rng: The source of randomness.
+        augmentation: `strength`, `curves` and `noise` are used; `Batches` sees to the other fields.
 
     Returns:
-        A picture of the same shape.
+        A picture of the same shape, uint8.
     """
     height, width, channels = picture.shape
     background = np.median(picture, axis=(0, 1))
@@ -98,7 +101,7 @@ def _affine(
     rng: np.random.Generator,
     strength: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where each pixel comes from: turned, sheared and scaled about the middle, then shifted."""
+    """The x and y that each pixel comes from: turned, sheared, scaled about the middle, shifted."""
     height, width = rows.shape
     angle, shear, scale_x, scale_y, shift_x, shift_y = rng.uniform(-1, 1, 6) * strength
     turn = np.deg2rad(angle * _ROTATION)
@@ -113,10 +116,10 @@ def _affine(
 def _add_curve(
     picture: NDArray[np.uint8], background: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Draws a cubic curve across, in the colour that is farthest from the background.
+    """Draws a cubic curve across the picture, in the colour farthest from the background.
 
-    It may begin, end and turn on the text, as document 001's curves do. After training with curves
-    that only pass from side to side, a 3 that such a curve closes was read as 8.
+    The curve may begin, end and turn on the text, as document 001's curves do. A network that was
+    trained with curves from side to side only read a 3 as 8 where a curve closed the 3.
     """
     height, width, channels = picture.shape
     pixels = picture.reshape(-1, channels)
@@ -138,10 +141,10 @@ def _add_noise(
     rng: np.random.Generator,
     strength: float,
 ) -> NDArray[np.uint8]:
-    """Another contrast and brightness, a little normal noise, and specks, black or of any level.
+    """Changes contrast and brightness, and adds normal noise and specks, black or of any level.
 
-    Half of document 002's pictures are full of specks. A network misread 7 of 600 of these without
-    the specks, and 2 with them and a first kernel of 5 x 5.
+    Half of document 002's pictures are full of specks. Trained without specks, a network misread 7
+    of 600 such pictures; with specks and a first kernel of 5 x 5 it misread 2.
     """
     contrast, brightness = rng.uniform(-1, 1, 2) * strength
     levels = (picture - background) * (1 + contrast * _CONTRAST) + background

@@ -1,4 +1,4 @@
-"""Batches of samples, changed a little anew in every epoch."""
+"""Batches of samples; the pictures are changed a little, in another way in each epoch."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,17 @@ from captcha_rt_train.data.samples import Sample
 from captcha_rt_train.data.targets import TARGETS, encode_labels
 
 _PASTED: Final = 0.8
-"""Where the labels depend on a window of columns, this share of the changed pictures gets another
-picture's columns outside of it."""
+"""The fraction of the changed pictures that get another picture's columns outside of the window."""
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Batches of float32 inputs and int32 label ids, as the network takes and learns them.
+    """Batches of float32 inputs and int32 label ids, as a network is trained on them.
 
-    Inputs are `(N, ...)` and labels `(N, L)`, padded with the blank; a glyph is a row by itself,
-    with labels `(N,)`.
+    Inputs are `(N, ...)`, and labels are `(N, L)`, padded with the blank. For the decoder `glyph`,
+    each glyph is a row, and labels are `(N,)`.
 
-    A batch depends on its index and the epoch only. So worker threads may make the batches in any
-    order, and a resumed run sees the same pictures as an unbroken one.
+    A batch depends only on its index and the epoch. So worker threads may make the batches in any
+    order, and a resumed run sees the same pictures as an uninterrupted run.
     """
 
     def __init__(
@@ -49,27 +48,29 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
 
         Args:
             samples: The samples, at least one.
-            manifest: What they are made for: recipe, charset, decoder and shapes.
-            batch_size: The pictures of a batch; the last one may have fewer.
+            manifest: The model's description: its recipe, charset, decoder and shapes are used.
+            batch_size: The number of pictures in a batch; the last batch may have fewer.
             outputs: The number of the network's outputs; all learn the same labels.
-            augmentation: How the pictures are changed, which needs a seed; None leaves them as
-                they are.
-            repeat: How often each picture comes in an epoch.
-            counts: For some sources, the number of their pictures in an epoch instead.
-            seed: Shuffles the samples anew for every epoch; None keeps their order.
+            augmentation: How the pictures are changed, which needs a seed; None leaves the pictures
+                as they are.
+            repeat: How often an epoch uses each picture.
+            counts: The number of pictures that an epoch uses, by the source's name. For None, and
+                for a source that is missing here, `repeat` counts.
+            seed: The seed of the shuffling, which is another in each epoch, and of the changes;
+                None keeps the samples in order.
             epoch: The number of the first epoch, from 0.
         """
         # Threads: OpenCV and NumPy release the GIL, and a process pool would copy the pictures.
         super().__init__(workers=os.cpu_count() or 1)
         self._samples = samples
         self._manifest = manifest
-        self._rows = TARGETS[manifest.decoder].rows
+        self._loss_labels = TARGETS[manifest.decoder].loss_labels
         self._batch_size = batch_size
         self._outputs = outputs
         self._augmentation = augmentation or Augmentation()
-        self._rest = Recipe(manifest.recipe.steps[self._augmentation.after_steps :])
+        self._later_steps = Recipe(manifest.recipe.steps[self._augmentation.after_steps :])
         self._pictures = self._prepare_pictures()
-        self._drawn = _count_by_source(samples, repeat, counts or {})
+        self._counts = _count_by_source(samples, repeat, counts or {})
         self._seed = seed
         self._epoch = epoch
         self._labels = encode_labels(samples, manifest)
@@ -80,53 +81,53 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        """The batch at `index`: the inputs, the labels (once an output), and their weights."""
+        """The batch at `index`: inputs, labels for each output, and with a warm-up the weights."""
         start = index * self._batch_size
         chosen = self._order[start : start + self._batch_size]
         tensors = [self._tensor(i, place) for place, i in enumerate(chosen, start)]
         inputs = self._manifest.batch(np.stack(tensors))
-        labels = self._rows(self._labels[chosen])
+        labels = self._loss_labels(self._labels[chosen])
         if self._outputs == 1:
             return inputs, labels
         if not self._augmentation.warm_up:
             return inputs, (labels,) * self._outputs
-        first = np.full(len(labels), self._augmentation.warmth(self._epoch), np.float32)
+        first = np.full(len(labels), self._augmentation.warm_up_factor(self._epoch), np.float32)
         others = (np.ones(labels.shape, np.float32),) * (self._outputs - 1)
         return inputs, (labels,) * self._outputs, (first, *others)
 
     def on_epoch_end(self) -> None:
-        """Shuffles for the next epoch; Keras calls it when no batch is being made."""
+        """Shuffles for the next epoch; Keras calls this method when no batch is being made."""
         self._epoch += 1
         self._order = self._shuffle()
 
     def _prepare_pictures(self) -> list[NDArray[Any]]:
-        """The pictures to change: after the first steps of the recipe, if it says so."""
+        """The pictures to change: the originals, or the results of the recipe's first steps."""
         pictures = [sample.picture for sample in self._samples]
         after = self._augmentation.after_steps
         if not (self._augmentation.strength and after):
             return pictures
-        start = Recipe(self._manifest.recipe.steps[:after])
+        first_steps = Recipe(self._manifest.recipe.steps[:after])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            traces = pool.map(lambda picture: [*start.trace(picture)], pictures)
+            traces = pool.map(lambda picture: [*first_steps.trace(picture)], pictures)
             return [trace[-1][1] for trace in traces]
 
     def _tensor(self, index: int, place: int) -> NDArray[np.float32]:
-        """The tensor of a sample, changed for this place of this epoch."""
+        """The tensor of a sample, changed as its place in the epoch says."""
         sample = self._samples[index]
-        strength = self._augmentation.strength * self._augmentation.warmth(self._epoch)
+        strength = self._augmentation.strength * self._augmentation.warm_up_factor(self._epoch)
         if not strength:
             return sample.tensor
-        assert self._seed is not None  # noqa: S101  (the constructor says so)
+        assert self._seed is not None  # noqa: S101  (augmentation needs a seed)
         rng = np.random.default_rng([self._seed, self._epoch, place])
         try:
             picture = self._paste(index, rng)
             changed = augment(picture, rng, replace(self._augmentation, strength=strength))
-            return self._rest.apply(changed)
-        except RecipeError:  # it was changed too much to be cut into glyphs
+            return self._later_steps.apply(changed)
+        except RecipeError:  # the picture was changed too much to be cut into glyphs
             return sample.tensor
 
     def _paste(self, index: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The picture, most often with another picture's columns outside of the window."""
+        """The picture, in most cases with another picture's columns outside of the window."""
         picture = self._pictures[index]
         if self._augmentation.window is None or rng.random() >= _PASTED:
             return picture
@@ -140,22 +141,22 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         return pasted
 
     def _shuffle(self) -> NDArray[np.intp]:
-        """The samples of an epoch, in order."""
+        """The indices of an epoch's samples, in the order in which the batches use them."""
         if self._seed is None:
             return np.arange(len(self._samples))
         rng = np.random.default_rng([self._seed, self._epoch])
         shuffled = [
             np.concatenate([rng.permutation(indices) for _ in range(-(-count // len(indices)))])
-            for indices, count in self._drawn
+            for indices, count in self._counts
         ]
-        chosen = [order[:count] for order, (_, count) in zip(shuffled, self._drawn, strict=True)]
+        chosen = [order[:count] for order, (_, count) in zip(shuffled, self._counts, strict=True)]
         return rng.permutation(np.concatenate(chosen)) if len(chosen) > 1 else chosen[0]
 
 
 def _count_by_source(
     samples: Sequence[Sample], repeat: int, counts: Mapping[str, int | None]
 ) -> list[tuple[NDArray[np.intp], int]]:
-    """For each source the indices of its samples, and the number of them in an epoch."""
+    """For each source the indices of its samples, and the number of samples that an epoch uses."""
     sources = np.array([sample.source for sample in samples])
     found = []
     for source in dict.fromkeys(sample.source for sample in samples):

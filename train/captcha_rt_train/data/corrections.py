@@ -1,4 +1,4 @@
-"""Corrected labels: a list of what wrongly labelled pictures show, which people make by looking."""
+"""Corrections: the right labels of wrongly labelled pictures, as people found them by looking."""
 
 import csv
 from pathlib import Path
@@ -7,17 +7,18 @@ from captcha_rt_train.errors import TrainingError
 
 
 def read_corrections(file: Path, data: str) -> dict[str, str]:
-    """Reads what the wrongly labelled pictures of a source show.
+    """Reads the corrected labels of one source.
 
     Args:
-        file: A CSV file with the columns data, picture, label, shown.
-        data: The source's name, as the column data has it.
+        file: A CSV file in UTF-8 with the columns `data` (the source's name), `picture` (the file
+            name), `label` and `shown` (the right text).
+        data: The source's name; rows of other sources are ignored.
 
     Returns:
-        The texts that the pictures show, by file name.
+        The right texts by file name.
 
     Raises:
-        TrainingError: If the file can't be read, or lacks a column.
+        TrainingError: If the file can't be read, or a column is missing.
     """
     try:
         with file.open(newline="", encoding="utf-8") as table:

@@ -1,4 +1,4 @@
-"""Describes a folder or several sources of labelled pictures, to look at before training."""
+"""Describes labelled pictures, in a folder or in several sources, before they are trained on."""
 
 import hashlib
 import os
@@ -16,17 +16,18 @@ from captcha_rt.pictures import name_below
 from captcha_rt.progress import Watch
 from captcha_rt_train.data.sources import Source, find_sources
 
-CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
+_CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Pictures of the same pixels.
+    """Pictures with the same pixels.
 
     Attributes:
-        paths: Their paths from the folder on, two or more.
-        labels: Their labels, in the same order.
-        agree: Whether the labels are all the same; if not, at least one is wrong.
+        paths: The pictures' names in the data set, two or more: paths below the folder, with
+            several sources `SOURCE/PATH`.
+        labels: The pictures' labels, in the same order.
+        agree: Whether all labels are equal; if not, at least one label is wrong.
     """
 
     paths: tuple[str, ...]
@@ -36,20 +37,21 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a data set holds. Sizes, formats and duplicates count the readable pictures only.
+    """What a data set holds. Sizes, formats and duplicates count only the readable pictures.
 
     Attributes:
         pictures: The number of labelled pictures.
         form: The form of the labels, as `--labels` takes it; `sources` for several sources.
-        labels: The same in words.
-        sizes: The number of pictures of each width and height, `140 x 48`; the most first.
-        formats: The number of pictures of each file suffix and channels, `.png RGBA`; the same.
-        lengths: The number of labels of each length in characters; the shortest first.
+        labels: The form of the labels in words.
+        sizes: The number of pictures by width and height, `140 x 48`; the most frequent first.
+        formats: The number of pictures by file suffix and channels, `.png RGBA`; the most frequent
+            first.
+        lengths: The number of labels by length in characters; the shortest first.
         characters: How often the labels hold each character; sorted by character.
-        repeated_labels: The number of labels that several pictures have.
-        duplicates: Groups of pictures of the same pixels, by path.
-        unreadable: The pictures that can't be read, each with the reason, by path.
-        problems: The pictures and rows without a label, each with the reason.
+        repeated_labels: The number of different labels that several pictures have.
+        duplicates: The groups of pictures with the same pixels.
+        unreadable: The names of the pictures that can't be read, each with the reason.
+        problems: Pictures without a label and rows without a picture, each with the reason.
     """
 
     pictures: int
@@ -65,7 +67,7 @@ class Description:
     problems: tuple[tuple[str, str], ...]
 
 
-class _Look(NamedTuple):
+class _Fingerprint(NamedTuple):
     """A picture's shape `(H, W, C)`, and a hash of the shape and the pixels."""
 
     shape: tuple[int, ...]
@@ -76,7 +78,7 @@ class _Labelled(NamedTuple):
     """The labelled pictures of all folders: paths, names in the data set, labels."""
 
     form: str
-    words: str
+    form_in_words: str
     paths: list[Path]
     names: list[str]
     labels: list[str]
@@ -86,40 +88,42 @@ class _Labelled(NamedTuple):
 def describe(
     path: Path, labels: str = AUTO, *, watch: Watch = lambda items, _: items
 ) -> Description:
-    """Reads the labels of a folder or of several sources, and all of their labelled pictures.
+    """Describes the labelled pictures of a folder or of several sources.
 
-    What a generator of a TOML file would draw is not looked at; `labels` says so.
+    Pictures that a generator would draw are not described; `Description.labels` says so.
 
     Args:
-        path: A folder of labelled pictures, or a TOML file (`sources`).
+        path: A folder of labelled pictures, or a TOML file of sources (`data.sources`).
         labels: The form of the folder's labels, as `captcha_rt.labels.read_labels` takes it.
-        watch: Shows the progress; it gets the iterator and the number of pictures.
+        watch: Shows the progress while the pictures are read.
 
     Raises:
-        FolderError: If a folder is none, can't be read or holds no pictures.
-        LabelError: If the labels aren't found, or could be read in several ways.
-        TrainingError: If the TOML file is not as it has to be.
+        FolderError: If a path is not a folder, or a folder can't be read or holds no pictures.
+        LabelError: If the labels don't have the given form, or fit several forms.
+        TrainingError: If the TOML file is not valid.
     """
     found = _read_labels(find_sources(path, labels))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = list(watch(pool.map(_look, found.paths), len(found.paths)))
-    seen = [
-        (p, look) for p, look in zip(found.paths, looks, strict=True) if not isinstance(look, str)
+        results = list(watch(pool.map(_fingerprint, found.paths), len(found.paths)))
+    shapes = [
+        (path, result.shape)
+        for path, result in zip(found.paths, results, strict=True)
+        if not isinstance(result, str)
     ]
     return Description(
         pictures=len(found.paths),
         form=found.form,
-        labels=found.words,
-        sizes=_count(f"{look.shape[1]} x {look.shape[0]}" for _, look in seen),
-        formats=_count(f"{p.suffix.lower()} {CHANNELS[look.shape[2]]}" for p, look in seen),
+        labels=found.form_in_words,
+        sizes=_count(f"{shape[1]} x {shape[0]}" for _, shape in shapes),
+        formats=_count(f"{path.suffix.lower()} {_CHANNELS[shape[2]]}" for path, shape in shapes),
         lengths=dict(sorted(Counter(map(len, found.labels)).items())),
         characters=dict(sorted(Counter("".join(found.labels)).items())),
-        repeated_labels=sum(n > 1 for n in Counter(found.labels).values()),
-        duplicates=_find_duplicates(found.names, found.labels, looks),
+        repeated_labels=sum(count > 1 for count in Counter(found.labels).values()),
+        duplicates=_find_duplicates(found.names, found.labels, results),
         unreadable=tuple(
-            (name, look)
-            for name, look in zip(found.names, looks, strict=True)
-            if isinstance(look, str)
+            (name, result)
+            for name, result in zip(found.names, results, strict=True)
+            if isinstance(result, str)
         ),
         problems=tuple(found.problems),
     )
@@ -143,11 +147,11 @@ def _read_labels(sources: Sequence[Source]) -> _Labelled:
             result.labels.append(label)
         result.problems.extend((source.name_of(where), why) for where, why in found.problems)
     form = forms[0] if len(sources) == 1 and forms else "sources"
-    return result._replace(form=form, words="; ".join(words))
+    return result._replace(form=form, form_in_words="; ".join(words))
 
 
-def _look(path: Path) -> _Look | str:
-    """Looks at a picture; the text says why it can't be read."""
+def _fingerprint(path: Path) -> _Fingerprint | str:
+    """Decodes a picture; a text says why the picture can't be read."""
     try:
         picture = decode_image(path)
     except ImageDecodeError as error:
@@ -155,16 +159,16 @@ def _look(path: Path) -> _Look | str:
     # With 16 bytes, two of 10 million pictures have the same hash with a probability of 1e-25.
     digest = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16)
     digest.update(picture.data)
-    return _Look(picture.shape, digest.digest())
+    return _Fingerprint(picture.shape, digest.digest())
 
 
 def _find_duplicates(
-    names: Sequence[str], labels: Sequence[str], looks: Sequence[_Look | str]
+    names: Sequence[str], labels: Sequence[str], results: Sequence[_Fingerprint | str]
 ) -> tuple[Duplicates, ...]:
     groups: dict[bytes, list[int]] = defaultdict(list)
-    for index, look in enumerate(looks):
-        if not isinstance(look, str):
-            groups[look.digest].append(index)
+    for index, result in enumerate(results):
+        if not isinstance(result, str):
+            groups[result.digest].append(index)
     return tuple(
         Duplicates(
             paths=tuple(names[i] for i in group),

@@ -20,15 +20,15 @@ from captcha_rt_train.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A labelled picture and the tensor that the recipe makes of it.
+    """A labelled picture, and the tensor that the recipe returns for the picture.
 
     Attributes:
-        path: Its file; None if a generator drew it.
-        name: The file from its folder on; where a data set has several sources, `SOURCE/FILE`.
-        label: Its text.
-        picture: Its pixels, `(H, W, C)` uint8.
-        tensor: What the recipe makes of them, float32.
-        source: The name of its source, where a data set has several.
+        path: The picture's file; None if a generator drew the picture.
+        name: The file's path below its folder; with several sources `SOURCE/PATH`.
+        label: The picture's text.
+        picture: The pixels, `(H, W, C)` uint8 with C = 1, 3 (RGB) or 4 (RGBA).
+        tensor: The recipe's result, `Dataset.tensor_shape` float32.
+        source: The name of the sample's source in a TOML file; empty for a folder by itself.
     """
 
     path: Path | None
@@ -44,9 +44,9 @@ class SourceSettings:
     """How the samples of one source are split and repeated.
 
     Attributes:
-        validation: The share of its samples that validate, in 0..1; None for the run's.
-        test: The share that is kept aside, in 0..1; None for the run's.
-        epoch: The number of its training samples in an epoch; None for all of them, as often as
+        validation: The fraction of the samples for validation, in 0..1; None takes the run's.
+        test: The fraction of the samples for the test, in 0..1; None takes the run's.
+        epoch: The number of training samples that an epoch uses; None uses each sample as often as
             the run's setting `repeat` says.
     """
 
@@ -61,12 +61,12 @@ class Dataset:
 
     Attributes:
         samples: The usable samples, sorted by name within their source.
-        tensor_shape: The shape of each sample's tensor.
+        tensor_shape: The shape of each sample's tensor; `()` without samples.
         charset: The characters of the labels; the blank comes first, if there is one.
         skipped: The names of the pictures that can't be used, each with the reason.
-        form: The form of the labels, as `--labels` names it; `sources` for several sources.
-        labels: The same in words.
-        settings: By the source's name, how its samples are split and repeated.
+        form: The form of the labels, as `--labels` takes it; `sources` for several sources.
+        labels: The form of the labels in words.
+        settings: How each source's samples are split and repeated, by the source's name.
     """
 
     samples: tuple[Sample, ...]
@@ -90,14 +90,15 @@ def read_samples(
 
     Args:
         labelled: Picture files with their labels.
-        folder: The folder that the samples' names start from.
+        folder: The folder; samples are named by their paths below it.
         recipe: The preprocessing.
         characters: The characters that a label may hold; None allows all.
-        watch: Shows the progress; it gets the iterator and the number of pictures.
+        watch: Shows the progress while the pictures are read.
 
     Returns:
-        The samples, and the names of the pictures that can't be used, each with the reason: it
-        can't be decoded, doesn't fit the recipe, or its label holds another character.
+        The samples, and the names of the pictures that can't be used, each with the reason: the
+        picture can't be decoded, the recipe can't use the picture, or the label holds a character
+        that is not allowed.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         reads = pool.map(
@@ -118,18 +119,20 @@ def read_samples(
 def split(
     dataset: Dataset, *, validation: float, test: float, seed: int
 ) -> dict[str, list[Sample]]:
-    """Splits a data set by picture.
+    """Splits a data set into training, validation and test.
 
-    The samples of each source are shuffled, then cut into test, validation and training.
+    Each source is split by itself: its samples are shuffled, then cut.
 
     Args:
-        dataset: The samples, sorted by name; each source is split by itself.
-        validation: The share that validates, in 0..1; at least one sample unless 0.
-        test: The share that is kept aside until the end, in 0..1; at least one unless 0.
-        seed: The same seed gives the same split.
+        dataset: The data set, its samples sorted by name within their source.
+        validation: The fraction of the samples for validation, in 0..1, unless a source has its
+            own; at least one sample of each source unless 0.
+        test: The fraction for the test in the same way; test samples are read only at the end.
+        seed: The seed of the shuffling.
 
     Returns:
-        The parts `training`, `validation` and `test`, each sorted by name.
+        The samples of the parts `test`, `validation` and `training`, sorted by name within their
+        source.
 
     Raises:
         TrainingError: If nothing is left for training or for validation.
@@ -156,18 +159,18 @@ def split(
 
 
 def characters_of(samples: Iterable[Sample]) -> str:
-    """All characters of the labels, sorted; `?` if there are none, since a charset needs one."""
+    """All characters of the labels, sorted; `?` if there are none, since no charset is empty."""
     return "".join(sorted({c for sample in samples for c in sample.label})) or "?"
 
 
-def _count(share: float, samples: Sequence[Sample]) -> int:
-    return max(1, round(share * len(samples))) if share else 0
+def _count(fraction: float, samples: Sequence[Sample]) -> int:
+    return max(1, round(fraction * len(samples))) if fraction else 0
 
 
 def _read(
     path: Path, name: str, label: str, recipe: Recipe, characters: str | None
 ) -> Sample | str:
-    """The sample, or why it can't be used."""
+    """The sample, or the reason why the picture can't be used."""
     unknown = sorted(set(label) - set(characters or label))
     if unknown:
         return f"characters outside of the charset: {''.join(unknown)}"

@@ -1,18 +1,18 @@
 """Sources of samples: one folder, or a TOML file that names folders and generators.
 
-Each table of the file is a source; the table's name is the source's:
+Each table of the file describes one source; the table's name is the source's name:
 
     [thsrc]
-    folder = "$CAPTCHA_DATA/thsrc"    # a relative path starts from the file's own folder
-    labels = "labels.csv"             # as --labels takes it; by default auto
-    corrections = "corrections.csv"   # rows of data, picture, label, shown; those of this source
-    test = 0.12                       # the share of its pictures; by default the run's
-    validation = 0.03
-    epoch = 2600                      # the number of its pictures in an epoch
+    folder = "$CAPTCHA_DATA/thsrc"    # relative to this file, unless absolute
+    labels = "labels.csv"             # as --labels takes it; auto by default
+    corrections = "corrections.csv"   # columns data, picture, label, shown; see `data.corrections`
+    test = 0.12                       # the fraction of this source's pictures; by default the run's
+    validation = 0.03                 # likewise
+    epoch = 2600                      # the number of pictures of this source that an epoch uses
 
     [drawn]
-    generator = "kaptcha"
-    pictures = 4000                   # drawn before the training starts; all of them train
+    generator = "kaptcha"             # a name in `generators.GENERATORS`
+    pictures = 4000                   # drawn before training starts; all are for training
     epoch = 1000
 
 Only this module decides whether a path is a folder or such a file.
@@ -52,13 +52,13 @@ class Source:
     """A folder of labelled pictures, or a generator.
 
     Attributes:
-        name: Its name in the TOML file; empty for a folder by itself.
+        name: The source's name in the TOML file; empty for a folder by itself.
         folder: The folder; None for a generator.
-        labels: The form of the folder's labels, as `read_labels` takes it.
-        corrections: What wrongly labelled pictures show, by file name.
-        generator: The generator's name in `GENERATORS`.
-        pictures: The number of pictures that it draws.
-        settings: How its samples are split and repeated.
+        labels: The form of the folder's labels, as `captcha_rt.labels.read_labels` takes it.
+        corrections: The right texts of wrongly labelled pictures, by file name.
+        generator: The generator's name in `GENERATORS`; empty for a folder.
+        pictures: The number of pictures that the generator draws; 0 for a folder.
+        settings: How the source's samples are split and repeated.
     """
 
     name: str = ""
@@ -74,11 +74,11 @@ class Source:
         return f"{self.name}/{picture}" if self.name else picture
 
     def read_labels(self) -> Labels:
-        """The folder's labelled pictures, with the corrected labels.
+        """Reads the labels of the folder's pictures, and corrects them.
 
         Raises:
-            FolderError: If the folder is none, or holds no picture files.
-            LabelError: If the labels have another form, or could be read in several.
+            FolderError: If the path is not a folder, or the folder holds no pictures.
+            LabelError: If the labels don't have the given form, or fit several forms.
         """
         assert self.folder is not None  # noqa: S101  (only folders have labels)
         found = read_labels(self.folder, self.labels)
@@ -87,14 +87,17 @@ class Source:
 
 
 def find_sources(path: Path, labels: str = AUTO) -> list[Source]:
-    """The sources that a path names.
+    """Finds the sources that a path stands for.
 
     Args:
-        path: A folder of labelled pictures, or a TOML file.
-        labels: The form of the folder's labels; a TOML file names its own.
+        path: A folder of labelled pictures, or a TOML file of sources.
+        labels: The form of the folder's labels. A TOML file names the form for each source.
+
+    Returns:
+        The sources, at least one; a folder is one source without a name.
 
     Raises:
-        TrainingError: If the TOML file is not as it has to be.
+        TrainingError: If the TOML file or a file of corrections is not valid.
     """
     if not path.is_file():
         return [Source(folder=path, labels=labels)]
@@ -110,7 +113,7 @@ def find_sources(path: Path, labels: str = AUTO) -> list[Source]:
             ),
             generator=table.get("generator", ""),
             pictures=table.get("pictures", 0),
-            # All drawn pictures train: there are real ones to validate on.
+            # All drawn pictures are for training: real pictures are for validation and test.
             settings=(
                 SourceSettings(table.get("validation"), table.get("test"), table.get("epoch"))
                 if "folder" in table
@@ -122,10 +125,13 @@ def find_sources(path: Path, labels: str = AUTO) -> list[Source]:
 
 
 def parse_sources(file: Path) -> dict[str, dict[str, Any]]:
-    """Reads the tables of a TOML file, by the sources' names.
+    """Reads and checks the tables of a TOML file of sources.
+
+    Returns:
+        The tables by the sources' names, at least one.
 
     Raises:
-        TrainingError: If it can't be read, or a table is not as it has to be.
+        TrainingError: If the file can't be read, or a table is not valid.
     """
     from captcha_rt_train.generators import GENERATORS  # matplotlib and Pillow: 0.3 s
 
@@ -135,16 +141,20 @@ def parse_sources(file: Path) -> dict[str, dict[str, Any]]:
         raise TrainingError(f"can't read the sources in {file}: {error}") from error
     for name, table in tables.items():
         if not isinstance(table, dict) or ("folder" in table) == ("generator" in table):
-            raise TrainingError(f"{file}: [{name}] has either a folder or a generator")
-        unknown = table.keys() - (_FOLDER_KEYS if "folder" in table else _GENERATOR_KEYS)
-        if unknown:
-            raise TrainingError(f"{file}: [{name}] has no setting {', '.join(sorted(unknown))}")
+            raise TrainingError(f"{file}: [{name}] needs either a folder or a generator")
+        known = _FOLDER_KEYS if "folder" in table else _GENERATOR_KEYS
+        if unknown := sorted(table.keys() - known):
+            raise TrainingError(
+                f"{file}: [{name}] has no setting {', '.join(unknown)}; "
+                f"there are: {', '.join(sorted(known))}"
+            )
         if "generator" in table and table["generator"] not in GENERATORS:
             raise TrainingError(
                 f"{file}: no generator {table['generator']!r}; there are: {', '.join(GENERATORS)}"
             )
-        if "generator" in table and not table.get("pictures", 0) > 0:
-            raise TrainingError(f"{file}: [{name}] has a number of pictures above 0")
+        pictures = table.get("pictures", 0)
+        if "generator" in table and not (type(pictures) is int and pictures > 0):
+            raise TrainingError(f"{file}: [{name}] needs a number of pictures above 0")
     if not tables:
         raise TrainingError(f"{file} names no source")
     return tables
@@ -160,34 +170,34 @@ def read_dataset(
     seed: int = 0,
     watch: Watch = lambda items, _: items,
 ) -> Dataset:
-    """Reads and draws all samples of a folder or of the sources in a TOML file.
+    """Reads and draws all samples of a folder, or of the sources in a TOML file.
 
-    A picture is skipped, and listed with the reason, if it can't be decoded, doesn't fit the recipe
-    or gets another shape than most, or if its label is empty or has an unknown character.
+    A picture is skipped, with a reason, if it can't be decoded, if the recipe can't use it or gives
+    an uncommon shape, or if its label is empty or holds a character outside of `characters`.
 
     Args:
-        path: A folder of labelled pictures, or a TOML file.
-        recipe: The preprocessing that every picture must fit.
-        labels: The form of the folder's labels.
-        characters: The charset's characters in order; by default all of the labels', sorted.
+        path: A folder of labelled pictures, or a TOML file of sources.
+        recipe: The preprocessing.
+        labels: The form of the folder's labels, as `captcha_rt.labels.read_labels` takes it.
+        characters: The charset's characters in order; None takes those of the labels, sorted.
         blank: Whether the charset has a blank.
-        seed: Chooses what the generators draw.
-        watch: Shows the progress over each folder's pictures; it gets their number.
+        seed: The seed of the generators.
+        watch: Shows the progress while a folder's pictures are read.
 
     Raises:
-        TrainingError: If the TOML file is wrong, or two sources give inputs of different shapes.
-        FolderError, LabelError: As `captcha_rt.labels.read_labels`.
+        TrainingError: If the TOML file is not valid, or two sources give different shapes.
+        FolderError, LabelError: As in `Source.read_labels`.
         CharsetError: If `characters` is no charset.
     """
     sources = find_sources(path, labels)
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
-    forms: dict[str, Labels] = {}
+    labels_by_source: dict[str, Labels] = {}
     for source in sources:
         if source.folder is None:
             samples += _draw(source, recipe, seed)
             continue
-        found = forms[source.name] = source.read_labels()
+        found = labels_by_source[source.name] = source.read_labels()
         read, unusable = read_samples(
             found.items, source.folder, recipe, characters=characters, watch=watch
         )
@@ -200,23 +210,24 @@ def read_dataset(
         for s in samples
         if s.tensor.shape != tensor_shape
     ]
-    form, words = _describe_labels(forms)
+    form, form_in_words = _describe_labels(labels_by_source)
     return Dataset(
         samples=usable,
         tensor_shape=tensor_shape,
         charset=Charset(characters or characters_of(usable), blank=0 if blank else None),
         skipped=tuple(skipped),
         form=form,
-        labels=words,
+        labels=form_in_words,
         settings={source.name: source.settings for source in sources},
     )
 
 
-def _describe_labels(forms: Mapping[str, Labels]) -> tuple[str, str]:
-    """The form of the labels, and the same in words."""
-    if "" in forms:  # a folder by itself
-        return forms[""].form, forms[""].description
-    return "sources", "\n".join(f"{name}: {found.description}" for name, found in forms.items())
+def _describe_labels(by_source: Mapping[str, Labels]) -> tuple[str, str]:
+    """The form of the labels as `--labels` takes it, and in words."""
+    if "" in by_source:  # a folder by itself
+        return by_source[""].form, by_source[""].description
+    lines = [f"{name}: {found.description}" for name, found in by_source.items()]
+    return "sources", "\n".join(lines)
 
 
 def _common_shape(samples: Sequence[Sample]) -> tuple[int, ...]:
@@ -239,7 +250,7 @@ def _common_shape(samples: Sequence[Sample]) -> tuple[int, ...]:
 
 
 def _draw(source: Source, recipe: Recipe, seed: int) -> list[Sample]:
-    """Draws a generator's samples, each from a seed of its own."""
+    """Draws a generator's samples, each with its own seed."""
     from captcha_rt_train.generators import GENERATORS
 
     generate = GENERATORS[source.generator]
@@ -254,5 +265,5 @@ def _draw(source: Source, recipe: Recipe, seed: int) -> list[Sample]:
 
 
 def _path(file: Path, written: str) -> Path:
-    """A path in the TOML file: variables of the environment count, relative ones start there."""
+    """A path in the TOML file: variables are replaced; relative paths start from its folder."""
     return file.parent / os.path.expandvars(written)

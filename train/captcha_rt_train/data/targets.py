@@ -1,4 +1,4 @@
-"""What a decoder means for training. `TARGETS` has an entry for each decoder of the runtime."""
+"""What each decoder of the runtime means for training: one entry per decoder in `TARGETS`."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,21 +19,24 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the scores of a decoder are trained on.
+    """How a network is trained whose scores a decoder reads.
+
+    All shapes of inputs are without the batch axis; shapes of outputs begin with None, the batch.
 
     Attributes:
-        text_length: The number of characters that a network for a data set reads.
-        input_shape: The shape of the network's input, given that of a sample's tensor.
-        places: The number of characters and blanks that the scores have room for, given the
-            shape of the network's output and the text length.
-        output_shape: The shape of the scores, given the places and the classes.
-        labels_width: The width of the table of label ids, given the shape of the scores and the
-            longest label.
-        rows: The label ids of a batch as the loss takes them, given a table `(N, L)`.
-        misfit: Why a label has no room in the places, if it has none.
+        text_length: From a data set to the number of characters that a network for it reads.
+        input_shape: From the shape of a sample's tensor to the shape of the network's input.
+        places: From the shape of the network's output and the text length to the number of places:
+            the time steps, heads or glyphs that a label has to fit into.
+        output_shape: From the numbers of places and classes to the shape of the scores.
+        labels_width: From the shape of the scores and the length of the longest label to the number
+            of label ids for each sample.
+        loss_labels: From a batch of label ids, `(N, L)` int32, to the labels that the loss takes.
+        misfit: From a label, the number of places and the charset to the reason why the label
+            doesn't fit; None if it fits.
         loss: Makes the loss between label ids and logits.
-        has_accuracy: Whether each row of the scores has its one label, so that Keras can count
-            those that are right.
+        has_accuracy: Whether each row of the scores has one label, so that Keras can count the
+            rows that are right.
     """
 
     text_length: Callable[[Dataset], int]
@@ -41,21 +44,24 @@ class Target:
     places: Callable[[Shape, int], int]
     output_shape: Callable[[int, int], tuple[int | None, ...]]
     labels_width: Callable[[tuple[int | None, ...], int], int]
-    rows: Callable[[NDArray[np.int32]], NDArray[np.int32]]
+    loss_labels: Callable[[NDArray[np.int32]], NDArray[np.int32]]
     misfit: Callable[[str, int, Charset], str | None]
     loss: Callable[[], keras.losses.Loss]
     has_accuracy: bool
 
 
 def encode_labels(samples: Sequence[Sample], manifest: Manifest) -> NDArray[np.int32]:
-    """The labels as class ids.
+    """Encodes the labels as class ids.
 
     Args:
         samples: N samples, at least one.
-        manifest: Names decoder, charset and output.
+        manifest: The model's description: its decoder, charset and output are used.
 
     Returns:
         `(N, L)` int32; shorter labels are padded with the blank.
+
+    Raises:
+        CharsetError: If a label holds a character outside of the charset.
     """
     longest = max(len(sample.label) for sample in samples)
     width = TARGETS[manifest.decoder].labels_width(manifest.output.shape, longest)
@@ -66,9 +72,9 @@ def encode_labels(samples: Sequence[Sample], manifest: Manifest) -> NDArray[np.i
 
 
 def _length_of_labels(dataset: Dataset) -> int:
-    """The longest label where a blank can fill the rest, else the most frequent length.
+    """The length of the longest label if a blank can fill the rest, else the most frequent length.
 
-    Of equally frequent lengths the longest counts.
+    Of equally frequent lengths, the longest counts.
     """
     lengths = Counter(len(sample.label) for sample in dataset.samples)
     if dataset.charset.blank is not None:
@@ -77,7 +83,7 @@ def _length_of_labels(dataset: Dataset) -> int:
 
 
 def _misfit_of_time_steps(label: str, places: int, charset: Charset) -> str | None:  # noqa: ARG001
-    """CTC needs a time step for each character, and one for a blank between equal neighbours."""
+    """CTC needs a time step for each character, and one for the blank between equal neighbours."""
     needed = len(label) + sum(a == b for a, b in pairwise(label))
     return f"needs {needed} time steps, the network has {places}" if needed > places else None
 
@@ -100,7 +106,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         places=lambda output, _: output[1],
         output_shape=lambda places, classes: (None, places, classes),
         labels_width=lambda _, longest: longest,
-        rows=lambda labels: labels,
+        loss_labels=lambda labels: labels,
         misfit=_misfit_of_time_steps,
         loss=keras.losses.CTC,
         has_accuracy=False,
@@ -111,7 +117,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         places=lambda _, length: length,
         output_shape=lambda places, classes: (None, places, classes),
         labels_width=lambda scores, _: scores[1] or 0,
-        rows=lambda labels: labels,
+        loss_labels=lambda labels: labels,
         misfit=_misfit_of_places,
         loss=_cross_entropy,
         has_accuracy=True,
@@ -122,7 +128,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         places=lambda _, length: length,
         output_shape=lambda _, classes: (None, classes),
         labels_width=lambda _, longest: longest,
-        rows=np.ravel,  # each glyph is a row of its own
+        loss_labels=np.ravel,  # each glyph is a row of its own
         misfit=_misfit_of_places,
         loss=_cross_entropy,
         has_accuracy=True,

@@ -1,4 +1,4 @@
-"""Generators of labelled pictures, a module a kind.
+"""Generators of labelled pictures, one module for each kind.
 
 A new kind is one module with a function `generate`, and one row in `GENERATORS`.
 """
@@ -14,7 +14,7 @@ from captcha_rt_train.generators import foreign, kaptcha, metu, simplecaptcha
 __all__ = ["GENERATORS", "Generator"]
 
 Generator = Callable[[np.random.Generator], tuple[str, NDArray[np.uint8]]]
-"""Draws a label and its picture, `(H, W, C)` uint8; the same for the same state of the argument."""
+"""Draws a label and its picture, `(H, W, C)` uint8; the argument's state decides on both."""
 
 GENERATORS: Final[Mapping[str, Generator]] = {
     "kaptcha": kaptcha.generate,

@@ -9,7 +9,7 @@ LENGTH = 6
 
 
 def random_text(rng: np.random.Generator) -> str:
-    """Draws a text; all digits are equally likely, as in the documents' pictures."""
+    """Draws a text of six digits, all equally likely, as in the documents' pictures."""
     return "".join(CHARSET[i] for i in rng.integers(len(CHARSET), size=LENGTH))
 
 

@@ -1,21 +1,21 @@
-"""Draws pictures that a model has to leave unread, so that it learns which kinds it can read.
+"""Draws pictures that a model is to reject, so that it learns which kinds it can read.
 
-A network that only saw some kinds of captchas is sure of its answer to any picture. If it also
-trains on these pictures, with an empty text, it answers other kinds with blanks, which means a
-confidence of 0. Source: D. Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure" (ICLR
-2019). The pictures are empty pages, noise, shapes and textures, and texts in styles of no real
-source.
+A network that saw only some kinds of captchas is sure of its prediction for any picture. If it is
+also trained on these pictures, with an empty label, it reads only blanks in other kinds, which
+means a confidence of 0. Source: D. Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure"
+(ICLR 2019). The pictures are empty pages, noise, shapes and textures, and texts in styles that no
+real source has.
 """
 
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from captcha_rt_train.generators.fonts import load_font
 
 _WIDTHS, _HEIGHTS = (80, 240), (30, 90)
 _DIGITS, _CAPITALS, _SMALL = (
@@ -44,7 +44,7 @@ _SIZES: Final = (16, 20, 24, 28, 34, 40, 48)
 
 
 def generate(rng: np.random.Generator) -> tuple[str, NDArray[np.uint8]]:
-    """Draws a picture, `(H, W, 1)` uint8, with the empty text that a model is to read in it."""
+    """Draws a picture, `(H, W, 1)` uint8; its label is empty."""
     return "", draw(rng)
 
 
@@ -52,18 +52,18 @@ def draw(rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draws one picture; the same for the same state of `rng` and the same library versions.
 
     Args:
-        rng: Chooses everything.
+        rng: Chooses the size, the kind and all details.
 
     Returns:
         The picture, `(H, W, 1)` uint8, 80 to 240 pixels wide and 30 to 90 high.
     """
     size = int(rng.integers(*_HEIGHTS)), int(rng.integers(*_WIDTHS))
-    what = rng.random()
-    if what < 0.1:
+    kind = rng.random()
+    if kind < 0.1:
         levels = _page(size, rng)
-    elif what < 0.25:
+    elif kind < 0.25:
         levels = _noise(size, rng)
-    elif what < 0.45:
+    elif kind < 0.45:
         levels = _texture(size, rng)
     else:
         levels = _text(size, rng)
@@ -126,7 +126,7 @@ def _texture(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.floa
 
 
 def _text(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Turned characters of many faces, sizes and levels, under and over lines and dots."""
+    """Turned characters of many faces, sizes and levels, some under or over lines and dots."""
     height, width = size
     page = _page(size, rng) if rng.random() < 0.8 else _texture(size, rng)
     if page.mean() < 128 and rng.random() < 0.7:  # most captchas are dark on light
@@ -195,9 +195,8 @@ def _scribble(page: NDArray[np.float64], rng: np.random.Generator) -> None:
 
 @cache
 def _character(character: str, face: str, size: int) -> NDArray[np.uint8]:
-    """A character's ink in the middle of a square of twice its size, in 0..255."""
-    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf"
+    """A character's ink, `(2 * size, 2 * size)` in 0..255, in the middle of the square."""
     image = Image.new("L", (2 * size, 2 * size))
-    font = ImageFont.truetype(str(path), size)
-    ImageDraw.Draw(image).text((size, size), character, 255, font, anchor="mm")
+    draw_on = ImageDraw.Draw(image)
+    draw_on.text((size, size), character, 255, load_font(face, size), anchor="mm")
     return np.asarray(image)

@@ -1,8 +1,8 @@
-"""Draws pictures of captcha_v2's kind, so that samples and tests need no others.
+"""Draws pictures of captcha_v2's kind, so that samples and tests don't need real pictures.
 
 The data of documents 003 and 004 was made by Google's Kaptcha: a rippled word under two noise
-curves, over a gradient, as JPEG. The numbers here were checked against these pictures; background
-and JPEG equal theirs to the grey level. Only the faces differ: the pictures show Lucida Sans
+curves, over a gradient, as JPEG. The numbers here were checked against these pictures: background
+and JPEG are equal to the grey level. Only the faces differ: the pictures show Lucida Sans
 Demibold and Lucida Sans Typewriter Bold, which Java takes for Arial and Courier. Here matplotlib's
 DejaVu faces are squeezed to Lucida's measures, character by character.
 """
@@ -11,21 +11,25 @@ from functools import cache
 from pathlib import Path
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from captcha_rt.errors import CharsetError
+from captcha_rt_train.generators.fonts import load_font
 from captcha_rt_train.generators.java2d import ZOOM, average, draw_curve
 
 CHARSET = "2345678bcdefgmnpwxy"
 MAX_LENGTH = 5  # five m end at column 193 of 200
 WIDTH, HEIGHT = 200, 50
 _ALPHABET = CHARSET + "n"  # n is twice as frequent: 466 times, the others 207 to 257
-_START, _BASELINE, _GAP = 28, 42, 2  # pixels; the gap is Kaptcha's between two characters' ink
+_START, _BASELINE, _GAP = (
+    28,
+    42,
+    2,
+)  # pixels; the gap lies between two characters' ink, as in Kaptcha
 _CELL = 40  # columns of one character; m, the widest, needs 35
-_SANS, _MONO, _SIZE = "DejaVuSans-Bold.ttf", "DejaVuSansMono-Bold.ttf", 40
+_SANS, _MONO, _SIZE = "DejaVuSans-Bold", "DejaVuSansMono-Bold", 40
 
 # The ink of each character in Lucida's sans and typewriter face, in pixels: left edge, width.
 # fmt: off
@@ -42,14 +46,14 @@ _INK = {
     "y": ((0.9, 22.1), (0.7, 22.1)),
 }
 # fmt: on
-_CURVES = ((0.1, 0.1, 0.25, 0.25), (0.1, 0.25, 0.5, 0.9))  # control points' x, of the width
+_CURVES = ((0.1, 0.1, 0.25, 0.25), (0.1, 0.25, 0.5, 0.9))  # control points: x / width
 _STROKES = (3.6, 2.7, 1.8)  # pixels; later segments are as thin as the third
 _GREY, _WHITE = 192, 255
 _JPEG_QUALITY = 75  # Java's default; the faint noise around the ink comes from it
 
 
 def random_text(rng: np.random.Generator, length: int = MAX_LENGTH) -> str:
-    """Draws a text as Kaptcha does: n is twice as likely as each other character.
+    """Draws a text as Kaptcha does: n is twice as likely as any other character.
 
     Raises:
         CharsetError: If `length` is not in `1..MAX_LENGTH`.
@@ -86,14 +90,15 @@ def draw(text: str, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def write_samples(folder: Path, count: int, seed: int) -> list[Path]:
-    """Writes PNG files whose stem is their label, each label once.
+    """Writes PNG files that are named by their labels; no label comes twice.
 
-    The same seed writes the same pictures, whatever the count. Other files in the folder stay.
+    With the same seed, a larger count continues the pictures of a smaller one. Other files in the
+    folder stay.
 
     Args:
-        folder: The folder to write to; it is made if it isn't there.
+        folder: The folder to write to; it is created if needed.
         count: The number of pictures.
-        seed: Chooses texts and pictures.
+        seed: The seed of texts and pictures.
 
     Returns:
         The files in the order in which they were drawn.
@@ -118,7 +123,7 @@ def _check(text: str) -> None:
 
 
 def _word(text: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The text's ink, `(50, 200)` in 0..1, rippled; every character is in either face."""
+    """The text's ink, `(50, 200)` in 0..1, rippled; each character has one of two faces."""
     page = np.zeros((HEIGHT, WIDTH + _CELL), np.float32)
     x = _START
     for char, face in zip(text, rng.integers(2, size=len(text)), strict=True):
@@ -132,10 +137,10 @@ def _word(text: str, rng: np.random.Generator) -> NDArray[np.float32]:
 
 @cache
 def _glyph(char: str, face: int) -> NDArray[np.float32]:
-    """A character's ink, `(50, 40)` in 0..1: sans for face 0, typewriter for 1."""
-    # DejaVu's typewriter figures come closer in both faces, its w with the low middle in neither.
+    """A character's ink, `(50, 40)` in 0..1: the sans face for 0, the typewriter face for 1."""
+    # DejaVu's typewriter digits are closer to both faces. Its w, low in the middle, is to neither.
     name = _MONO if char.isdigit() or (face and char != "w") else _SANS
-    font = ImageFont.truetype(f"{mpl.get_data_path()}/fonts/ttf/{name}", _SIZE * ZOOM)
+    font = load_font(name, _SIZE * ZOOM)
     page = Image.new("L", (2 * _CELL * ZOOM, HEIGHT * ZOOM))
     ImageDraw.Draw(page).text((_CELL, _BASELINE * ZOOM), char, 255, font, anchor="ls")
     columns = np.flatnonzero(np.asarray(page).any(axis=0))
@@ -149,10 +154,10 @@ def _glyph(char: str, face: int) -> NDArray[np.float32]:
 
 @cache
 def _waves() -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
-    """Where pixels come from, x and y: Kaptcha's WaterFilter and RippleFilter, both bilinear.
+    """The x and y that pixels come from in Kaptcha's WaterFilter and RippleFilter, both bilinear.
 
-    The rings of the first are two pixels apart, which combs the glyphs within 50 pixels of the
-    centre. The second reads from (-2, -1) on, so that the word moves right and down.
+    The WaterFilter's rings are two pixels apart, which combs the glyphs within 50 pixels of the
+    centre. The RippleFilter reads from (-2, -1) on, so that the word moves right and down.
     """
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float64)
     dx, dy = x - WIDTH / 2, y - HEIGHT / 2
@@ -164,7 +169,7 @@ def _waves() -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
 
 
 def _noise(rng: np.random.Generator) -> NDArray[np.float32]:
-    """The ink of both noise curves, `(50, 200)` in 0..1: polylines, thick to thin."""
+    """The ink of both noise curves, `(50, 200)` in 0..1: polylines, from thick to thin."""
     fine = np.zeros((HEIGHT * ZOOM, WIDTH * ZOOM), np.uint8)
     for xs in _CURVES:
         control = np.stack([np.array(xs) * WIDTH, rng.random(4) * HEIGHT], axis=1)

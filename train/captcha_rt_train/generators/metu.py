@@ -1,11 +1,12 @@
 """Draws pictures of document 002's kind, as METU's student portal does.
 
-They show six digits of a face like Arial, in one of three sizes, on a grid of dashes or under salt
-and pepper, then JPEG, as PHP's GD draws with a palette. Grids, places, shares of dots, greys,
-mixing and JPEG were measured on 6,000 real pictures; where there is no digit, the grids equal the
-real ones to the byte. Only the face differs: strokes of one pen along curves, fitted to the digits'
-mean shapes. These come nearer to the real digits than matplotlib's faces, squeezed to the same ink:
-the squared error of a digit with 85 pixels of ink is 0.3 to 1.8, against 0.4 to 7.
+The pictures show six digits of a face like Arial, in one of three sizes, on a grid of dashes or
+under salt and pepper. They are drawn as PHP's GD draws with a palette, and saved as JPEG. Grids,
+places, numbers of dots, greys, mixing and JPEG were measured on 6,000 real pictures; where there is
+no digit, the grids equal the real ones to the byte. Only the face differs: strokes of one pen along
+curves, fitted to the digits' mean shapes. The strokes are closer to the real digits than
+matplotlib's faces squeezed to the same ink: the squared error of a digit with 85 pixels of ink is
+0.3 to 1.8, against 0.4 to 7.
 """
 
 from functools import cache
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from captcha_rt_train.generators.digits import check_text, random_text
 
 WIDTH, HEIGHT = 150, 50
-_DOWN, _DOWN_SHARES = (0, 3, 5, 9, 10, 12), np.array([2, 2, 1, 2, 2, 2]) / 11  # rows; their shares
+# The rows that a text is moved down from the highest one, and their probabilities.
+_DOWN, _DOWN_PROBABILITIES = (0, 3, 5, 9, 10, 12), np.array([2, 2, 1, 2, 2, 2]) / 11
 _PERIODS = (4, 5, 6)  # pixels between a grid's lines
 _DASH = 3  # pixels of a dash, and of the gap after it
-_GRID, _GRID_TEXT, _SALT_TEXT = 100, 91, 0  # levels
+_GRID, _GRID_TEXT, _SALT_TEXT = 100, 91, 0  # grey levels of grid, text on it, text under dots
 _DOTS = 1125  # white dots, then as many black ones; each 15 % of the pixels
 _TOP = 6  # the first row of a digit's place in the highest text
-_KERN = 2  # pixels that a 1 after a 1 moves to the left, and all that follows
+_KERN = 2  # pixels that a 1 after a 1, and all that follows it, moves to the left
 _MIXES = 8  # GD mixes a palette's colours in eighths
 _QUALITY = 75
 _CELL, _ROWS = 18, 26  # columns and rows of a digit's place
@@ -34,14 +36,14 @@ _CATMULL_ROM = np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3
 
 
 class _Size(NamedTuple):
-    """The measures of the digits, in pixels; they are those of the pen's middle line."""
+    """The measures of one size of digits, in pixels. A digit's box holds the pen's middle line."""
 
     places: tuple[int, ...]  # columns where the digits' places begin
-    left: float  # of a digit's middle lines, in its place
-    top: float
-    width: float
+    left: float  # from the place's left edge to the digit's box
+    top: float  # from the place's top edge to the digit's box
+    width: float  # of the digit's box
     height: float
-    pen: int  # 1 / _ZOOM of a pixel
+    pen: int  # the thickness, in 1 / _ZOOM of a pixel
 
 
 _SIZES = (
@@ -117,13 +119,13 @@ def draw(text: str, rng: np.random.Generator) -> NDArray[np.uint8]:
         rng: Chooses size and height of the text, and the noise.
 
     Returns:
-        The picture, `(50, 150, 1)` uint8, grey, out of a JPEG file.
+        The picture, `(50, 150, 1)` uint8, grey, after JPEG.
 
     Raises:
-        CharsetError: If the text is none of six digits.
+        CharsetError: If the text is not six digits.
     """
     check_text(text)
-    ink = _word(text, int(rng.integers(len(_SIZES))), int(rng.choice(_DOWN, p=_DOWN_SHARES)))
+    ink = _word(text, int(rng.integers(len(_SIZES))), int(rng.choice(_DOWN, p=_DOWN_PROBABILITIES)))
     if rng.random() < 0.5:
         page = np.where(ink > 0, _mix(ink, _GRID_TEXT), _grid(int(rng.choice(_PERIODS))))
     else:
@@ -136,7 +138,7 @@ def draw(text: str, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _mix(ink: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
-    """Ink of `level` on white, whatever lies below: the grid's dashes end at a digit's edge."""
+    """Ink of `level` on white, not on the grid: the grid's dashes end at a digit's edge."""
     return np.asarray(255 - ink * ((255 - level) / _MIXES), np.uint8)
 
 
@@ -158,14 +160,15 @@ def _ink(char: str, size: int) -> NDArray[np.uint8]:
     fine = np.zeros(np.array([_ROWS, _CELL]) * _ZOOM[::-1], np.uint8)
     for stroke in _STROKES[int(char)]:
         points = _curve(np.array(stroke, np.float64)) / 100 * (width, height) + (left, top)
-        line = np.rint((points * _ZOOM - 0.5) * 16).astype(np.int32)  # pixels' middles count
-        cv2.polylines(fine, [line], False, 255, pen, cv2.LINE_8, 4)  # 4: of a sixteenth
+        line = np.rint((points * _ZOOM - 0.5) * 16).astype(np.int32)  # from the pixels' middles
+        # The last argument: 4 bits of the coordinates are sixteenths.
+        cv2.polylines(fine, [line], False, 255, pen, cv2.LINE_8, 4)
     ink = cv2.resize(fine, (_CELL, _ROWS), interpolation=cv2.INTER_AREA)
     return np.asarray(np.rint(ink * (_MIXES / 255)), np.uint8)
 
 
 def _curve(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Catmull and Rom's curve through points, `(N, 2)`; closed if it ends where it starts."""
+    """The Catmull-Rom curve through points, `(N, 2)`; closed if the last point is the first."""
     if len(points) == 2:
         return points
     before, after = points[[-2, 1]]
@@ -181,7 +184,7 @@ def _curve(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @cache
 def _grid(period: int) -> NDArray[np.uint8]:
-    """Dashed lines across, and down over them; a dash continues in the next line."""
+    """Dashed lines across, and dashed lines down over them; a dash continues in the next line."""
     page = np.full((HEIGHT, WIDTH), 255, np.uint8)
     across, down = page[::period], page.T[::period]
     dashes = np.where(np.arange(page.size) // _DASH % 2, 255, _GRID)

@@ -1,42 +1,42 @@
 """Draws pictures of document 001's kind, as Java's SimpleCaptcha does.
 
-Six digits, each black or dark grey and in one of three faces, then a black curve and a border, all
-of it in the alpha channel. Places, advances, greys, curve and border were checked digit by digit
-against 880 real pictures. Only the faces differ: the pictures show Lucida Bright, Lucida Sans and
-Lucida Sans Typewriter. Here matplotlib's faces are squeezed to their ink and made bolder or
-lighter, digit by digit.
+The pictures show six digits, each black or dark grey and in one of three faces, under a black curve
+and in a border, all in the alpha channel. Places, advances, greys, curve and border were checked
+digit by digit against 880 real pictures. Only the faces differ: the real pictures show Lucida
+Bright, Lucida Sans and Lucida Sans Typewriter. Here matplotlib's faces are squeezed to Lucida's ink
+and made bolder or lighter, digit by digit.
 """
 
 from functools import cache
 from typing import NamedTuple
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from captcha_rt_train.generators.digits import LENGTH, check_text, random_text
+from captcha_rt_train.generators.fonts import load_font
 from captcha_rt_train.generators.java2d import ZOOM, average, draw_curve
 
 WIDTH, HEIGHT = 120, 40
 _START, _TOP, _BASELINE = 6, 4, 30  # pixels; every digit's ink fills the rows between
 _CELL = 20  # columns of one digit; Lucida Sans' 4, the widest, ends in the 19th
 _BLACK, _GREY = 255, 191  # of alpha; Java's dark grey is 64 on white
-_CURVE = (0.1, 0.1, 0.25, 0.9)  # control points' x, of the width
+_CURVE = (0.1, 0.1, 0.25, 0.9)  # control points: x / width
 _STROKES = (3.0,)  # pixels
 _SANS, _MONO, _SERIF = "DejaVuSans", "DejaVuSansMono", "DejaVuSerif"
 _STIX, _CMSS = "STIXGeneral", "cmss10"
 
 
 class _Glyph(NamedTuple):
-    """How a digit is drawn: lengths in pixels; `upright` and `level` in 1 / ZOOM of one, even."""
+    """How a digit is drawn: lengths in pixels; `upright` and `level` even, in 1 / ZOOM pixels."""
 
     font: str
     start: float  # of the ink, from the digit's place
     width: float  # of the ink
     upright: int  # added to the width of the font's upright strokes
-    level: int  # added to that of its level strokes
+    level: int  # added to the width of its level strokes
     advance: int  # to the next digit; Java cuts the fraction off, so that digits touch
 
 
@@ -94,10 +94,10 @@ def draw(text: str, rng: np.random.Generator) -> NDArray[np.uint8]:
         rng: Chooses each digit's face and grey, and the curve.
 
     Returns:
-        The picture, `(40, 120, 4)` uint8: black, and all that shows in the last channel, alpha.
+        The picture, `(40, 120, 4)` uint8: black RGB, and what shows is in the last channel, alpha.
 
     Raises:
-        CharsetError: If the text is none of six digits.
+        CharsetError: If the text is not six digits.
     """
     check_text(text)
     page = _word(text, rng)
@@ -124,15 +124,14 @@ def _word(text: str, rng: np.random.Generator) -> NDArray[np.float32]:
 def _ink(char: str, face: int) -> NDArray[np.float32]:
     """A digit's ink, `(40, 20)` in 0..1."""
     glyph = _FACES[face][int(char)]
-    font = ImageFont.truetype(f"{mpl.get_data_path()}/fonts/ttf/{glyph.font}.ttf", HEIGHT * ZOOM)
+    font = load_font(glyph.font, HEIGHT * ZOOM)
     page = Image.new("L", (HEIGHT * ZOOM, HEIGHT * ZOOM))
     ImageDraw.Draw(page).text((ZOOM, _BASELINE * ZOOM), char, 255, font, anchor="ls")
     left, top, *size = cv2.boundingRect((np.asarray(page) > 127).astype(np.uint8))
     bolder = np.array([glyph.upright, glyph.level])
     scale = (np.array([glyph.width, _BASELINE - _TOP]) * ZOOM - bolder) / size
-    corner = (
-        np.array([glyph.start, _TOP]) * ZOOM + bolder / 2
-    )  # half of the added width on each side
+    # Half of the added width is on each side.
+    corner = np.array([glyph.start, _TOP]) * ZOOM + bolder / 2
     shift = corner - 0.5 - scale * (left - 0.5, top - 0.5)  # OpenCV counts from the pixels' middles
     squeeze = np.column_stack([np.diag(scale), shift])
     fine = cv2.warpAffine(np.asarray(page), squeeze, (_CELL * ZOOM, HEIGHT * ZOOM))

@@ -1,4 +1,4 @@
-"""A run's report: one HTML page that needs no other file, and its images as PNG files."""
+"""A run's report: one HTML page that needs no other file, and the page's images as PNG files."""
 
 import base64
 import io
@@ -23,9 +23,9 @@ from captcha_rt_export.run import Run
 from captcha_rt_train.report import plots
 from captcha_rt_train.report.plots import Curves
 
-_MOST_MISREAD: Final = 60
-_MOST_CONFUSIONS: Final = 20
-_LARGEST: Final = (480, 240)  # pixels of a misread picture on the page
+_MAX_MISREAD: Final = 60
+_MAX_CONFUSIONS: Final = 20
+_MAX_SIZE: Final = (480, 240)  # width and height of a misread picture on the page, in pixels
 
 
 def write_report(
@@ -38,16 +38,16 @@ def write_report(
     part: str,
     summary: str,
 ) -> Path:
-    """Writes the page and the folder with its images; older ones are replaced.
+    """Writes the page and the folder with its images; an older report is replaced.
 
     Args:
         run: The run's folder.
         manifest: The trained model's description, with its training and accuracy.
         curves: The history of each network, at least one.
         labels: The labels of all usable samples, at least one.
-        predictions: What the model read in a part of the split, at least one.
-        pictures: The misread pictures by their predictions' paths: `(H, W, C)` uint8 with C = 1,
-            3 (RGB) or 4 (RGBA, shown on white). A misread picture may be missing.
+        predictions: The model's predictions for a part of the split, at least one.
+        pictures: The misread pictures by the `path` of their predictions: `(H, W, C)` uint8 with
+            C = 1, 3 (RGB) or 4 (RGBA, shown on white). A misread picture may be missing.
         part: The part of the split: `"test"` or `"validation"`.
         summary: The network's layers, as text.
 
@@ -58,8 +58,8 @@ def write_report(
         ValueError: If there are no predictions.
     """
     evaluation = evaluate(predictions)
-    # Those with the highest confidence first: wrong labels are among them.
-    surest = sorted(evaluation.misread, key=lambda p: -p.confidence)[:_MOST_MISREAD]
+    # The highest confidence comes first, since wrong labels are among these.
+    surest = sorted(evaluation.misread, key=lambda p: -p.confidence)[:_MAX_MISREAD]
     misread = {f"misread-{number:02d}": p for number, p in enumerate(surest, 1)}
     drawn = _draw_plots(manifest, curves, labels, predictions)
     images = {name: _render(plot) for name, plot in drawn.items() if plot is not None}
@@ -100,7 +100,7 @@ def _draw_plots(
 
 
 def _results(manifest: Manifest, evaluation: Evaluation, part: str) -> dict[str, str]:
-    """What the template's sections on results take."""
+    """The values of the template's sections on results."""
     low, high = evaluation.interval
     return {
         "name": escape(manifest.name),
@@ -117,7 +117,7 @@ def _results(manifest: Manifest, evaluation: Evaluation, part: str) -> dict[str,
 
 
 def _data(manifest: Manifest, labels: Sequence[str]) -> dict[str, str]:
-    """What the template's section on the data takes."""
+    """The values of the template's section on the data."""
     return {
         "pictures": escape(_words(manifest.training.get("pictures", {}))),
         "skipped": escape(_words(manifest.training.get("skipped", 0))),
@@ -129,8 +129,8 @@ def _data(manifest: Manifest, labels: Sequence[str]) -> dict[str, str]:
 def _misread_section(
     evaluation: Evaluation, misread: Mapping[str, Prediction], images: Mapping[str, bytes]
 ) -> dict[str, str]:
-    """What the template's section on misread pictures takes."""
-    note = "The surest first: a label may be wrong, too." if misread else ""
+    """The values of the template's section on misread pictures."""
+    note = "The highest confidence first; a label may be wrong, too." if misread else ""
     if evaluation.errors > len(misread):
         note += f" {evaluation.errors - len(misread):,} more are not shown."
     shown = (_misread(p, _image(images, name, p.truth)) for name, p in misread.items())
@@ -149,7 +149,7 @@ def _write_images(folder: Path, images: Mapping[str, bytes]) -> None:
 
 
 def _accuracy(manifest: Manifest) -> Iterator[tuple[str, ...]]:
-    """The accuracy on each part, with a header."""
+    """The table of the accuracy on each part, with a header."""
     yield "part", "pictures", "exact match", "95% interval", "character error rate"
     for part, accuracy in manifest.accuracy.items():
         low, high = accuracy["interval"]
@@ -163,24 +163,24 @@ def _accuracy(manifest: Manifest) -> Iterator[tuple[str, ...]]:
 
 
 def _positions(evaluation: Evaluation, part: str) -> list[tuple[str, ...]]:
-    """The share read right at each position, with a header."""
-    shares = evaluation.position_accuracy
-    numbers = (str(number) for number, _ in enumerate(shares, 1))
-    rights = (f"{share:.2%}" for share in shares)
-    return [("position", *numbers), (f"read right ({part})", *rights)]
+    """The table of the accuracy at each position, with a header."""
+    accuracy = evaluation.position_accuracy
+    numbers = (str(number) for number, _ in enumerate(accuracy, 1))
+    values = (f"{value:.2%}" for value in accuracy)
+    return [("position", *numbers), (f"read right ({part})", *values)]
 
 
 def _confusions(evaluation: Evaluation) -> str:
     """The most frequent confusions in words, since the plots' font lacks many characters."""
     most = ", ".join(
         f"{escape(c.truth) or 'nothing'} as {escape(c.read) or 'nothing'} ({c.count:,})"
-        for c in evaluation.confusions[:_MOST_CONFUSIONS]
+        for c in evaluation.confusions[:_MAX_CONFUSIONS]
     )
     return f"Most often: {most}." if most else "No character was read wrong."
 
 
 def _misread(prediction: Prediction, image: str) -> str:
-    """A picture with its truth and what was read, wrong characters marked."""
+    """A picture with its label and the text that was read; wrong characters are marked."""
     pairs = align_characters(prediction.truth, prediction.text)
     truth = _mark((truth, truth != read) for truth, read in pairs)
     read = _mark((read, truth != read) for truth, read in pairs) or "<i>nothing</i>"
@@ -206,7 +206,7 @@ def _frequencies(labels: Sequence[str]) -> str:
 
 
 def _settings(manifest: Manifest) -> list[tuple[str, str]]:
-    """What the model is and how it was trained, without the versions."""
+    """The table of what the model is and how it was trained, without the versions."""
     facts = {
         "charset": manifest.charset.characters,
         "recipe": in_words(manifest.recipe),
@@ -243,11 +243,11 @@ def _render(plot: Figure) -> bytes:
 
 
 def _encode(picture: NDArray[np.uint8]) -> bytes:
-    """A picture as PNG: on white where it is transparent, shrunk to the size on the page."""
+    """A picture as PNG: on white where it is transparent, shrunk to the largest size if larger."""
     image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    image.thumbnail(_LARGEST)
+    image.thumbnail(_MAX_SIZE)
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

@@ -1,6 +1,6 @@
-"""Plots of a run: its curves, its confusions, its confidences, and the data.
+"""Plots of a run: curves, confusions, confidences, and the data.
 
-Each function makes a `Figure` by itself: pyplot would keep global state and look for a display.
+Each function builds its own `Figure`, since pyplot would keep global state and look for a display.
 Documents 000 (a plot for each digit) and 003 (the characters of the data) show such plots.
 """
 
@@ -21,11 +21,13 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from captcha_rt.metrics import Prediction
 
-_WHOLE = 64  # charsets up to this size, as the 62 letters and digits, are shown whole, in order
-_MOST_CONFUSED = 40  # of a larger charset, as many characters as have room
-_MOST_BARS = 4 * _WHOLE
-_SHARES = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 1)
-_BINS = np.linspace(0, 1, 26)
+_WHOLE = (
+    64  # charsets up to this size, such as the 62 letters and digits, are shown whole, in order
+)
+_MAX_CONFUSED = 40  # the characters of a larger charset that have room in the matrix
+_MAX_BARS = 4 * _WHOLE
+_ACCURACY_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 1)
+_CONFIDENCE_BINS = np.linspace(0, 1, 26)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,8 @@ class Curves:
 
     Attributes:
         name: Empty for a single network, `"digit 3"` for one of an ensemble.
-        rows: A row an epoch, at least one: epoch (from 1), loss, val_loss, val_exact_match; and
-            where they apply accuracy and val_accuracy (the share of the characters that are right
-            in their place, of the training and of the validation pictures) and val_digit1,
-            val_digit2, ... (the same for each position).
+        rows: One row per epoch, at least one, with the columns of `Epochs.history`. `accuracy`,
+            `val_accuracy` and `val_digit1`, `val_digit2`, ... may be missing.
         best: The best epoch, from 1.
     """
 
@@ -47,23 +47,23 @@ class Curves:
 
 
 def draw_losses(curves: Sequence[Curves]) -> Figure:
-    """Draws the losses over the epochs, a panel a network."""
+    """Draws the losses over the epochs, one panel for each network."""
     lines = {"loss": "training", "val_loss": "validation"}
-    return _draw_panels([(network, "loss", lines) for network in curves], shares=False)
+    return _draw_panels([(network, "loss", lines) for network in curves], accuracies=False)
 
 
 def draw_accuracies(curves: Sequence[Curves]) -> Figure:
-    """Draws the exact match and, where it was measured, the characters' accuracy."""
+    """Draws the exact match and, if measured, the characters' accuracy, one panel per network."""
     lines = {
         "accuracy": "characters, training",
         "val_accuracy": "characters, validation",
         "val_exact_match": "exact match, validation",
     }
-    return _draw_panels([(network, "accuracy", lines) for network in curves], shares=True)
+    return _draw_panels([(network, "accuracy", lines) for network in curves], accuracies=True)
 
 
 def draw_positions(curves: Sequence[Curves]) -> Figure | None:
-    """Draws the accuracy at each position of the label, a panel a position.
+    """Draws the accuracy at each position of the label, one panel for each position.
 
     Returns:
         The plot; None if no network reads more than one position.
@@ -72,21 +72,22 @@ def draw_positions(curves: Sequence[Curves]) -> Figure | None:
     for network in curves:
         found = (re.fullmatch(r"val_digit(\d+)", key) for key in network.rows[0])
         numbers = sorted(int(match[1]) for match in found if match)
-        if len(numbers) > 1:  # an ensemble's network has one: that is its accuracy
+        if len(numbers) > 1:  # an ensemble's network has one position, its accuracy
             named = ((f"position {n}", {f"val_digit{n}": "validation"}) for n in numbers)
             positions += [(network, *panel) for panel in named]
-    return _draw_panels(positions, shares=True) if positions else None
+    return _draw_panels(positions, accuracies=True) if positions else None
 
 
 def draw_confusions(pairs: Mapping[tuple[str, str], int], characters: str) -> Figure | None:
-    """Draws which character was read as which: the truth down, the text across, the diagonal grey.
+    """Draws the confusion matrix: the labels' characters down, those that were read across.
 
-    Of more than 64 characters the 40 with the most errors are drawn.
+    Only wrong characters are counted; the diagonal is grey. If there are more than 64 characters,
+    the 40 with the most errors are drawn.
 
     Args:
-        pairs: How often each character (first) was read as which (second). An empty first text
-            is a character that was made up, an empty second one a character that was missed.
-        characters: The charset's characters, in its order.
+        pairs: How often each pair of a label's character and the character that was read occurs.
+            The first is empty for a character that was made up, the second for one that was missed.
+        characters: The charset's characters in order.
 
     Returns:
         The plot; None if all characters were right.
@@ -100,7 +101,7 @@ def draw_confusions(pairs: Mapping[tuple[str, str], int], characters: str) -> Fi
     shown = characters + "".join(sorted(set(errors) - set(characters)))
     title = f"{sum(wrong.values()):,} characters read wrong"
     if len(shown) > _WHOLE:
-        most = {char for char, _ in errors.most_common(_MOST_CONFUSED)}
+        most = {char for char, _ in errors.most_common(_MAX_CONFUSED)}
         title += f"\nof {len(shown)} in the charset, the {len(most)} with the most errors"
         shown = "".join(char for char in shown if char in most)
 
@@ -139,7 +140,7 @@ def draw_confidences(predictions: Sequence[Prediction]) -> Figure:
         axes.set(title=f"{name}: {len(confidences):,} of {len(predictions):,}", yticks=[])
         if confidences:
             colour = "C0" if right else "C3"
-            counts, _, _ = axes.hist(confidences, _BINS, color=colour, edgecolor="white")
+            counts, _, _ = axes.hist(confidences, _CONFIDENCE_BINS, color=colour, edgecolor="white")
             # On a log scale, since nearly all confidences are high, and the others matter.
             axes.set(yscale="log", ylim=(0.7, 2 * max(10, np.max(counts))))
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -152,8 +153,13 @@ def draw_confidences(predictions: Sequence[Prediction]) -> Figure:
 def draw_characters(labels: Sequence[str], characters: str) -> Figure:
     """Draws how often the data holds each character, in the charset's order.
 
-    More than 64 characters stand by frequency, in rows of 64 with a scale each. Of more than 256
-    the middle is not shown: frequent characters matter, and those that are too rare to be learnt.
+    More than 64 characters are sorted by frequency, in rows of 64 with a scale each. Of more than
+    256 characters, only the most frequent and the rarest are shown: the frequent ones matter most,
+    and the rarest may be too rare to learn.
+
+    Args:
+        labels: The labels, at least one.
+        characters: The charset's characters in order.
     """
     counts = Counter(dict.fromkeys(characters, 0))
     counts.update("".join(labels))
@@ -161,8 +167,8 @@ def draw_characters(labels: Sequence[str], characters: str) -> Figure:
     title = f"{counts.total():,} characters, {len(+counts)} different"
     if missing := len(counts) - len(+counts):
         title += f"; {missing} of the charset in no label"
-    if len(bars) > _MOST_BARS:
-        half = _MOST_BARS // 2
+    if len(bars) > _MAX_BARS:
+        half = _MAX_BARS // 2
         bars = bars[:half] + bars[-half:]
         title += f"; the {half} most frequent and the {half} rarest"
     rows = math.ceil(len(bars) / _WHOLE)
@@ -181,7 +187,7 @@ def draw_characters(labels: Sequence[str], characters: str) -> Figure:
 
 
 def draw_lengths(labels: Sequence[str]) -> Figure:
-    """Draws how many labels have which length."""
+    """Draws the number of labels of each length."""
     counts = Counter(map(len, labels))
     figure = _figure(5, 2.9)
     axes = figure.subplots()
@@ -194,7 +200,7 @@ def draw_lengths(labels: Sequence[str]) -> Figure:
 
 @cache
 def tick_label(char: str) -> str:
-    """The character, or its code point as `4E2D` where the plots' font can't show it."""
+    """The character, or its code point, such as `4E2D`, if the plots' font can't show it."""
     font = get_font(findfont(FontProperties()))
     visible = unicodedata.category(char)[0] not in "CMZ"
     return char if visible and font.get_char_index(ord(char)) else f"{ord(char):04X}"
@@ -207,13 +213,14 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _draw_panels(
-    panels: Sequence[tuple[Curves, str, Mapping[str, str]]], *, shares: bool
+    panels: Sequence[tuple[Curves, str, Mapping[str, str]]], *, accuracies: bool
 ) -> Figure:
-    """Draws panels of one scale, at most three in a row.
+    """Draws panels with a common scale, at most three in a row.
 
     Args:
-        panels: For each panel the network, the title, and the names of the columns of its history.
-        shares: Whether the values are shares, in 0..1; else they are losses.
+        panels: For each panel the network, the title, and the columns of the history to draw, with
+            their names in the legend.
+        accuracies: Whether the values are accuracies, in 0..1; else they are losses.
     """
     columns = 2 if len(panels) in (2, 4) else min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
@@ -230,19 +237,22 @@ def _draw_panels(
                     epochs,
                     [row.get(key, math.nan) for row in network.rows],
                     color=f"C{number}",
-                    label=f"{name}: {at_best[key]:{'.2%' if shares else '.3g'}}",
+                    label=f"{name}: {at_best[key]:{'.2%' if accuracies else '.3g'}}",
                     marker="." if len(epochs) < 10 else None,
                 )
         axes.axvline(network.best, color="grey", linestyle=":", label=f"best epoch: {network.best}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set(title=f"{network.name}: {what}" if network.name else what, xlabel="epoch")
         axes.set(xlim=(0.5, len(epochs) + 0.5))
-        if shares:  # the scale grows towards 1, since trained networks differ between 0.95 and 1
-            grow = (lambda share: -np.log(1.02 - share), lambda y: 1.02 - np.exp(-y))
-            axes.set_yscale("function", functions=grow)
-            axes.set(ylim=(-0.02, 1.004), yticks=_SHARES, yticklabels=[f"{s:.0%}" for s in _SHARES])
+        if accuracies:  # stretched towards 1, since trained networks differ between 0.95 and 1
+            stretch = (lambda value: -np.log(1.02 - value), lambda y: 1.02 - np.exp(-y))
+            axes.set_yscale("function", functions=stretch)
+            axes.set(ylim=(-0.02, 1.004), yticks=_ACCURACY_TICKS)
+            axes.set_yticklabels([f"{tick:.0%}" for tick in _ACCURACY_TICKS])
         else:
             axes.set(yscale="log")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7 if columns > 2 else 8, loc=f"{'lower' if shares else 'upper'} right")
+        axes.legend(
+            fontsize=7 if columns > 2 else 8, loc=f"{'lower' if accuracies else 'upper'} right"
+        )
     return figure

@@ -1,1 +1,1 @@
-"""Trains a network: planning, epochs, calibration, and the ensemble of document 001."""
+"""Training: the plan, the epochs, the calibration, and the ensemble of document 001."""

@@ -1,4 +1,4 @@
-"""The activations of a layer of a trained network, as document 002 shows them."""
+"""The activations of one layer of a trained network, as document 002 shows them."""
 
 from pathlib import Path
 
@@ -15,17 +15,18 @@ def activations(run: Path, rows: NDArray[np.float32], layer: str) -> NDArray[np.
 
     Args:
         run: The run's folder, with `model.keras`.
-        rows: The network's input, `(N, ...)`: one picture, or its glyphs.
-        layer: The layer's name, such as `conv1`; in an ensemble, whose networks all take the
-            picture, `digit2/conv1a`.
+        rows: The network's input, `(N, ...)` float32: one row for the picture, or one row for each
+            of its glyphs.
+        layer: The layer's name, such as `conv1`; in an ensemble with the network's name before
+            it, such as `digit2/conv1a`.
 
     Returns:
-        `(H, W, C)`, the N answers side by side along the second axis. Answers of `(N, T, C)` become
-        `(T, N, C)`, those of `(N, C)` become `(1, N, C)`.
+        `(H, W, C)` float32: the activations for the N rows, side by side along the second axis.
+        Activations of shape `(N, T, C)` become `(T, N, C)`, those of `(N, C)` become `(1, N, C)`.
 
     Raises:
-        TrainingError: If there is no network in the folder, it has no such layer, or it takes
-            another input.
+        TrainingError: If the folder holds no network, the network has no such layer, or the
+            network takes inputs of another shape.
     """
     path = Run(run).model_file
     try:
@@ -41,16 +42,16 @@ def activations(run: Path, rows: NDArray[np.float32], layer: str) -> NDArray[np.
     for inner in outer:
         network = _layer(network, inner)
         if not isinstance(network, keras.Model) or network.input_shape[1:] != rows.shape[1:]:
-            raise TrainingError(f"the layer {inner!r} is no network that takes the picture")
-    answers = keras.Model(network.inputs, _layer(network, name).output).predict_on_batch(rows)
-    if not isinstance(answers, np.ndarray):
-        raise TrainingError(f"the layer {layer!r} answers with more than one tensor")
-    match answers.ndim:
+            raise TrainingError(f"the layer {inner!r} is not a network that takes the picture")
+    outputs = keras.Model(network.inputs, _layer(network, name).output).predict_on_batch(rows)
+    if not isinstance(outputs, np.ndarray):
+        raise TrainingError(f"the layer {layer!r} has more than one output tensor")
+    match outputs.ndim:
         case 2:
-            answers = answers[:, None, None]
+            outputs = outputs[:, None, None]
         case 3:
-            answers = answers[:, :, None]
-    return np.concatenate([*answers], axis=1, dtype=np.float32)
+            outputs = outputs[:, :, None]
+    return np.concatenate([*outputs], axis=1, dtype=np.float32)
 
 
 def _layer(network: keras.Model, name: str) -> keras.Layer:

@@ -1,4 +1,4 @@
-"""Finds the temperature that makes a network's confidences the probabilities of being right."""
+"""Calibration: finds the temperature with which a confidence is the probability of being right."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,23 +11,22 @@ from captcha_rt_train.data.batches import Batches
 from captcha_rt_train.data.samples import Sample
 
 _TEMPERATURES = np.geomspace(0.25, 4, 65)  # 1 is the middle one
-_TINY = 1e-6
+_EPSILON = 1e-6  # keeps the logarithm of a confidence finite
 
 
 def fit_temperature(model: keras.Model, manifest: Manifest, samples: Sequence[Sample]) -> float:
     """Finds the number to divide the logits by.
 
-    Of some temperatures it takes the one with the smallest log loss of the texts' confidences. With
-    r right and w wrong answers, the target of a right one is `(r + 1) / (r + 2)`, of a wrong one
-    `1 / (w + 2)`: with targets of 1 and 0, the temperature of a network that misread nothing would
-    be 0. Sources: C. Guo et al., "On
-    Calibration of Modern Neural Networks" (ICML 2017); J. Platt, "Probabilistic Outputs for
-    Support Vector Machines" (1999).
+    The temperature with the smallest log loss of the texts' confidences is chosen. With r right and
+    w wrong predictions, the target is `(r + 1) / (r + 2)` for a right prediction and `1 / (w + 2)`
+    for a wrong one: with targets of 1 and 0, the temperature of a network that misread nothing
+    would be 0. Sources: C. Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017);
+    J. Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
 
     Args:
-        model: From inputs to logits, as the manifest says.
-        manifest: What it is.
-        samples: Samples that it was not trained on, at least one.
+        model: A model from inputs to logits, as the manifest says.
+        manifest: The model's description.
+        samples: Samples that the model was not trained on, at least one.
 
     Returns:
         The temperature, in 0.25..4.
@@ -44,7 +43,7 @@ def fit_temperature(model: keras.Model, manifest: Manifest, samples: Sequence[Sa
 
     def log_loss(temperature: float) -> float:
         decoded = replace(manifest, temperature=temperature).decode(scores)
-        found = np.clip([answer.confidence for _, answer in decoded], _TINY, 1 - _TINY)
+        found = np.clip([answer.confidence for _, answer in decoded], _EPSILON, 1 - _EPSILON)
         return float(-np.mean(target * np.log(found) + (1 - target) * np.log(1 - found)))
 
     losses = [log_loss(temperature) for temperature in _TEMPERATURES.tolist()]

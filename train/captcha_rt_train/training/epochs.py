@@ -1,8 +1,8 @@
-"""What happens after each epoch, and how a killed run goes on.
+"""What happens after each epoch, and how a killed run is resumed.
 
-The history is all that a run remembers beside the weights: the best epoch, the patience that is
-left and the epoch to go on from follow from it. Its row is written after the weights of the epoch,
-so that a kill at any moment leaves a state to go on from.
+Beside the weights, a run stores only its history. The best epoch, the patience that is left and the
+next epoch follow from the history. An epoch's row is written after its weights, so that a run can
+be resumed after a kill at any moment.
 """
 
 import time
@@ -18,13 +18,14 @@ from captcha_rt_train.presets import Monitor
 
 
 class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Measures, writes checkpoints and history, and stops early.
+    """Measures each epoch, writes checkpoints and history, and stops early.
 
     Attributes:
-        history: A row an epoch: epoch (from 1), loss and val_loss (of the logits alone), accuracy
-            (the share of the training characters that are right, where each has its place),
-            val_accuracy (the same of the validation texts), val_exact_match, val_digit1,
-            val_digit2, ... (the share that is right at each place), seconds.
+        history: One row per epoch: `epoch` (from 1); `loss` and `val_loss` (of the logits alone);
+            `accuracy`, the fraction of the training characters that are right (missing with CTC);
+            `val_accuracy`, the fraction of the validation characters that are right at their
+            position; `val_exact_match`; `val_digit1`, `val_digit2`, ..., the accuracy at each
+            position; `seconds`.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         run: Run,
         *,
         seed: int,
-        most: int,
+        max_epochs: int,
         patience: int,
         monitor: Monitor,
         measure: Callable[[], tuple[float, Evaluation]],
@@ -40,19 +41,19 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         """Continues a network's history, if it has one.
 
         Args:
-            run: The folder of its history and weights.
+            run: The folder of the network's history and weights.
             seed: The network's seed.
-            most: The largest number of epochs.
+            max_epochs: The largest number of epochs.
             patience: Training stops after this number of epochs without a better one.
-            monitor: What makes an epoch better: a lower validation loss, or a higher validation
-                accuracy; of equally accurate epochs the one with the lower loss is better.
-            measure: Gives the loss and the metrics of the validation pictures.
+            monitor: What makes an epoch better: `"loss"`, a lower validation loss, or `"accuracy"`,
+                a higher validation accuracy, and at equal accuracy a lower validation loss.
+            measure: Returns the loss and the metrics on the validation samples.
         """
         super().__init__()
         self._run = run
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         self._seed = seed
-        self._most = most
+        self._max_epochs = max_epochs
         self._patience = patience
         self._monitor = monitor
         self._measure = measure
@@ -60,12 +61,12 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
     @property
     def done(self) -> int:
-        """The number of whole epochs."""
+        """The number of completed epochs."""
         return len(self.history)
 
     @property
     def best(self) -> int:
-        """The best epoch, from 1; of equally good epochs the first one; 0 before any epoch."""
+        """The best epoch, from 1; the first of equally good epochs; 0 if there was no epoch."""
 
         def badness(row: dict[str, float]) -> tuple[float, float]:
             accuracy = row["val_accuracy"] if self._monitor == "accuracy" else 0
@@ -76,25 +77,25 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
     @property
     def finished(self) -> bool:
         """Whether training has to stop: all epochs are done, or the patience is used up."""
-        return self.done >= self._most or (
+        return self.done >= self._max_epochs or (
             self.done > 0 and self.done - self.best >= self._patience
         )
 
     def load_best(self, model: keras.Model) -> None:
-        """Gives a model the weights of the best epoch, if there was an epoch."""
+        """Loads the weights of the best epoch into a model, if there was an epoch."""
         if self.done:
             model.load_weights(self._run.weights_file(self.best))
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Loads the last epoch's weights and optimizer state."""
+        """Loads the last epoch's weights and optimizer state, if there was an epoch."""
         if self.done:
             self.model.load_weights(self._run.weights_file(self.done))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Seeds the dropout for the epoch, since no checkpoint of Keras holds its state.
+        """Seeds the dropout for the epoch, since Keras's checkpoints don't hold its state.
 
-        The state is a seed and a counter of the draws. 2**16 draws lie between two epochs, so that
-        no mask is drawn twice.
+        The dropout's state is a seed and a counter of the draws. Each epoch has room for 2**16
+        draws, so that no mask is drawn twice.
         """
         self._started = time.perf_counter()
         states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
@@ -102,14 +103,14 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             state.assign([(self._seed * 1000 + number) % 2**32, epoch << 16])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measures, writes the weights and then the row, and stops the training if it is time."""
+        """Measures the epoch, writes its weights, then its row, and stops if training is over."""
         logs = logs if logs is not None else {}
         val_loss, result = self._measure()
         measured = {
             "val_loss": val_loss,
             "val_accuracy": result.character_accuracy,
             "val_exact_match": result.exact_match,
-            **{f"val_digit{i}": share for i, share in enumerate(result.position_accuracy, 1)},
+            **{f"val_digit{i}": value for i, value in enumerate(result.position_accuracy, 1)},
         }
         logs.update(measured)  # for the callbacks that come later: Keras's bar, TensorBoard
         trained = {"loss": float(logs.get("logits_loss", logs["loss"]))}

@@ -21,21 +21,21 @@ from captcha_rt_train.training.epochs import Epochs
 from captcha_rt_train.training.job import Observer
 
 _LAST_RATE: Final = 0.01
-"""Where the learning rate falls, its last value is this share of the first."""
+"""The last value of a falling learning rate, as a fraction of its first value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What one network is trained on.
+    """What one network is trained on, and how.
 
     Attributes:
         manifest: The network's description.
-        parts: The split; `training` and `validation` are used.
+        parts: The split's samples by part; `training` and `validation` are used.
         settings: How to train.
-        run: The folder of its history and weights.
-        window: The columns that its labels depend on, as `Augmentation` takes them.
-        counts: For some sources, the number of their pictures in an epoch.
-        observer: Where it reports its progress.
+        run: The folder of the network's history and weights.
+        window: The columns that the labels depend on, as `Augmentation` takes them.
+        counts: The number of samples in an epoch by source, as `Batches` takes it.
+        observer: Where the training reports its progress.
     """
 
     manifest: Manifest
@@ -48,8 +48,11 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
-    """A network with one more output that only training uses, or without."""
+class _Trainable:
+    """A network as it is trained: with one more output that only training uses, or without.
+
+    Losses and weights belong to the outputs, in order.
+    """
 
     model: keras.Model
     losses: list[keras.losses.Loss]
@@ -57,33 +60,33 @@ class _Head:
 
 
 def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
-    """Trains a network from where its history ends, and leaves it with its best weights.
+    """Trains a network after the last epoch of its history, then loads its best weights.
 
     Args:
-        model: From inputs to logits, as the manifest says.
-        task: What it is trained on.
-        train: False only loads what was trained before.
+        model: A new model from inputs to logits, as the manifest says. Its weights are changed.
+        task: What the network is trained on, and how.
+        train: Whether to train; False only loads the best weights of earlier epochs.
 
     Returns:
-        What happened in the epochs.
+        The history of the epochs.
     """
     settings = task.settings
-    epochs = _continue(model, task)
-    head = _add_head(model, task)
-    batches = _training_batches(task, outputs=len(head.model.outputs), epoch=epochs.done)
-    _compile(head, task, steps=len(batches) * settings.epochs)
+    epochs = _load_epochs(model, task)
+    trainable = _add_head(model, task)
+    batches = _training_batches(task, outputs=len(trainable.model.outputs), epoch=epochs.done)
+    _compile(trainable, task, steps=len(batches) * settings.epochs)
     if train and not epochs.finished:
         callbacks: list[keras.callbacks.Callback] = [epochs]
         if task.observer.tensorboard is not None:
             callbacks.append(keras.callbacks.TensorBoard(task.observer.tensorboard))
-        head.model.fit(
+        trainable.model.fit(
             batches,
             initial_epoch=epochs.done,
             epochs=settings.epochs,
             callbacks=callbacks,
             verbose=task.observer.verbose,
         )
-    epochs.load_best(head.model)
+    epochs.load_best(trainable.model)
     return epochs
 
 
@@ -93,13 +96,13 @@ def predict(
     """Reads samples with a Keras model.
 
     Args:
-        model: From inputs to scores, as the manifest says.
-        manifest: Its description.
+        model: A model from inputs to scores, as the manifest says.
+        manifest: The model's description.
         samples: The samples, at least one.
-        batch_size: The pictures of a run.
+        batch_size: The number of pictures in a batch.
 
     Returns:
-        What was read of each sample, beside its label.
+        A prediction for each sample, in order.
     """
     scores = model.predict(Batches(samples, manifest, batch_size=batch_size), verbose=0)
     return _decode(samples, manifest, scores)
@@ -114,13 +117,13 @@ def _decode(
     ]
 
 
-def _continue(model: keras.Model, task: Fit) -> Epochs:
-    """The network's history, with a measure on the validation pictures."""
+def _load_epochs(model: keras.Model, task: Fit) -> Epochs:
+    """The network's epochs so far; further ones are measured on the validation samples."""
     samples, manifest, settings = task.parts["validation"], task.manifest, task.settings
     target = TARGETS[manifest.decoder]
     loss = target.loss()
     batches = Batches(samples, manifest, batch_size=settings.batch_size)
-    truth = target.rows(encode_labels(samples, manifest))
+    truth = target.loss_labels(encode_labels(samples, manifest))
 
     def measure() -> tuple[float, Evaluation]:
         scores = model.predict(batches, verbose=0)
@@ -129,26 +132,27 @@ def _continue(model: keras.Model, task: Fit) -> Epochs:
     return Epochs(
         task.run,
         seed=settings.seed,
-        most=settings.epochs,
+        max_epochs=settings.epochs,
         patience=settings.patience,
         monitor=settings.monitor,
         measure=measure,
     )
 
 
-def _add_head(model: keras.Model, task: Fit) -> _Head:
-    """Adds the head that the settings ask for."""
+def _add_head(model: keras.Model, task: Fit) -> _Trainable:
+    """Adds the head that the settings ask for, if they ask for one."""
     settings = task.settings
     target = TARGETS[task.manifest.decoder]
     loss = target.loss()
     if settings.local_weight:
-        trained = with_local_head(model)
-        return _Head(trained, [loss, loss], [1.0, settings.local_weight])
+        two_heads = with_local_head(model)
+        return _Trainable(two_heads, [loss, loss], [1.0, settings.local_weight])
     if settings.position_weight:
         length = max(len(sample.label) for sample in task.parts["training"])
-        trained = with_position_head(model, length)
-        return _Head(trained, [loss, TARGETS["position"].loss()], [1.0, settings.position_weight])
-    return _Head(model, [loss], [1.0])
+        two_heads = with_position_head(model, length)
+        losses = [loss, TARGETS["position"].loss()]
+        return _Trainable(two_heads, losses, [1.0, settings.position_weight])
+    return _Trainable(model, [loss], [1.0])
 
 
 def _training_batches(task: Fit, *, outputs: int, epoch: int) -> Batches:
@@ -173,17 +177,17 @@ def _training_batches(task: Fit, *, outputs: int, epoch: int) -> Batches:
     )
 
 
-def _compile(head: _Head, task: Fit, *, steps: int) -> None:
-    """Gives the network its losses and optimizer; `steps` are those of all epochs."""
+def _compile(trainable: _Trainable, task: Fit, *, steps: int) -> None:
+    """Sets the losses and the optimizer; `steps` is the number of steps in all epochs together."""
     settings = task.settings
     rate: Any = settings.learning_rate
     if settings.falling_rate:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps, _LAST_RATE)
-    head.model.compile(
+    trainable.model.compile(
         keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm),
-        head.losses,
-        loss_weights=head.weights,
+        trainable.losses,
+        loss_weights=trainable.weights,
         metrics=["accuracy"] if TARGETS[task.manifest.decoder].has_accuracy else None,
     )
-    # An optimizer that isn't built could not load a checkpoint's state.
-    head.model.optimizer.build(head.model.trainable_variables)
+    # Only an optimizer that is built can load a checkpoint's state.
+    trainable.model.optimizer.build(trainable.model.trainable_variables)

@@ -1,4 +1,4 @@
-"""What a training is asked to do, and where it reports its progress."""
+"""What a training is to do, and where it reports its progress."""
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -22,13 +22,13 @@ class Observer:
     """What a training shows while it runs; by default nothing.
 
     Attributes:
-        verbose: As Keras takes it: 0 is silent, 1 a bar, 2 a line an epoch.
+        verbose: Keras's verbosity: 0 is silent, 1 a progress bar, 2 one line per epoch.
         tensorboard: The folder for TensorBoard's logs; None writes none.
-        watch: Shows the progress over the pictures while they are read.
-        report: Gets the data set, with what was skipped, before the first epoch.
+        watch: Shows the progress while pictures are read.
+        report: Is called with the data set, skipped pictures included, before the first epoch.
 
     Raises:
-        InstallationError: If TensorBoard's logs are wanted and it isn't installed.
+        InstallationError: If `tensorboard` is given and TensorBoard is not installed.
     """
 
     verbose: int = 0
@@ -45,18 +45,18 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training: what is trained on what, and where the run lies.
+    """A training: the samples, the preset, the settings and the run's folder.
 
     Attributes:
         source: A folder of labelled pictures, or a TOML file of sources (`data.sources`).
-        run: The run's folder; the training makes it.
+        run: The run's folder; the training creates it.
         preset: What to train.
-        settings: How to train it.
-        labels: The form of the folder's labels.
-        digit: Trains the network of this digit (from 1) of an ensemble alone, and anew if it was
-            trained (unless `resume`). The settings then count for this network only; the split
-            and all else are the run's.
-        resume: Continues the run in the folder after its last whole epoch.
+        settings: How to train; `preset.settings` are the defaults.
+        labels: The form of the folder's labels, as `captcha_rt.labels.read_labels` takes it.
+        digit: Only this digit's network of an ensemble is trained, from 1; None trains all. Unless
+            `resume` is set, the network is trained from scratch. `settings` then apply to this
+            network only; the split and the other networks keep the run's settings.
+        resume: Whether to continue the run in the folder after its last completed epoch.
         observer: Where the training reports its progress.
     """
 

@@ -1,4 +1,4 @@
-"""Plans a training: which samples a preset's network can learn, and which shapes it has."""
+"""Plans a training: a preset's network for a data set, and the samples that fit the network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,13 +17,14 @@ from captcha_rt_train.presets import Preset
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is trained on what.
+    """A network for a data set.
 
     Attributes:
-        dataset: The samples whose labels the network has room for.
-        manifest: The description of the model; name, training and accuracy are still missing.
-        length: The number of characters that the network reads.
-        build: Makes a new network for a number of characters.
+        dataset: The data set without the samples that don't fit the network.
+        manifest: The model's description, without facts about training and accuracy; its name is
+            the preset's.
+        length: The number of characters that the network reads; 0 if no sample is left.
+        build: Builds a new network that reads the given number of characters.
     """
 
     dataset: Dataset
@@ -36,11 +37,15 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
     """Fits a preset's network to a data set.
 
     Args:
-        dataset: At least one sample.
-        preset: What is to be trained.
+        dataset: A data set with at least one sample.
+        preset: What to train.
+
+    Returns:
+        The plan; its data set may have no samples left.
 
     Raises:
-        TrainingError: If the network can't be built for such pictures.
+        TrainingError: If the network can't be built for inputs of this shape, or for texts of this
+            length.
     """
     target = TARGETS[preset.decoder]
     length = target.text_length(dataset)
@@ -73,18 +78,22 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
 
 
 def skip_misfits(dataset: Dataset, decoder: str, places: int) -> Dataset:
-    """Skips the samples whose labels have no room in a network's places.
+    """Skips the samples whose labels don't fit a network.
 
     Args:
         dataset: The data set.
-        decoder: How the network's scores are read.
-        places: The number of its time steps, heads or glyphs.
+        decoder: How the network's scores are read, a key of `TARGETS`.
+        places: The number of the network's time steps, heads or glyphs.
+
+    Returns:
+        The data set without these samples. Its charset lacks the characters that only they had,
+        unless the charset was given.
     """
     misfit = TARGETS[decoder].misfit
     reasons = [misfit(sample.label, places, dataset.charset) for sample in dataset.samples]
-    both = list(zip(dataset.samples, reasons, strict=True))
-    skipped = tuple((sample.name, reason) for sample, reason in both if reason)
-    samples = tuple(sample for sample, reason in both if not reason)
+    pairs = list(zip(dataset.samples, reasons, strict=True))
+    skipped = tuple((sample.name, reason) for sample, reason in pairs if reason)
+    samples = tuple(sample for sample, reason in pairs if not reason)
     charset = dataset.charset
     if charset.characters == characters_of(dataset.samples):  # not given, but taken from the labels
         charset = Charset(characters_of(samples), charset.blank)

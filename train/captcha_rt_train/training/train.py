@@ -1,4 +1,4 @@
-"""Trains a preset on a data set, and writes the run."""
+"""Trains a preset on a data set, and writes the run's folder."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -36,36 +36,41 @@ from captcha_rt_train.training.planning import Plan, plan
 def train(job: Job) -> Manifest | None:
     """Trains a preset on labelled pictures.
 
+    Args:
+        job: What to train, on what, and where.
+
     Returns:
-        The model's description, with its measured accuracy; None as long as digits of an
-        ensemble are missing.
+        The model's description, with its measured accuracy; None if some digits of an ensemble
+        are not trained yet.
 
     Raises:
-        FolderError: If a folder is none, or holds no pictures.
-        LabelError: If the labels have another form, or could be read in several.
-        TrainingError: If no usable picture is left, or there is no such digit.
-        RunError: If the run's folder holds a run that is not to be resumed, or one with other
-            settings or pictures.
+        FolderError: If a path is not a folder, or a folder holds no pictures.
+        LabelError: If the labels don't have the given form, or fit several forms.
+        CharsetError: If the characters of the settings are no charset.
+        TrainingError: If no usable picture is left, the network can't be built for the pictures,
+            or there is no such digit.
+        RunError: If the run's folder holds a run that is not to be resumed, or a run with other
+            settings or another split.
     """
     check_digit(job)
-    started = check_settings(job, _describe_start(job))
+    run_settings = check_settings(job, _describe_settings(job))
     planned = _plan(job, _read(job))
-    # A digit that is trained alone has a seed of its own, but the run's split.
+    # A digit that is trained alone may have its own seed, but it has the run's split.
     parts = split(
         planned.dataset,
         validation=job.settings.validation,
         test=job.settings.test,
-        seed=started["seed"],
+        seed=run_settings["seed"],
     )
-    _start_run(job, started, parts)
-    networks, model = _fit(job, planned, parts, started)
+    _start_run(job, run_settings, parts)
+    networks, model = _fit(job, planned, parts, run_settings)
     if model is None:
         return None
     manifest = _calibrate(model, planned.manifest, parts)
     predictions = _predict(model, manifest, parts)
     manifest = replace(
         manifest,
-        training=_describe_training(job, started, planned.dataset, parts, networks, model),
+        training=_describe_training(job, run_settings, planned.dataset, parts, networks, model),
         accuracy=_measure(parts, predictions),
     )
     _write_report(job.run, manifest, networks, model, planned.dataset, predictions)
@@ -73,10 +78,10 @@ def train(job: Job) -> Manifest | None:
     return manifest
 
 
-def _describe_start(job: Job) -> dict[str, Any]:
-    """The settings that the run is started with; a resumed run must have the same."""
+def _describe_settings(job: Job) -> dict[str, Any]:
+    """The job's settings as `run.json` stores them; a resumed run must have the same settings."""
     preset = job.preset
-    settings = {name: v for name, v in asdict(job.settings).items() if name != "licence"}
+    settings = {name: value for name, value in asdict(job.settings).items() if name != "licence"}
     return {
         "folder": job.source.resolve().name,
         "preset": preset.name,
@@ -101,7 +106,7 @@ def _read(job: Job) -> Dataset:
 
 
 def _plan(job: Job, dataset: Dataset) -> Plan:
-    """Plans the network, and reports the data set that it will learn."""
+    """Plans the network, and reports the data set that the network will learn."""
     planned = plan(dataset, job.preset) if dataset.samples else None
     dataset = planned.dataset if planned else dataset
     job.observer.report(dataset)
@@ -114,7 +119,7 @@ def _plan(job: Job, dataset: Dataset) -> Plan:
     return replace(planned, manifest=named)
 
 
-def _start_run(job: Job, started: Mapping[str, Any], parts: Parts) -> None:
+def _start_run(job: Job, run_settings: Mapping[str, Any], parts: Parts) -> None:
     """Checks and writes the split, and writes the settings."""
     files = [
         SampleFile(
@@ -128,15 +133,15 @@ def _start_run(job: Job, started: Mapping[str, Any], parts: Parts) -> None:
     ]
     job.run.check_split(files, resume=job.resume or job.digit is not None)
     job.run.write_split(files)
-    job.run.write_settings(started)
+    job.run.write_settings(run_settings)
 
 
 def _fit(
-    job: Job, planned: Plan, parts: Parts, started: Mapping[str, Any]
+    job: Job, planned: Plan, parts: Parts, run_settings: Mapping[str, Any]
 ) -> tuple[list[Network], keras.Model | None]:
-    """Trains the network or networks; there is no model as long as some are missing."""
+    """Trains the network or networks; returns no model if some are not trained yet."""
     if job.preset.network == ENSEMBLE:
-        return train_ensemble(job, planned, parts, started)
+        return train_ensemble(job, planned, parts, run_settings)
     keras.utils.set_random_seed(job.settings.seed)
     model = planned.build(planned.length)
     counts = {name: source.epoch for name, source in planned.dataset.settings.items()}
@@ -149,7 +154,7 @@ def _calibrate(model: keras.Model, manifest: Manifest, parts: Parts) -> Manifest
 
 
 def _predict(model: keras.Model, manifest: Manifest, parts: Parts) -> dict[str, list[Prediction]]:
-    """Reads the parts that were held back."""
+    """Reads the samples of the parts that were held back from training."""
     return {
         part: predict(model, manifest, samples)
         for part, samples in parts.items()
@@ -159,7 +164,7 @@ def _predict(model: keras.Model, manifest: Manifest, parts: Parts) -> dict[str, 
 
 def _describe_training(
     job: Job,
-    started: Mapping[str, Any],
+    run_settings: Mapping[str, Any],
     dataset: Dataset,
     parts: Parts,
     networks: Sequence[Network],
@@ -168,7 +173,7 @@ def _describe_training(
     """The manifest's facts about the training."""
     return {
         "document": job.preset.document,
-        **{name: value for name, value in started.items() if name != "recipe"},
+        **{name: value for name, value in run_settings.items() if name != "recipe"},
         "label_form": dataset.form,
         "pictures": {part: len(samples) for part, samples in parts.items()},
         "skipped": len(dataset.skipped),
@@ -178,7 +183,7 @@ def _describe_training(
 
 
 def _describe_epochs(networks: Sequence[Epochs]) -> dict[str, Any]:
-    """The facts that are known at the end; of an ensemble some have a number a network."""
+    """The facts that are known at the end; an ensemble's epochs are lists, one per network."""
     done = [epochs.done for epochs in networks]
     best = [epochs.best for epochs in networks]
     backend = keras.backend.backend()
@@ -196,15 +201,15 @@ def _describe_epochs(networks: Sequence[Epochs]) -> dict[str, Any]:
 def _measure(
     parts: Parts, predictions: Mapping[str, Sequence[Prediction]]
 ) -> dict[str, dict[str, Any]]:
-    """The accuracy on each part that was held back, and on each source of it."""
-    found: dict[str, dict[str, Any]] = {}
-    for part, of_part in predictions.items():
-        found[part] = summarize(of_part)
+    """The accuracy on each part that was held back, and on each source's samples in it."""
+    accuracy: dict[str, dict[str, Any]] = {}
+    for part, part_predictions in predictions.items():
+        accuracy[part] = summarize(part_predictions)
         sources = [sample.source for sample in parts[part]]
         for source in filter(None, dict.fromkeys(sources)):
-            of_source = [p for p, name in zip(of_part, sources, strict=True) if name == source]
-            found[f"{part} {source}"] = summarize(of_source)
-    return found
+            pairs = zip(part_predictions, sources, strict=True)
+            accuracy[f"{part} {source}"] = summarize([p for p, name in pairs if name == source])
+    return accuracy
 
 
 def _write_report(
@@ -215,7 +220,7 @@ def _write_report(
     dataset: Dataset,
     predictions: Mapping[str, Sequence[Prediction]],
 ) -> None:
-    """Writes the report, on the test part where there is one, else on the validation part."""
+    """Writes the report on the test part if there is one, else on the validation part."""
     part = "test" if "test" in predictions else "validation"
     misread = {p.path for p in predictions[part] if p.text != p.truth}
     lines: list[str] = []
@@ -223,12 +228,12 @@ def _write_report(
     write_report(
         run,
         manifest,
-        [Curves(n.name, n.epochs.history, n.epochs.best) for n in networks],
-        [sample.label for sample in dataset.samples],
-        predictions[part],
-        {s.name: s.picture for s in dataset.samples if s.name in misread},
-        part,
-        "\n".join(lines),
+        curves=[Curves(n.name, n.epochs.history, n.epochs.best) for n in networks],
+        labels=[sample.label for sample in dataset.samples],
+        predictions=predictions[part],
+        pictures={s.name: s.picture for s in dataset.samples if s.name in misread},
+        part=part,
+        summary="\n".join(lines),
     )
 
 
