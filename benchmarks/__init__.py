@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "default": Command("accuracy.default", "trains, exports and measures the embedded model"),
     "documents": Command("accuracy.documents", "trains and measures the documents' presets"),
     "search": Command("accuracy.search", "compares variants of the preset `compact`"),
+    "general": Command("accuracy.general", "reads kinds that the general reader never saw"),
+    "mixture": Command("accuracy.mixture", "draws what the general reader learns from"),
     "suite": Command("suite", "runs all parts of the report that are not measured yet"),
     "report": Command("report", "writes results/report.md and the plots from the results"),
     "peers": Command("peers.compare", "compares the embedded model with other OCR systems"),

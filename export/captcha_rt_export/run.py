@@ -9,6 +9,9 @@ RUN/
 ├── digit-1/ ...    the network of each digit: its history.csv and checkpoint/
 ├── report.html     the report; its images are inside
 ├── report/         the report's images as PNG files
+├── average.npz     a pretraining's average of the weights after the last epoch; before-average.npz
+│                   is that of the epoch before
+├── trunk.npz       the weights of a pretraining, for others to start from
 ├── model.keras     the model as it is used for inference, with the best weights
 └── manifest.json   the model's description; it is written last
 
@@ -96,6 +99,16 @@ class Run:
     def model_file(self) -> Path:
         """The trained Keras model."""
         return self.folder / "model.keras"
+
+    @property
+    def average_file(self) -> Path:
+        """A pretraining's average of the weights."""
+        return self.folder / "average.npz"
+
+    @property
+    def trunk_file(self) -> Path:
+        """A pretraining's trunk."""
+        return self.folder / "trunk.npz"
 
     @property
     def manifest_file(self) -> Path:

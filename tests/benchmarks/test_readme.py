@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("captcha_rt_train", reason="the benchmarks need captcha-rt-train")
 
-from benchmarks.accuracy import default, documents
+from benchmarks.accuracy import default, documents, general
 from benchmarks.harness import RESULTS
 from benchmarks.peers import tables
 from benchmarks.speed import origin
@@ -68,3 +68,16 @@ def test_the_pages_say_what_threads_and_processes_gain() -> None:
     }
     more = [cpu[batch, 2, spin] / cpu[batch, 1, spin] for batch, _, spin in cpu]
     assert f"take {min(more):.2f} to {max(more):.2f} times as much" in page
+
+
+def test_the_page_says_how_far_the_general_reader_is() -> None:
+    """The table, the pictures that it has learnt from, and the trunk are those of the result."""
+    from captcha_rt_train.training.trunk import load_trunk
+    from captcha_rt_train.trunks import GENERAL
+
+    page = (ROOT / "docs" / "general-model.md").read_text("utf-8")
+    result = json.loads((RESULTS / "general.json").read_text("utf-8"))
+    trunk = load_trunk(GENERAL)
+    assert result["model"]["epochs_trained"] == trunk.epoch
+    assert f"after {trunk.epoch} of 200 epochs, {trunk.epoch * 25_600:,} pictures" in page
+    assert general.table(result) in page

@@ -7,7 +7,18 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from captcha_rt import Recipe, RecipeError
-from captcha_rt.steps import STEPS, Channel, Crop, Denoise, Median, Morphology, Threshold
+from captcha_rt.steps import (
+    STEPS,
+    Channel,
+    Crop,
+    Denoise,
+    Fit,
+    Median,
+    Morphology,
+    Rgb,
+    Scale,
+    Threshold,
+)
 
 pictures = st.tuples(st.integers(3, 12), st.integers(3, 12), st.sampled_from([1, 3])).flatmap(
     lambda shape: arrays(np.uint8, shape)
@@ -160,7 +171,7 @@ def test_settings_out_of_range_are_refused(step: dict[str, object]) -> None:
 def test_every_step_knows_its_name() -> None:
     """The name of a step is its key in the registry, and what its JSON says."""
     for name, build in STEPS.items():
-        step = build(4, 8) if name == "resize" else build()
+        step = build(4, 8) if name in ("resize", "fit") else build()
         assert step.name == name
         written = Recipe((step,)).to_json()
         assert written[0]["step"] == name
@@ -187,3 +198,55 @@ def test_denoise_is_opencvs_on_bgr() -> None:
     rgb = np.random.default_rng(3).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     theirs = cv2.fastNlMeansDenoisingColored(rgb[:, :, ::-1].copy(), None, 30, 30, 7, 21)
     assert (Denoise()(rgb) == theirs[:, :, ::-1]).all()
+
+
+def test_rgb_lays_what_is_transparent_over_white() -> None:
+    """Grey becomes three equal channels, colours stay, and alpha is blended with white."""
+    grey = np.array([[[7], [200]]], np.uint8)
+    assert (Rgb()(grey) == np.repeat(grey, 3, axis=2)).all()
+    colours = np.array([[[1, 2, 3], [250, 0, 9]]], np.uint8)
+    assert (Rgb()(colours) == colours).all()
+    alpha = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [55, 155, 255, 51]]], np.uint8)
+    assert Rgb()(alpha)[0].tolist() == [[10, 20, 30], [255, 255, 255], [215, 235, 255]]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "columns", "rows"),
+    [(24, 48, (48, 144), (0, 48)), (12, 96, (0, 192), (12, 36)), (96, 192, (48, 144), (0, 48))],
+)
+def test_fit_keeps_the_aspect(
+    height: int, width: int, columns: tuple[int, int], rows: tuple[int, int]
+) -> None:
+    """The picture fills the frame in one direction, stands in the middle, and has paper around."""
+    picture = np.full((height, width, 3), (9, 99, 199), np.uint8)
+    picture[: height // 2] = 0
+    picture[: height // 4] = (9, 99, 199)
+    framed = Fit(48, 192)(picture)
+    assert framed.shape == (48, 192, 3)
+    outside = np.ones((48, 192), bool)
+    outside[slice(*rows), slice(*columns)] = False
+    assert (framed[outside] == (9, 99, 199)).all()
+    inside = framed[slice(*rows), slice(*columns)]
+    eighth = len(inside) // 8
+    assert (inside[:eighth] == (9, 99, 199)).all()
+    assert (inside[3 * eighth + 1 : 4 * eighth - 1] == 0).all()
+
+
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 300), st.sampled_from((1, 3))))
+)
+def test_fit_takes_any_picture(picture: NDArray[np.uint8]) -> None:
+    """The frame has its size, whatever comes in, and `place` says where the picture is."""
+    framed = Fit(20, 80)(picture)
+    assert framed.shape == (20, 80, picture.shape[2])
+    scale, left, top = Fit(20, 80).place(picture.shape)
+    assert 0 <= left < 80
+    assert 0 <= top < 20
+    assert scale * picture.shape[0] <= 20 + 1e-9
+    assert scale * picture.shape[1] <= 80 + 1e-9
+
+
+def test_fit_wants_bytes() -> None:
+    """It comes before the scaling; the message says so."""
+    with pytest.raises(RecipeError, match="put the step 'scale' after it"):
+        Recipe((Scale(), Fit(8, 8))).apply(np.zeros((4, 4, 1), np.uint8))

@@ -15,6 +15,7 @@ from captcha_rt_train.presets import Settings, load_preset, preset_names
 PICTURES = 40
 DATA = {
     "compact": "captcha_v2",
+    "general": "captcha_v2",
     "multihead": "thsrc",
     "ensemble": "court",
     "glyph": "metu",
@@ -24,6 +25,7 @@ DATA = {
 }
 PARAMETERS = {
     "compact": 146_460,
+    "general": 518_780,
     "multihead": 4_835_208,
     "ensemble": 6 * 619_370,
     "glyph": 143_114,
@@ -95,6 +97,7 @@ def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
     documents = {name: load_preset(name).document for name in preset_names()}
     assert documents == {
         "compact": "",
+        "general": "",
         "multihead": "000",
         "ensemble": "001",
         "glyph": "002",

@@ -247,7 +247,9 @@ def compact(
             x, filters, (1, width), f"columns{number}", dilation_rate=(1, dilation)
         )
     x = layers.Reshape(x.shape[2:], name="features")(x)
-    return keras.Model(image, layers.Dense(dimensions.classes, name="logits")(x), name="compact")
+    # Scores need float32, also where the policy computes in bfloat16.
+    logits = layers.Dense(dimensions.classes, name="logits", dtype="float32")(x)
+    return keras.Model(image, logits, name="compact")
 
 
 def with_position_head(model: keras.Model, length: int) -> keras.Model:

@@ -46,6 +46,8 @@ COMMANDS: Final = {
     "doctor": Origin("captcha-rt", "captcha_rt.cli.doctor"),
     "dataset": Origin("captcha-rt-train"),
     "export": Origin("captcha-rt-export"),
+    "fonts": Origin("captcha-rt-train"),
+    "pretrain": Origin("captcha-rt-train"),
     "samples": Origin("captcha-rt-train"),
     "suspects": Origin("captcha-rt-train"),
     "train": Origin("captcha-rt-train"),

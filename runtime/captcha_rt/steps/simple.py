@@ -51,6 +51,25 @@ class Grey:
 
 
 @dataclass(frozen=True, slots=True)
+class Rgb:
+    """Gives a picture three channels: red, green and blue. Transparent pixels lie over white."""
+
+    name: ClassVar[str] = "rgb"
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, 1 | 3 | 4)` uint8 → `(H, W, 3)` uint8."""
+        match picture.shape[2]:
+            case 1:
+                return np.repeat(picture, 3, axis=2)
+            case 3:
+                return picture
+            case _:  # 255 - alpha (255 - colour) / 255, on bytes
+                alpha = np.repeat(picture[:, :, 3:], 3, axis=2)
+                ink = cv2.multiply(cv2.bitwise_not(picture[:, :, :3]), alpha, scale=1 / 255)
+                return np.asarray(cv2.bitwise_not(ink))
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
     """Converts uint8 to float32 in 0..1: times 1/255, as `tf.image.convert_image_dtype` does."""
 
@@ -91,6 +110,61 @@ class Resize:
             return picture
         resized = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized).reshape(self.height, self.width, picture.shape[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Resizes a picture to fit into a frame, and keeps its aspect.
+
+    The picture is in the middle of the frame. The rest of the frame gets the median of each
+    channel, which is the background's colour in most captchas. A network for many kinds reads
+    stretched letters worse.
+
+    Attributes:
+        height: The frame's height in pixels.
+        width: The frame's width in pixels.
+    """
+
+    name: ClassVar[str] = "fit"
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        check("height", self.height, 1, MAX_SIDE)
+        check("width", self.width, 1, MAX_SIDE)
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` uint8 → `(height, width, C)` uint8."""
+        if picture.dtype != np.uint8:
+            raise ValueError("it takes uint8; put the step 'scale' after it")
+        scale, left, top = self.place(picture.shape)
+        height, width = _scaled(picture.shape, scale)
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        resized = np.asarray(cv2.resize(picture, (width, height), interpolation=how))
+        framed = np.empty((self.height, self.width, picture.shape[2]), np.uint8)
+        framed[:] = np.median(picture, axis=(0, 1)).astype(np.uint8)
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        framed[rows, columns] = resized.reshape(height, width, -1)
+        return framed
+
+    def place(self, shape: tuple[int, ...]) -> tuple[float, int, int]:
+        """Where a picture is placed in the frame.
+
+        Args:
+            shape: The picture's shape, `(H, W, C)`.
+
+        Returns:
+            The factor by which the picture is scaled, its left column and its upper row.
+        """
+        scale = min(self.height / shape[0], self.width / shape[1])
+        height, width = _scaled(shape, scale)
+        return scale, (self.width - width) // 2, (self.height - height) // 2
+
+
+def _scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """A scaled picture's rows and columns, at least 1."""
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt_train.generators import foreign, kaptcha, metu, simplecaptcha
+from captcha_rt_train.generators import foreign, kaptcha, metu, mixture, simplecaptcha
 
 __all__ = ["GENERATORS", "Generator"]
 
@@ -21,4 +21,5 @@ GENERATORS: Final[Mapping[str, Generator]] = {
     "simplecaptcha": simplecaptcha.generate,
     "metu": metu.generate,
     "foreign": foreign.generate,
+    "mixture": mixture.generate,
 }

@@ -1,0 +1,170 @@
+"""`captcha-rt pretrain`: a general reader, on a small network and few pictures."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from captcha_rt_export.errors import RunError
+from captcha_rt_export.run import Run
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.generators.mixture.batch import LENGTH, draw_batch
+from captcha_rt_train.generators.mixture.faces import CHARACTERS, default_faces
+from captcha_rt_train.presets import Preset, load_preset
+from captcha_rt_train.training.pretraining import Pretraining, plan_general, pretrain
+from captcha_rt_train.training.trunk import Trunk, load_trunk
+
+LAYERS = {
+    "rows": [[6, 5, 2, 2], [8, 3, 2, 2], [8, 3, 2, 1]],
+    "columns": [[12, 1, 1], [12, 5, 1]],
+}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The faces that come with matplotlib, in a file."""
+    file = tmp_path_factory.mktemp("fonts") / "faces.npz"
+    default_faces().save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def small() -> Preset:
+    """The preset with a small network and two epochs."""
+    preset = load_preset("general")
+    settings = replace(preset.settings, batch_size=8, epochs=2)
+    return replace(preset, layers=LAYERS, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def whole(small: Preset, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A training of two epochs without a stop."""
+    run = Run(tmp_path_factory.mktemp("runs") / "whole")
+    pretrain(job(run, small, faces))
+    return run
+
+
+def job(run: Run, preset: Preset, faces: Path, **values: object) -> Pretraining:
+    return Pretraining(run, preset, faces, **{"steps": 3, "validation": 10, **values})
+
+
+def losses(run: Run) -> list[tuple[float, float]]:
+    return [(row["loss"], row["val_loss"]) for row in run.history()]
+
+
+def test_a_batch_knows_where_the_characters_stand(small: Preset, faces: Path) -> None:
+    """Pictures as the recipe makes them, labels of its charset, places from left to right."""
+    manifest = plan_general(small).manifest
+    drawn = draw_batch(faces, manifest, (0, 1), 40)
+    assert drawn.pictures.shape == (40, 48, 192, 3)
+    assert drawn.labels.shape == drawn.columns.shape == (40, LENGTH)
+    for labels, columns in zip(drawn.labels, drawn.columns, strict=True):
+        text = manifest.charset.decode(c for c in labels if c)
+        assert set(text) <= set(CHARACTERS)
+        assert (np.diff(columns[: len(text)]) > -0.02).all()
+        assert ((columns >= -0.02) & (columns <= 1.02)).all()
+    again = draw_batch(faces, manifest, (0, 1), 40)
+    assert (again.pictures == drawn.pictures).all()
+
+
+def test_a_stopped_training_goes_on_as_if_it_was_not(
+    small: Preset, faces: Path, whole: Run, tmp_path: Path
+) -> None:
+    """After the minutes are over, `--resume` gives the losses of an uninterrupted training."""
+    run = Run(tmp_path / "stopped")
+    stopped = pretrain(job(run, small, faces, minutes=0))
+    assert stopped.training["epochs_trained"] == 1
+    done = pretrain(job(run, small, faces, resume=True))
+    assert done.training["epochs_trained"] == 2
+    assert done.training["pictures"] == 2 * 3 * 8
+    assert np.allclose(losses(run), losses(whole), rtol=1e-3)
+
+
+def test_an_average_of_another_epoch_is_not_used(
+    small: Preset, faces: Path, whole: Run, tmp_path: Path
+) -> None:
+    """After a kill between an average and its row, the one before serves; it is never missing."""
+    run = Run(tmp_path / "killed")
+    pretrain(job(run, small, faces, minutes=0))
+    run.average_file.rename(run.folder / "before-average.npz")
+    np.savez(run.average_file, steps=6)
+    pretrain(job(run, small, faces, resume=True))
+    assert np.allclose(losses(run), losses(whole), rtol=1e-3)
+    run.average_file.unlink()
+    (run.folder / "before-average.npz").unlink()
+    with pytest.raises(RunError, match="can't resume"):
+        pretrain(job(run, small, faces, resume=True))
+
+
+def test_numbers_out_of_range_are_refused(small: Preset, faces: Path) -> None:
+    """The error names the number."""
+    for values in ({"minutes": -1}, {"minutes": float("nan")}, {"seed": 2**32}, {"steps": 0}):
+        with pytest.raises(TrainingError, match="not"):
+            job(Run(Path("none")), small, faces, **values)
+
+
+def test_the_trunk_is_the_model(whole: Run) -> None:
+    """Half precision of the averaged weights, with all that is needed to go on."""
+    trunk = load_trunk(whole.folder / "trunk.npz")
+    assert (trunk.preset, trunk.characters, trunk.epoch) == ("general", CHARACTERS, 2)
+    model = keras.models.load_model(whole.model_file, compile=False)
+    for weight, kept in zip(model.get_weights(), trunk.weights, strict=True):
+        assert kept.dtype == np.float16
+        assert np.allclose(weight, kept, rtol=1e-3, atol=1e-6)
+    assert model.outputs[0].dtype == "float32"
+    assert whole.manifest.accuracy["validation"]["pictures"] == 10
+
+
+def test_another_machine_goes_on_from_a_trunk(
+    small: Preset, faces: Path, whole: Run, tmp_path: Path
+) -> None:
+    """The epochs that are done count; the pictures that follow are others."""
+    trunk = load_trunk(whole.folder / "trunk.npz")
+    longer = replace(small, settings=replace(small.settings, epochs=3))
+    run = Run(tmp_path / "second")
+    manifest = pretrain(job(run, longer, faces, start=trunk))
+    assert manifest.training["epochs_trained"] == 3
+    assert len(run.history()) == 1
+    other = replace(small, layers={**LAYERS, "columns": [[10, 1, 1]]})
+    with pytest.raises(TrainingError, match="weights of other shapes"):
+        pretrain(job(Run(tmp_path / "other"), other, faces, start=trunk))
+    with pytest.raises(TrainingError, match="reads the characters"):
+        pretrain(job(Run(tmp_path / "abc"), longer, faces, start=replace(trunk, characters="abc")))
+
+
+def test_a_training_is_not_mixed_with_another(small: Preset, faces: Path, whole: Run) -> None:
+    """The folder is resumed with the same settings, or refused."""
+    with pytest.raises(RunError, match="--resume"):
+        pretrain(job(whole, small, faces))
+    with pytest.raises(RunError):
+        pretrain(job(whole, small, faces, seed=1, resume=True))
+    assert len(whole.history()) == 2
+
+
+def test_what_is_no_trunk_is_refused(tmp_path: Path) -> None:
+    """A file that isn't there, others than a trunk, one that lacks its epoch, and a damaged one."""
+    (tmp_path / "text.npz").write_text("no trunk")
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04" + bytes(40))
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    np.savez(tmp_path / "other.npz", preset="general")
+    for name in ("none", "text", "other", "damaged", "array"):
+        with pytest.raises(TrainingError, match="can't read the trunk"):
+            load_trunk(tmp_path / f"{name}.npz")
+    trunk = Trunk("general", CHARACTERS, 0, 1, (np.ones((2, 3), np.float32),))
+    trunk.save(tmp_path / "whole.npz")
+    assert load_trunk(tmp_path / "whole.npz").weights[0].tolist() == [[1, 1, 1]] * 2
+
+
+def test_the_command_says_what_is_missing(command, tmp_path: Path) -> None:
+    """Faces that aren't there, and a preset that no drawn picture fits, in the last line."""
+    result = command("pretrain", "-o", tmp_path / "run", "--faces", tmp_path / "none.npz")
+    assert result.returncode == 2
+    assert "can't read the faces" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    options = ("--faces", tmp_path / "none.npz", "--preset", "crnn")
+    result = command("pretrain", "-o", tmp_path / "run", *options)
+    assert result.returncode == 2
+    assert "ends with the steps 'fit' and 'scale'" in result.stderr

@@ -1,0 +1,69 @@
+"""Draws pictures of the mixture: a style, a text, letters on a page."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt_train.generators.mixture import letters, page
+from captcha_rt_train.generators.mixture.faces import Faces
+from captcha_rt_train.generators.mixture.styles import STYLES, SUM, Style, pick
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A drawn picture.
+
+    Attributes:
+        label: The text that the picture shows.
+        picture: `(H, W, 3)` uint8, RGB.
+        centres: `(len(label),)` float32: the column of each character's middle. A network learns
+            faster if it is told where each character stands.
+    """
+
+    label: str
+    picture: NDArray[np.uint8]
+    centres: NDArray[np.float32]
+
+
+def draw(rng: np.random.Generator, faces: Faces, style: Style | None = None) -> Drawn:
+    """Draws one picture; the same for the same state of `rng` and the same faces.
+
+    Args:
+        rng: Chooses everything.
+        faces: The faces to draw with.
+        style: The style; None chooses one of `STYLES` by their weights.
+    """
+    if style is None:
+        weights = {name: weight for name, (weight, _) in STYLES.items()}
+        style = STYLES[pick(rng, weights)][1]
+    text = draw_text(rng, style)
+    height = round(rng.uniform(*style.height))
+    placed, centres, width = letters.place(rng, faces, style, text, height)
+    size = height, width
+    paper, inks = page.choose_colours(rng, style, len(text))
+    picture = page.draw_paper(rng, style, size, paper)
+    strokes = page.draw_strokes(rng, style, size, paper, inks)
+    for stroke in strokes:
+        if stroke.under:
+            page.mix(picture, stroke.ink, stroke.colour)
+    ink, colours = letters.join(placed, inks, size)
+    ink, colours, centres = letters.warp(rng, style, ink, colours, centres)
+    letters.write(rng, style, picture, ink, colours, paper)
+    for stroke in strokes:
+        if not stroke.under:
+            page.draw_over(rng, style, picture, stroke)
+    page.add_specks_and_noise(rng, style, picture, inks)
+    finished, scale = page.finish(rng, style, picture)
+    return Drawn(text, finished, centres * np.float32(scale))
+
+
+def draw_text(rng: np.random.Generator, style: Style) -> str:
+    """Draws a text: characters of one charset, or a sum such as `3+15=?`; at most 8 characters."""
+    charset = pick(rng, style.texts)
+    if charset != SUM:
+        length = int(rng.integers(style.length[0], style.length[1] + 1))
+        return "".join(charset[i] for i in rng.integers(len(charset), size=length))
+    largest = (10, 100)[int(rng.integers(2))]
+    a, b = (str(number) for number in rng.integers(largest, size=2))
+    return f"{a}{'+-x'[rng.integers(3)]}{b}{('', '=', '=?')[int(rng.integers(3))]}"

@@ -1,0 +1,205 @@
+"""The letters of a picture: placed, joined, warped and written onto the page."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt_train.generators.mixture.faces import BASELINE, CHARACTERS, EM, Faces
+from captcha_rt_train.generators.mixture.page import Pixels, mix
+from captcha_rt_train.generators.mixture.styles import Style, pick
+
+_INDEX: Final = {character: number for number, character in enumerate(CHARACTERS)}
+_CROSS: Final = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
+
+class Letter(NamedTuple):
+    """A letter at its place.
+
+    Attributes:
+        ink: `(h, w)` uint8, cut to the ink.
+        left: The column of its left edge on the page.
+        top: The row of its upper edge on the page.
+    """
+
+    ink: NDArray[np.uint8]
+    left: int
+    top: int
+
+
+def place(
+    rng: np.random.Generator, faces: Faces, style: Style, text: str, height: int
+) -> tuple[list[Letter], NDArray[np.float32], int]:
+    """Turns, scales and sets the letters of a text.
+
+    Args:
+        rng: Chooses faces, sizes, turns and gaps.
+        faces: The faces to draw with.
+        style: The ranges of the choices.
+        text: The text, of `CHARACTERS`.
+        height: The height of the page in pixels.
+
+    Returns:
+        The letters, the columns of their middles, `(len(text),)`, and the page's width in pixels.
+    """
+    em = rng.uniform(*style.size) * height
+    gap = rng.uniform(*style.gap) * em
+    many_faces = rng.random() < style.many_faces
+    face = int(rng.integers(len(faces.names)))
+    turn, shear, jump, grow = (
+        rng.random() * most for most in (style.turn, style.shear, style.jump, style.grow)
+    )
+    x = rng.uniform(*style.ends) * height / 2
+    middle = height * rng.uniform(0.44, 0.56)
+    letters: list[Letter] = []
+    centres: list[float] = []
+    for character in text:
+        if many_faces:
+            face = int(rng.integers(len(faces.names)))
+        scale = em / EM * (1 + rng.uniform(-grow, grow))
+        angle, lean = np.deg2rad(rng.uniform(-turn, turn)), rng.uniform(-shear, shear)
+        ink = _transform(faces.ink[face, _INDEX[character]], scale, float(angle), lean)
+        left, top, width, rows = cv2.boundingRect(ink)
+        row = round(middle + rng.uniform(-jump, jump) * height - len(ink) / 2) + top
+        letters.append(Letter(ink[top : top + rows, left : left + width], round(x), row))
+        centres.append(x + width / 2)
+        # However narrow the gap, a letter does not cover the one before it.
+        x += max(width + gap + rng.uniform(-0.04, 0.04) * em, 0.4 * width)
+    x += rng.uniform(*style.ends) * height / 2 - gap
+    return letters, np.array(centres, np.float32), max(round(x), height)
+
+
+def _transform(
+    glyph: NDArray[np.uint8], scale: float, angle: float, lean: float
+) -> NDArray[np.uint8]:
+    """Scales, shears and turns a glyph about the middle of a capital, on a square page."""
+    side = round(1.9 * EM * scale) + 6
+    if scale < 0.6:  # thin strokes would fall between the pixels
+        glyph = np.asarray(cv2.blur(glyph, (round(0.7 / scale),) * 2))
+    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    matrix = np.array([[cos, cos * lean - sin], [sin, sin * lean + cos]])
+    capital_middle = np.array([glyph.shape[1] / 2, BASELINE - 0.36 * EM])
+    shift = np.full(2, side / 2) - matrix @ capital_middle
+    return np.asarray(
+        cv2.warpAffine(glyph, np.column_stack([matrix, shift]), (side, side)), np.uint8
+    )
+
+
+def join(
+    letters: Sequence[Letter], inks: Pixels, size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], Pixels]:
+    """Joins all letters on one layer.
+
+    Args:
+        letters: The letters.
+        inks: `(len(letters), 3)`, their colours.
+        size: The page's height and width.
+
+    Returns:
+        The ink, `(H, W)` uint8, and its colours, `(H, W, 3)`, or `(1, 1, 3)` if they are all equal.
+    """
+    ink = np.zeros(size, np.uint8)
+    one_colour = bool((inks == inks[0]).all())
+    colours = inks[:1, None] if one_colour else np.zeros((*size, 3), np.float32)
+    for letter, colour in zip(letters, inks, strict=True):
+        top, left = max(letter.top, 0), max(letter.left, 0)
+        part = letter.ink[top - letter.top :, left - letter.left :]
+        part = part[: max(size[0] - top, 0), : max(size[1] - left, 0)]
+        rows, columns = slice(top, top + len(part)), slice(left, left + part.shape[1])
+        if not one_colour:
+            colours[rows, columns][part > ink[rows, columns] // 2] = colour
+        np.maximum(ink[rows, columns], part, out=ink[rows, columns])
+    return ink, colours
+
+
+def warp(
+    rng: np.random.Generator,
+    style: Style,
+    ink: NDArray[np.uint8],
+    colours: Pixels,
+    centres: NDArray[np.float32],
+) -> tuple[NDArray[np.uint8], Pixels, NDArray[np.float32]]:
+    """Bends the layer of letters by waves, a fish-eye or perspective.
+
+    Args:
+        rng: Chooses what happens, and how far.
+        style: The ranges of the choices.
+        ink: `(H, W)`, as `join` returns it.
+        colours: As `join` returns them.
+        centres: The columns of the letters' middles.
+
+    Returns:
+        Ink, colours and centres after the bending.
+    """
+    height, width = ink.shape
+    wave, fish, tilt = (rng.random() * most for most in (style.wave, style.fish, style.tilt))
+    waves, bulges, tilts = rng.random(3) < (0.55, 0.3, 0.3)
+    if not ((waves and wave) or (bulges and fish) or (tilts and tilt)):
+        return ink, colours, centres
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    x, y = columns.copy(), rows.copy()
+    if waves:
+        for _ in range(int(rng.integers(1, 3))):
+            rise = wave * height * rng.uniform(0.3, 1, 2)
+            period = np.maximum(rng.uniform(0.4, 3, 2) * height, 14)
+            phase = rng.uniform(0, 2 * np.pi, 2)
+            x += rise[0] * np.sin(2 * np.pi * rows / period[0] + phase[0])
+            y += rise[1] * np.sin(2 * np.pi * columns / period[1] + phase[1])
+    if bulges:
+        middle = rng.uniform((0.2 * width, 0.3 * height), (0.8 * width, 0.7 * height))
+        radius = rng.uniform(0.5, 1.2) * height
+        dx, dy = columns - middle[0], rows - middle[1]
+        pull = fish * rng.choice([-0.5, 0.6]) * np.exp(-(dx**2 + dy**2) / radius**2)
+        x, y = x - dx * pull, y - dy * pull
+    if tilts:
+        across = columns / width - 0.5
+        y += (rows - height / 2) * across * rng.uniform(-2, 2) * tilt
+        y += height * across * rng.uniform(-1, 1) * tilt
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    ink = np.asarray(cv2.remap(ink, x, y, cv2.INTER_LINEAR), np.uint8)
+    if colours.shape[0] > 1:
+        colours = np.asarray(cv2.remap(colours, x, y, cv2.INTER_NEAREST), np.float32)
+    sources = x[height // 3 : -height // 3].mean(axis=0)
+    order = np.argsort(sources)
+    return ink, colours, np.interp(centres, sources[order], order).astype(np.float32)
+
+
+def write(
+    rng: np.random.Generator,
+    style: Style,
+    picture: Pixels,
+    ink: NDArray[np.uint8],
+    colours: Pixels,
+    paper: Pixels,
+) -> None:
+    """Writes the letters onto the page, filled in one of several ways.
+
+    Args:
+        rng: Chooses the fill and the opacity.
+        style: The ranges of the choices.
+        picture: `(H, W, 3)`; changed in place.
+        ink: `(H, W)`, the letters' ink.
+        colours: The ink's colours, as `join` returns them.
+        paper: `(3,)`, the paper's colour.
+    """
+    match pick(rng, style.fills):
+        case "hollow":
+            ink = np.asarray(cv2.subtract(ink, cv2.erode(ink, _CROSS)), np.uint8)
+            ink = np.asarray(cv2.convertScaleAbs(ink, alpha=1.5), np.uint8)
+        case "outlined":
+            outline = np.full(3, rng.uniform(0, 255), np.float32)
+            mix(picture, np.asarray(cv2.dilate(ink, _CROSS), np.uint8), outline)
+        case "shadow":
+            down, right = (int(n) for n in rng.integers(-3, 4, 2))
+            shadow = np.roll(ink, (down, right), (0, 1))
+            mix(picture, shadow, (paper + colours.reshape(-1, 3).mean(axis=0)) / 2)
+        case "stippled":
+            ink = ink * (rng.random(ink.shape) < rng.uniform(0.5, 0.85)).astype(np.uint8)
+        case "thin":
+            thin = cv2.addWeighted(ink, 0.5, cv2.erode(ink, _CROSS), 0.5, 0)
+            ink = np.asarray(thin, np.uint8)
+        case "bold":
+            ink = np.asarray(cv2.dilate(ink, _CROSS), np.uint8)
+    mix(picture, ink, colours, rng.uniform(*style.opacity))

@@ -1,0 +1,98 @@
+"""Callbacks of a long training: the average of its weights, and its deadline."""
+
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt.files import write_atomically
+from captcha_rt_export.errors import RunError
+from captcha_rt_export.run import Run
+
+_KEPT: Final = 0.999  # how much of the average stays in a step
+
+
+class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Averages the weights over the last steps, which reads better than the last weights alone.
+
+    Attributes:
+        weights: The average, float32, in the order of `keras.Model.get_weights`.
+    """
+
+    def __init__(self, run: Run, weights: list[NDArray[Any]], steps: int) -> None:
+        """Starts with some weights, or goes on with the average that the run stores.
+
+        Args:
+            run: The run.
+            weights: The weights to start with.
+            steps: The steps that the run has done so far.
+
+        Raises:
+            RunError: If the run has done steps, but their average is missing.
+        """
+        super().__init__()
+        self._file = run.average_file
+        self._before = self._file.with_name(f"before-{self._file.name}")
+        self._steps = steps
+        self.weights = [np.array(weight, np.float32) for weight in weights]
+        if steps:
+            found = _load_average(self._file, steps)
+            if found is None:
+                # A training that was killed between an epoch's average and its row: the average of
+                # the epoch before is the right one.
+                found = _load_average(self._before, steps)
+                if found is not None:
+                    self._before.replace(self._file)
+            if found is None:
+                raise RunError(
+                    f"can't resume: {self._file} is not the average of the {steps} steps that were "
+                    "done; choose another folder, and --start from a trunk if there is one"
+                )
+            self.weights = found
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Adds the weights after a step."""
+        keep = np.float32(min(_KEPT, (1 + self._steps) / (10 + self._steps)))
+        for average, weight in zip(self.weights, self.model.get_weights(), strict=True):
+            average *= keep
+            average += (1 - keep) * weight
+        self._steps += 1
+
+    def save(self) -> None:
+        """Writes the average, so that a resumed training goes on with it; keeps the last one."""
+        if self._file.exists():
+            self._file.replace(self._before)
+        arrays: dict[str, Any] = {f"weight-{n}": weight for n, weight in enumerate(self.weights)}
+        with write_atomically(self._file) as partial, partial.open("wb") as out:
+            np.savez(out, steps=self._steps, **arrays)
+
+
+def _load_average(file: Path, steps: int) -> list[NDArray[Any]] | None:
+    """The average of the weights in a file; None if it is missing, or that of other steps."""
+    if not file.exists():
+        return None
+    with np.load(file) as data:
+        if int(data["steps"]) != steps:
+            return None
+        return [data[f"weight-{n}"] for n in range(len(data) - 1)]
+
+
+class Deadline(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Stops the training after an epoch, when the time is over."""
+
+    def __init__(self, minutes: float) -> None:
+        """Starts the clock.
+
+        Args:
+            minutes: The time, in minutes.
+        """
+        super().__init__()
+        self._end = time.monotonic() + 60 * minutes
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Stops the training if it is time."""
+        if time.monotonic() > self._end:
+            self.model.stop_training = True

@@ -1,0 +1,318 @@
+"""Trains a reader of kinds that nobody trained on, on drawn pictures of many styles.
+
+The network sees each picture once: other processes draw the next batches while it trains. They know
+where each character stands. So the loss is that of CTC, plus the cross-entropy at the time steps of
+the characters' middles. Without the second part, CTC stays on its plateau, where only blanks are
+read, for hundreds of thousands of pictures.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from captcha_rt.charset import Charset
+from captcha_rt.files import write_atomically
+from captcha_rt.manifest import Manifest
+from captcha_rt.metrics import Evaluation, Prediction, evaluate, summarize
+from captcha_rt.steps import Scale
+from captcha_rt_export.run import Run
+from captcha_rt_train.data.drawn import DrawnBatches
+from captcha_rt_train.data.samples import Dataset, Sample
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.generators.mixture.batch import LENGTH, DrawnBatch, draw_batch, without_scale
+from captcha_rt_train.generators.mixture.faces import CHARACTERS, load_faces
+from captcha_rt_train.presets import Preset, Settings
+from captcha_rt_train.training.averaging import Deadline, WeightAverage
+from captcha_rt_train.training.epochs import Epochs
+from captcha_rt_train.training.planning import Plan, plan
+from captcha_rt_train.training.trunk import Trunk
+
+_CTC_WEIGHT: Final = 0.25
+_ALIGNED: Final = 0.05  # the weight of the cross-entropy falls from 1 to this
+_ALIGNED_STEPS: Final = 3000  # within this number of steps
+_WARM_UP: Final = 500  # steps over which the learning rate rises
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """What is trained, and where.
+
+    Attributes:
+        run: The folder of the training.
+        preset: The preset; its recipe ends with the steps `fit` and `scale`.
+        faces: The file with the faces that the pictures are drawn with.
+        seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
+        minutes: Training stops after the epoch in which this time is over; None for no limit.
+        start: A trunk to go on from; None starts with random weights.
+        resume: Continues the training in the folder.
+        verbose: As Keras takes it.
+        steps: The training steps of an epoch.
+        validation: The number of drawn pictures that validate.
+
+    Raises:
+        TrainingError: If a number is out of range.
+    """
+
+    run: Run
+    preset: Preset
+    faces: Path
+    seed: int = 0
+    minutes: float | None = None
+    start: Trunk | None = None
+    resume: bool = False
+    verbose: int = 0
+    steps: int = 200
+    validation: int = 1500
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not 0 <= self.minutes < math.inf:
+            raise TrainingError(f"minutes are at least 0, not {self.minutes}")
+        if not 0 <= self.seed < 2**32:
+            raise TrainingError(f"a seed is in 0..{2**32 - 1}, not {self.seed}")
+        if self.steps < 1 or self.validation < 1:
+            raise TrainingError(
+                f"steps and validation are at least 1, not {self.steps} and {self.validation}"
+            )
+
+
+class AlignedModel(keras.Model):  # type: ignore[misc]  # Keras has no types
+    """A network that is trained with the places of the characters."""
+
+    def compute_loss(
+        self,
+        x: Any = None,  # noqa: ANN401, ARG002  (tensors of any backend)
+        y: Any = None,  # noqa: ANN401
+        y_pred: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401, ARG002
+        training: bool = True,  # noqa: ARG002
+    ) -> Any:  # noqa: ANN401
+        """CTC's loss, and the cross-entropy at the characters' time steps.
+
+        Args:
+            x: Not used.
+            y: `labels` and `times`, `(N, L)` int32, and `step`, `(N,)` int32, as `DrawnBatches`
+                makes them.
+            y_pred: Logits `(N, T, C)` float32.
+            sample_weight: Not used.
+            training: Not used.
+        """
+        labels = y["labels"]
+        ctc = keras.losses.CTC()(labels, y_pred)
+        at_middles = ops.take_along_axis(y_pred, y["times"][:, :, None], axis=1)
+        each = ops.sparse_categorical_crossentropy(labels, at_middles, from_logits=True)
+        there = ops.cast(labels != 0, each.dtype)  # 0 is the blank, which fills the rows
+        aligned = ops.sum(each * there) / ops.maximum(ops.sum(there), 1)
+        step = ops.cast(y["step"][0], each.dtype)
+        weight = ops.maximum(1 - (1 - _ALIGNED) * step / _ALIGNED_STEPS, _ALIGNED)
+        return _CTC_WEIGHT * ctc + weight * aligned
+
+
+def use_bfloat16() -> None:
+    """Makes Keras compute in bfloat16 where the processor has it; scores stay in float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:  # not Linux
+        return
+    if "avx512_bf16" in flags or "amx_bf16" in flags:
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+
+
+def pretrain(job: Pretraining) -> Manifest:
+    """Trains a general reader, and writes the model, its description and its trunk.
+
+    Args:
+        job: What is trained, and where.
+
+    Returns:
+        The description, with the accuracy on drawn pictures that were not trained on. The training
+        may be unfinished: `training["epochs_trained"]` says how far it is.
+
+    Raises:
+        TrainingError: If the recipe does not end with `fit` and `scale`, the faces can't be read,
+            or the trunk is another network's.
+        RunError: If the folder holds a training with other settings, or one that is not to be
+            resumed.
+    """
+    settings = replace(job.preset.settings, seed=job.seed)
+    planned = plan_general(job.preset)
+    start = 0 if job.start is None else job.start.epoch
+    _start_run(job, settings, start)
+    keras.utils.set_random_seed(job.seed)
+    model = _build(planned)
+    if job.start is not None:
+        job.start.load_into(model, CHARACTERS)
+    # The seeds of the pictures to train on start with `job.seed`.
+    validation = draw_batch(job.faces, planned.manifest, (job.seed + 1, 0), job.validation)
+    average = WeightAverage(job.run, model.get_weights(), len(job.run.history()) * job.steps)
+    epochs = Epochs(
+        job.run,
+        seed=job.seed,
+        max_epochs=settings.epochs - start,
+        patience=settings.epochs,
+        monitor="loss",
+        measure=_measure(model, planned.manifest, average, validation),
+    )
+    if not epochs.finished:
+        _fit(job, settings, planned, model, start, epochs, average)
+    return _save(job, planned, start, epochs, average, validation)
+
+
+def plan_general(preset: Preset) -> Plan:
+    """Plans the network for all characters that the mixture draws.
+
+    Raises:
+        TrainingError: If the recipe does not end with the steps `fit` and `scale`.
+    """
+    _, fit = without_scale(preset.recipe)
+    shape = (fit.height, fit.width, 3)
+    sample = Sample(None, "", "0" * LENGTH, np.zeros(shape, np.uint8), np.zeros(shape, np.float32))
+    charset = Charset(CHARACTERS, blank=0)
+    return plan(Dataset((sample,), shape, charset, (), "drawn", "drawn"), preset)
+
+
+def _start_run(job: Pretraining, settings: Settings, start: int) -> None:
+    """Checks that the folder may be used, and writes the settings."""
+    chosen = {
+        "preset": job.preset.name,
+        "recipe": job.preset.recipe.to_json(),
+        "layers": job.preset.layers,
+        "faces": len(load_faces(job.faces).names),
+        "start": start,
+        "batch_size": settings.batch_size,
+        "steps": job.steps,
+        "epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "seed": job.seed,
+    }
+    job.run.check_settings(chosen, resume=job.resume)
+    job.run.write_settings(chosen)
+
+
+def _build(planned: Plan) -> AlignedModel:
+    """The network as it is trained."""
+    model = planned.build(planned.length)
+    return AlignedModel(model.inputs, model.outputs[0], name=model.name)
+
+
+def _fit(
+    job: Pretraining,
+    settings: Settings,
+    planned: Plan,
+    model: AlignedModel,
+    start: int,
+    epochs: Epochs,
+    average: WeightAverage,
+) -> None:
+    """Trains until the epochs or the minutes are over."""
+    done = start + epochs.done
+    total = settings.epochs * job.steps
+    warm_up = min(_WARM_UP, max(1, total // 10))
+    rate = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate / warm_up,
+        max(1, total - warm_up),
+        alpha=0.02,
+        warmup_target=settings.learning_rate,
+        warmup_steps=warm_up,
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=settings.clip_norm)
+    model.compile(optimizer)
+    optimizer.build(model.trainable_variables)  # else a checkpoint's state would have no place
+    optimizer.iterations.assign(done * job.steps)
+    batches = DrawnBatches(
+        job.faces,
+        planned.manifest,
+        batch_size=settings.batch_size,
+        steps=job.steps,
+        time_steps=planned.manifest.output.shape[1] or 1,
+        seed=job.seed,
+        epoch=done,
+    )
+    callbacks: list[keras.callbacks.Callback] = [average, epochs]
+    if job.minutes is not None:
+        callbacks.append(Deadline(job.minutes))
+    try:
+        model.fit(
+            batches,
+            initial_epoch=epochs.done,
+            epochs=settings.epochs - start,
+            callbacks=callbacks,
+            shuffle=False,  # the batches are drawn in their order
+            verbose=job.verbose,
+        )
+    finally:
+        batches.close()
+
+
+def _measure(
+    model: AlignedModel, manifest: Manifest, average: WeightAverage, validation: DrawnBatch
+) -> Callable[[], tuple[float, Evaluation]]:
+    """What `Epochs` measures: the average of the weights on the drawn validation pictures."""
+
+    def measure() -> tuple[float, Evaluation]:
+        trained = model.get_weights()
+        model.set_weights(average.weights)
+        scores = _scores(model, validation)
+        model.set_weights(trained)
+        average.save()
+        loss = float(keras.losses.CTC()(validation.labels, scores))
+        return loss, evaluate(_read(manifest, validation, scores))
+
+    return measure
+
+
+def _scores(model: keras.Model, drawn: DrawnBatch) -> NDArray[np.float32]:
+    return np.asarray(model.predict(Scale()(drawn.pictures), batch_size=128, verbose=0))
+
+
+def _read(manifest: Manifest, drawn: DrawnBatch, scores: NDArray[np.float32]) -> list[Prediction]:
+    texts = (manifest.charset.decode(c for c in row if c) for row in drawn.labels.tolist())
+    return [
+        Prediction(str(number), truth, text, decoded.confidence)
+        for number, (truth, (text, decoded)) in enumerate(
+            zip(texts, manifest.decode(scores), strict=True)
+        )
+    ]
+
+
+def _save(
+    job: Pretraining,
+    planned: Plan,
+    start: int,
+    epochs: Epochs,
+    average: WeightAverage,
+    validation: DrawnBatch,
+) -> Manifest:
+    """Writes the model with the averaged weights in float32, its trunk and its description."""
+    keras.mixed_precision.set_global_policy("float32")
+    model = planned.build(planned.length)
+    model.set_weights(average.weights)
+    scores = _scores(model, validation)
+    done = start + epochs.done
+    manifest = replace(
+        planned.manifest,
+        name=job.run.name,
+        training={
+            "preset": job.preset.name,
+            "epochs_trained": done,
+            "epochs": job.preset.settings.epochs,
+            "pictures": done * job.steps * job.preset.settings.batch_size,
+            "faces": len(load_faces(job.faces).names),
+            "parameters": model.count_params(),
+            "seed": job.seed,
+        },
+        accuracy={"validation": summarize(_read(planned.manifest, validation, scores))},
+    )
+    trunk = Trunk(job.preset.name, CHARACTERS, job.seed, done, tuple(average.weights))
+    trunk.save(job.run.trunk_file)
+    job.run.manifest_file.unlink(missing_ok=True)  # an earlier sitting's, of other weights
+    with write_atomically(job.run.model_file) as path:
+        model.save(path)
+    job.run.write_manifest(manifest)
+    return manifest
