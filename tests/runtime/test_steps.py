@@ -236,7 +236,7 @@ def test_fit_keeps_the_aspect(
     arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 300), st.sampled_from((1, 3))))
 )
 def test_fit_takes_any_picture(picture: NDArray[np.uint8]) -> None:
-    """The frame has its size, whatever comes in, and `place` says where the picture is."""
+    """The frame has its size, `place` says where the picture is, and the rest is the median."""
     framed = Fit(20, 80)(picture)
     assert framed.shape == (20, 80, picture.shape[2])
     scale, left, top = Fit(20, 80).place(picture.shape)
@@ -244,6 +244,10 @@ def test_fit_takes_any_picture(picture: NDArray[np.uint8]) -> None:
     assert 0 <= top < 20
     assert scale * picture.shape[0] <= 20 + 1e-9
     assert scale * picture.shape[1] <= 80 + 1e-9
+    outside = np.ones((20, 80), bool)
+    height, width = (max(1, round(scale * side)) for side in picture.shape[:2])
+    outside[top : top + height, left : left + width] = False
+    assert (framed[outside] == np.median(picture, axis=(0, 1)).astype(np.uint8)).all()
 
 
 def test_fit_wants_bytes() -> None:
