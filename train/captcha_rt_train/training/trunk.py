@@ -1,23 +1,15 @@
 """A trunk: the weights of a network that others start from, in one small file."""
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.files import write_atomically
-from captcha_rt_train.errors import TrainingError
-
-# What NumPy raises on a file that is missing, cut off, damaged, or no `.npz`.
-_NO_TRUNK: Final = (
-    *(OSError, ValueError, KeyError, EOFError, TypeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
+from captcha_rt_train.errors import NPZ_ERRORS, TrainingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +86,7 @@ def load_trunk(file: Path) -> Trunk:
                 epoch=int(data["epoch"]),
                 weights=tuple(data[name] for name in names),
             )
-    except _NO_TRUNK as error:
+    except NPZ_ERRORS as error:
         raise TrainingError(
             f"can't read the trunk {file}: {error}; `captcha-rt pretrain` writes a trunk.npz"
         ) from error

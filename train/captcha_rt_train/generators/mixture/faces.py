@@ -4,8 +4,6 @@ A face is used if it is legible: most of its glyphs look more like their own cha
 other, by the mean shape of each character over all faces.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from captcha_rt.files import write_atomically
 from captcha_rt.progress import Watch
-from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.errors import NPZ_ERRORS, TrainingError
 
 CHARACTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+-=?"
 """All characters that the mixture draws; the last four are the signs of sums."""
@@ -36,12 +34,6 @@ _SUFFIXES: Final = frozenset({".ttf", ".otf", ".woff"})
 _SIGNS: Final = 4  # the last of CHARACTERS
 _SIDE: Final = 24  # of the shapes that are compared, in pixels
 _LEGIBLE: Final = 0.72  # the smallest fraction of a face's glyphs that look like their character
-
-# What NumPy raises on a file that is missing, cut off, damaged, or no `.npz`.
-_NO_FACES: Final = (
-    *(OSError, ValueError, KeyError, EOFError, TypeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +65,7 @@ def load_faces(file: Path) -> Faces:
     try:
         with np.load(file) as data:
             faces = Faces(tuple(map(str, data["names"])), data["ink"])
-    except _NO_FACES as error:
+    except NPZ_ERRORS as error:
         raise TrainingError(
             f"can't read the faces in {file}: {error}; `captcha-rt fonts FOLDER` makes such a file"
         ) from error

@@ -213,6 +213,8 @@ def finish(
         levels = (levels // step * step + step // 2).astype(np.uint8)
     if rng.random() < style.jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 96))]
-        stored = cv2.imencode(".jpg", levels, quality)[1]
-        levels = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)
+        bgr = cv2.cvtColor(levels, cv2.COLOR_RGB2BGR)  # the order of OpenCV's files
+        stored = cv2.imencode(".jpg", bgr, quality)[1]
+        bgr = np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))
+        levels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     return levels, scale
