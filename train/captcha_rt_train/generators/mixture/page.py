@@ -13,7 +13,7 @@ Pixels = NDArray[np.float32]
 
 
 class Stroke(NamedTuple):
-    """A line, arc or wave.
+    """A line, arc or wave, or many dashes.
 
     Attributes:
         under: Whether it lies under the letters.
@@ -107,16 +107,18 @@ def draw_paper(
 def draw_strokes(
     rng: np.random.Generator, style: Style, size: tuple[int, int], paper: Pixels, inks: Pixels
 ) -> list[Stroke]:
-    """Draws lines, arcs and waves, in the letters' colours or in others."""
+    """Draws lines, arcs, waves and dashes, in the letters' colours or in others."""
     own_ink = rng.random() < style.own_ink
     fewest, most = style.strokes
     strokes = []
     for _ in range(fewest + int((most - fewest + 1) * rng.random() ** 1.6)):  # few more often
         ink = np.zeros(size, np.uint8)
-        points = _stroke_points(rng, pick(rng, style.stroke_kinds), size)
-        thickness = max(1, round(rng.uniform(*style.stroke_width) * size[0] / 50))
-        sixteenths = np.rint(points * 16).astype(np.int32)
-        cv2.polylines(ink, [sixteenths], False, 255, thickness, cv2.LINE_AA, 4)
+        kind = pick(rng, style.stroke_kinds)
+        paths = _stroke_paths(rng, kind, size)
+        width = rng.uniform(*style.stroke_width) / (2 if kind == "dashes" else 1)
+        thickness = max(1, round(width * size[0] / 50))
+        sixteenths = np.rint(paths * 16).astype(np.int32)
+        cv2.polylines(ink, list(sixteenths), False, 255, thickness, cv2.LINE_AA, 4)
         if own_ink:
             colour = inks[rng.integers(len(inks))]
         else:
@@ -126,32 +128,41 @@ def draw_strokes(
     return strokes
 
 
-def _stroke_points(
+def _stroke_paths(
     rng: np.random.Generator, kind: str, size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """The points of a stroke, `(N, 2)`, x and y in pixels."""
+    """The points of a stroke, `(M, N, 2)`: M paths of N points, x and y in pixels."""
     height, width = size
     t = np.linspace(0, 1, 24)[:, None]
     match kind:
         case "line":
+            path = rng.uniform((0, 0), (width, height), (2, 2))
             if rng.random() < 0.6:  # from side to side
-                return np.array([[-2, rng.uniform(0, height)], [width + 2, rng.uniform(0, height)]])
-            return rng.uniform((0, 0), (width, height), (2, 2))
+                path[:, 0] = -2, width + 2
+        case "dashes":  # many, with one direction or in all
+            count = int(rng.integers(10, 90) * width / (3 * height))
+            starts = rng.uniform((0, 0), (width, height), (count, 2))
+            spread = rng.choice([0.2, np.pi])
+            angles = rng.uniform(0, np.pi) + rng.uniform(-spread, spread, count)
+            lengths = rng.uniform(0.05, 0.4, count) * height
+            ends = starts + lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+            return np.stack([starts, ends], axis=1)
         case "arc":
             middle = rng.uniform((0, -height / 2), (width, 1.5 * height))
             axes = rng.uniform((width / 6, height / 4), (width / 1.2, height))
             angles = rng.uniform(0, 2 * np.pi) + t * rng.uniform(1, 6)
-            return np.asarray(middle + axes * np.hstack([np.cos(angles), np.sin(angles)]))
+            path = middle + axes * np.hstack([np.cos(angles), np.sin(angles)])
         case "wave":
             x = t * (width + 4) - 2
             turns = 2 * np.pi * x / (rng.uniform(0.25, 1.5) * width) + rng.uniform(0, 2 * np.pi)
             y = height * (rng.uniform(0.3, 0.7) + rng.uniform(0.05, 0.35) * np.sin(turns))
-            return np.hstack([x, y])
+            path = np.hstack([x, y])
         case _:  # a cubic curve
             x = np.sort(rng.uniform(-0.05, 1.05, 4)) * width
             control = np.stack([x, rng.uniform(-0.1, 1.1, 4) * height], axis=1)
             weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
-            return np.asarray(weights @ control)
+            path = weights @ control
+    return path[None]
 
 
 def draw_over(rng: np.random.Generator, style: Style, picture: Pixels, stroke: Stroke) -> None:
@@ -173,7 +184,7 @@ def add_specks_and_noise(
     height, width = picture.shape[:2]
     if rng.random() < 0.5:
         low, high = style.specks
-        count = int((low + (high - low) * rng.random() ** 2) * height * width)
+        count = int((low + (high - low) * rng.random() ** 3) * height * width)  # few more often
         rows, columns = rng.integers(height, size=count), rng.integers(width, size=count)
         if rng.random() < 0.4:
             colours = inks[rng.integers(len(inks), size=count)]

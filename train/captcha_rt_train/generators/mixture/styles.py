@@ -24,7 +24,7 @@ UNAMBIGUOUS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _NAMES: Final = {
     "fills": {"solid", "hollow", "outlined", "shadow", "stippled", "thin", "bold"},
     "papers": {"plain", "gradient", "cloud", "grid", "dots", "hatch"},
-    "stroke_kinds": {"line", "arc", "curve", "wave"},
+    "stroke_kinds": {"line", "arc", "curve", "wave", "dashes"},
 }
 
 
@@ -56,9 +56,9 @@ class Style:
         wave: The largest shift of a wave over the picture, as a share of the height.
         fish: The strength of fish-eyes, in 0..1.
         tilt: The largest perspective, as a share of the height.
-        strokes: The number of lines, arcs and waves.
-        stroke_kinds: Weights of `line`, `arc`, `curve`, `wave`.
-        stroke_width: In pixels of a picture 50 pixels high.
+        strokes: The number of lines, arcs, waves and layers of dashes.
+        stroke_kinds: Weights of `line`, `arc`, `curve`, `wave`, `dashes`.
+        stroke_width: In pixels of a picture 50 pixels high; dashes are half as wide.
         own_ink: The probability that strokes have the letters' colour.
         under: The probability that a stroke lies under the letters.
         inverts: The probability that a stroke inverts what it crosses.
@@ -127,13 +127,13 @@ class Style:
     tilt: float = 0.1
     strokes: tuple[int, int] = (0, 8)
     stroke_kinds: Weights = field(
-        default_factory=lambda: {"line": 3, "arc": 1, "curve": 2, "wave": 1}
+        default_factory=lambda: {"line": 3, "arc": 1, "curve": 2, "wave": 1, "dashes": 1}
     )
     stroke_width: Range = (0.7, 3)
     own_ink: float = 0.5
     under: float = 0.4
     inverts: float = 0.05
-    specks: Range = (0, 0.08)
+    specks: Range = (0, 0.25)
     noise: float = 14
     blur: float = 0.8
     jpeg: float = 0.45
@@ -194,7 +194,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             shear=0.1,
             contrast=(0.35, 1),
             many_inks=0.6,
-            specks=(0, 0.06),
+            specks=(0, 0.25),
             strokes=(0, 5),
             stroke_width=(0.8, 1.6),
             blur=0.3,
@@ -214,7 +214,8 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             papers={"plain": 5, "dots": 2, "cloud": 1},
             wave=0.08,
             fish=0,
-            specks=(0, 0.06),
+            specks=(0, 0.15),
+            stroke_kinds={"line": 3, "arc": 1, "curve": 2, "dashes": 2},
         ),
     ),
     # Stretched, touching letters under one arc: Java libraries and lepture's captcha.
