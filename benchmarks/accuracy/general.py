@@ -3,7 +3,8 @@
 The reader is the trunk in `train/captcha_rt_train/trunks`, exported in 8 bits, without a picture of
 these kinds. The pictures are those in the folder `foreign` of `CAPTCHA_DATA`, which are for
 validation only. Texts count as right whatever their case. The command writes
-`benchmarks/results/general.json` and takes a minute.
+`benchmarks/results/general.json`, and `misread.png` with drawn pictures that it misreads, and takes
+a minute.
 
 With `--trunk FILE` another trunk is measured, and nothing is written.
 """
@@ -18,6 +19,7 @@ import numpy as np
 
 from benchmarks import markdown
 from benchmarks.accuracy.evaluation import read_all
+from benchmarks.accuracy.mixture import draw_misread, write_sheet
 from benchmarks.harness import (
     RESULTS,
     Result,
@@ -146,5 +148,6 @@ def main(argv: Sequence[str], results: Path = RESULTS) -> None:
         kinds[kind.name] = measure(solver, kind)
         say(f"{kind.name}: {kinds[kind.name]}")
     if trunk is None:
+        write_sheet(results / "misread.png", draw_misread(solver))
         result = {"model": facts, "kinds": kinds, "threads": 1, "machine": machine()}
         write_json(path, result)
