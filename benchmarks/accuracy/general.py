@@ -2,9 +2,9 @@
 
 The reader is the trunk in `train/captcha_rt_train/trunks`, exported in 8 bits, without a picture of
 these kinds. The pictures are those in the folder `foreign` of `CAPTCHA_DATA`, which are for
-validation only. Texts count as right whatever their case. The command writes
-`benchmarks/results/general.json`, and `misread.png` with drawn pictures that it misreads, and takes
-a minute.
+validation only. Texts count as right whatever their case. The command takes a minute. It writes
+`benchmarks/results/general.json`, and `misread.png` with drawn pictures that the reader misreads,
+in the faces of the file that `CAPTCHA_FACES` names, or else in matplotlib's few.
 
 With `--trunk FILE` another trunk is measured, and nothing is written.
 """

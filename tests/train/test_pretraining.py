@@ -85,15 +85,18 @@ def test_a_stopped_training_goes_on_as_if_it_was_not(
 def test_an_average_of_another_epoch_is_not_used(
     small: Preset, faces: Path, whole: Run, tmp_path: Path
 ) -> None:
-    """After a kill between an average and its row, the one before serves; it is never missing."""
+    """After a kill between an average and its row, the one before serves; else none is made up."""
     run = Run(tmp_path / "killed")
     pretrain(job(run, small, faces, minutes=0))
     run.average_file.rename(run.folder / "before-average.npz")
     np.savez(run.average_file, steps=6)
     pretrain(job(run, small, faces, resume=True))
     assert np.allclose(losses(run), losses(whole), rtol=1e-3)
-    run.average_file.unlink()
+    run.average_file.write_bytes(run.average_file.read_bytes()[:1000])
     (run.folder / "before-average.npz").unlink()
+    with pytest.raises(RunError, match="can't resume"):
+        pretrain(job(run, small, faces, resume=True))
+    run.average_file.unlink()
     with pytest.raises(RunError, match="can't resume"):
         pretrain(job(run, small, faces, resume=True))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from captcha_rt.files import write_atomically
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run
+from captcha_rt_train.errors import NPZ_ERRORS
 
 _KEPT: Final = 0.999  # how much of the average stays in a step
 
@@ -31,7 +32,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             steps: The steps that the run has done so far.
 
         Raises:
-            RunError: If the run has done steps, but their average is missing.
+            RunError: If the run has done steps, but their average is missing or damaged.
         """
         super().__init__()
         self._file = run.average_file
@@ -71,13 +72,14 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
 
 
 def _load_average(file: Path, steps: int) -> list[NDArray[Any]] | None:
-    """The average of the weights in a file; None if it is missing, or that of other steps."""
-    if not file.exists():
+    """The average of the weights in a file; None if it can't be read, or is that of other steps."""
+    try:
+        with np.load(file) as data:
+            if int(data["steps"]) != steps:
+                return None
+            return [data[f"weight-{n}"] for n in range(len(data) - 1)]
+    except NPZ_ERRORS:
         return None
-    with np.load(file) as data:
-        if int(data["steps"]) != steps:
-            return None
-        return [data[f"weight-{n}"] for n in range(len(data) - 1)]
 
 
 class Deadline(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
