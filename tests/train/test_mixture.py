@@ -47,6 +47,22 @@ def test_a_style_draws_labelled_pictures(faces: Faces, name: str) -> None:
         assert (np.diff(drawn.centres) > -2).all()
 
 
+def test_some_pictures_show_no_text(faces: Faces) -> None:
+    """A few of the mixture, with an empty label: strokes alone, noise, textures."""
+    drawn = [draw(np.random.default_rng(seed), faces) for seed in range(300)]
+    empty = [d for d in drawn if not d.label]
+    assert 3 <= len(empty) <= 30
+    assert all(d.centres.shape == (0,) and d.picture.shape[2] == 3 for d in empty)
+
+
+def test_common_faces_come_more_often() -> None:
+    """Those named like a family of servers' look-alikes; without any, all faces are equal."""
+    ink = np.zeros((3, len(CHARACTERS), 96, 96), np.uint8)
+    faces = Faces(("arimo-latin-400-normal", "lobster-latin-400-normal", "DejaVuSans"), ink)
+    assert faces.common.tolist() == [0, 2]
+    assert Faces(("lobster",), ink[:1]).common.tolist() == [0]
+
+
 def test_the_same_seed_draws_the_same_picture(faces: Faces) -> None:
     """Label, pixels and middles depend on the generator's state alone."""
     first, again = (draw(np.random.default_rng(5), faces) for _ in range(2))

@@ -3,13 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
 
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run
+from captcha_rt_train.data.real import read_real
 from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.generators import simplecaptcha
 from captcha_rt_train.generators.mixture.batch import LENGTH, draw_batch
 from captcha_rt_train.generators.mixture.faces import CHARACTERS, default_faces
 from captcha_rt_train.presets import Preset, load_preset
@@ -171,3 +174,27 @@ def test_the_command_says_what_is_missing(command, tmp_path: Path) -> None:
     result = command("pretrain", "-o", tmp_path / "run", *options)
     assert result.returncode == 2
     assert "ends with the steps 'fit' and 'scale'" in result.stderr
+
+
+def test_real_pictures_are_mixed_in(small: Preset, faces: Path, tmp_path: Path) -> None:
+    """One in 16 is a real one of the training part, changed; where its characters stand is open."""
+    folder = tmp_path / "real"
+    folder.mkdir()
+    for number in range(8):
+        label, picture = simplecaptcha.generate(np.random.default_rng(number))
+        cv2.imwrite(str(folder / f"{label}.png"), picture)
+    (folder / "äöü.png").write_bytes((folder / f"{label}.png").read_bytes())
+    manifest = plan_general(small).manifest
+    real = read_real(folder, manifest, small.settings)
+    assert [name for name, _ in real.skipped] == ["äöü.png"]
+    assert len(real) == 7
+    chosen = real.choose((0, 1), 20)
+    assert chosen.pictures.shape == (20, 48, 192, 3)
+    assert (chosen.columns == -1).all()
+    assert (real.choose((0, 1), 20).pictures == chosen.pictures).all()
+    texts = {manifest.charset.decode(c for c in row if c) for row in chosen.labels}
+    assert texts < {path.stem for path in folder.iterdir()}
+    run = Run(tmp_path / "run")
+    trained = pretrain(job(run, small, faces, real=real))
+    assert trained.training["real"] == 7
+    assert all(np.isfinite(loss) for row in losses(run) for loss in row)

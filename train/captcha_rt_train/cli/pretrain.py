@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,13 @@ def pretrain(
     faces: Annotated[
         Path, typer.Option(help="The faces to draw with: faces.npz of `captcha-rt fonts`.")
     ],
+    real: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled pictures to mix in: a folder, or a TOML file of sources; only those for "
+            "training are used."
+        ),
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="The system to train; its recipe ends with fit and scale.")
     ] = "general",
@@ -37,15 +45,29 @@ def pretrain(
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     from captcha_rt_export.run import Run
+    from captcha_rt_train.data.real import read_real
     from captcha_rt_train.presets import load_preset
-    from captcha_rt_train.training.pretraining import Pretraining, pretrain, use_bfloat16
+    from captcha_rt_train.training.pretraining import (
+        Pretraining,
+        plan_general,
+        pretrain,
+        use_bfloat16,
+    )
     from captcha_rt_train.training.trunk import load_trunk
 
     use_bfloat16()
+    chosen = load_preset(preset)
+    pictures = None
+    if real is not None:
+        manifest = plan_general(chosen).manifest
+        pictures = read_real(real, manifest, replace(chosen.settings, seed=seed))
+        for name, reason in pictures.skipped:
+            typer.echo(f"skipped: {name}: {reason}", err=True)
     job = Pretraining(
         run=Run(run),
-        preset=load_preset(preset),
+        preset=chosen,
         faces=faces,
+        real=pictures,
         seed=seed,
         minutes=minutes,
         start=None if start is None else load_trunk(start),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from captcha_rt.diagnostics.machine import available_cores
 from captcha_rt.manifest import Manifest
 from captcha_rt.steps import Scale
+from captcha_rt_train.data.real import SHARE, RealPictures
 from captcha_rt_train.generators.mixture.batch import DrawnBatch, draw_batch, start_worker
 
 _AHEAD: Final = 12  # batches that are drawn in advance
@@ -34,6 +35,7 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         time_steps: int,
         seed: int,
         epoch: int,
+        real: RealPictures | None = None,
     ) -> None:
         """Starts to draw the first batches.
 
@@ -45,6 +47,7 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
             time_steps: The time steps of the network's scores.
             seed: Chooses the pictures.
             epoch: The number of the first epoch, from 0.
+            real: Labelled pictures; one picture in `SHARE` is one of them.
         """
         super().__init__(workers=1)
         self._faces = faces
@@ -54,6 +57,8 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         self._time_steps = time_steps
         self._seed = seed
         self._epoch = epoch
+        self._real = real
+        self._real_size = 0 if real is None else -(-batch_size // SHARE)
         # Processes that are spawned share no locks with TensorFlow's threads.
         self._pool = ProcessPoolExecutor(
             max(1, available_cores() - 1),
@@ -77,10 +82,17 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         step = self._epoch * self._steps + index
         self._ask(step)
         drawn = self._waiting.pop(step).result()
-        times = (drawn.columns * self._time_steps).astype(np.int32)
+        if self._real is not None:
+            real = self._real.choose((self._seed, step), self._real_size)
+            drawn = DrawnBatch(
+                np.concatenate([drawn.pictures, real.pictures]),
+                np.concatenate([drawn.labels, real.labels]),
+                np.concatenate([drawn.columns, real.columns]),
+            )
+        times = (drawn.columns * self._time_steps).astype(np.int32).clip(0, self._time_steps - 1)
         target = {
             "labels": drawn.labels,
-            "times": times.clip(0, self._time_steps - 1),
+            "times": np.where(drawn.columns < 0, -1, times),
             "step": np.full(len(times), step, np.int32),
         }
         return Scale()(drawn.pictures), target
@@ -102,5 +114,9 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         for number in range(step, step + _AHEAD):
             if number not in self._waiting:
                 self._waiting[number] = self._pool.submit(
-                    draw_batch, self._faces, self._manifest, (self._seed, number), self._batch_size
+                    draw_batch,
+                    self._faces,
+                    self._manifest,
+                    (self._seed, number),
+                    self._batch_size - self._real_size,
                 )

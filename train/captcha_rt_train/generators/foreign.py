@@ -40,6 +40,9 @@ _FACES: Final = (
     "cmss10",
     "cmtt10",
 )
+WITHOUT_TEXT: Final = 0.45
+"""The fraction of the pictures without a text."""
+
 _SIZES: Final = (16, 20, 24, 28, 34, 40, 48)
 
 
@@ -59,17 +62,28 @@ def draw(rng: np.random.Generator) -> NDArray[np.uint8]:
     """
     size = int(rng.integers(*_HEIGHTS)), int(rng.integers(*_WIDTHS))
     kind = rng.random()
-    if kind < 0.1:
-        levels = _page(size, rng)
-    elif kind < 0.25:
-        levels = _noise(size, rng)
-    elif kind < 0.45:
-        levels = _texture(size, rng)
-    else:
-        levels = _text(size, rng)
+    levels = draw_without_text(size, rng, kind) if kind < WITHOUT_TEXT else _text(size, rng)
     if rng.random() < 0.2:
         levels = levels + rng.normal(0, rng.uniform(2, 40), size)
     return np.asarray(levels.clip(0, 255), np.uint8)[:, :, None]
+
+
+def draw_without_text(
+    size: tuple[int, int], rng: np.random.Generator, kind: float
+) -> NDArray[np.float64]:
+    """Draws an empty page, noise or a texture.
+
+    Args:
+        size: Height and width in pixels.
+        rng: Chooses all details.
+        kind: A number in 0..`WITHOUT_TEXT`, which chooses the kind.
+
+    Returns:
+        Grey levels `(H, W)`, some out of 0..255.
+    """
+    if kind < 0.1:
+        return _page(size, rng)
+    return _noise(size, rng) if kind < 0.25 else _texture(size, rng)
 
 
 def _page(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:

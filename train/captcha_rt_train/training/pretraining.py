@@ -24,6 +24,7 @@ from captcha_rt.metrics import Evaluation, Prediction, evaluate, summarize
 from captcha_rt.steps import Scale
 from captcha_rt_export.run import Run
 from captcha_rt_train.data.drawn import DrawnBatches
+from captcha_rt_train.data.real import RealPictures
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.generators.mixture.batch import LENGTH, DrawnBatch, draw_batch, without_scale
@@ -48,6 +49,7 @@ class Pretraining:
         run: The folder of the training.
         preset: The preset; its recipe ends with the steps `fit` and `scale`.
         faces: The file with the faces that the pictures are drawn with.
+        real: Labelled pictures that are mixed in.
         seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
         start: A trunk to go on from; None starts with random weights.
@@ -63,6 +65,7 @@ class Pretraining:
     run: Run
     preset: Preset
     faces: Path
+    real: RealPictures | None = None
     seed: int = 0
     minutes: float | None = None
     start: Trunk | None = None
@@ -105,9 +108,11 @@ class AlignedModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         """
         labels = y["labels"]
         ctc = keras.losses.CTC()(labels, y_pred)
-        at_middles = ops.take_along_axis(y_pred, y["times"][:, :, None], axis=1)
+        times = y["times"]
+        at_middles = ops.take_along_axis(y_pred, ops.maximum(times, 0)[:, :, None], axis=1)
         each = ops.sparse_categorical_crossentropy(labels, at_middles, from_logits=True)
-        there = ops.cast(labels != 0, each.dtype)  # 0 is the blank, which fills the rows
+        # 0 is the blank, which fills the rows; of real pictures no time is known.
+        there = ops.cast(ops.logical_and(labels != 0, times >= 0), each.dtype)
         aligned = ops.sum(each * there) / ops.maximum(ops.sum(there), 1)
         step = ops.cast(y["step"][0], each.dtype)
         weight = ops.maximum(1 - (1 - _ALIGNED) * step / _ALIGNED_STEPS, _ALIGNED)
@@ -184,6 +189,7 @@ def _start_run(job: Pretraining, settings: Settings, start: int) -> None:
         "recipe": job.preset.recipe.to_json(),
         "layers": job.preset.layers,
         "faces": len(load_faces(job.faces).names),
+        "real": 0 if job.real is None else len(job.real),
         "start": start,
         "batch_size": settings.batch_size,
         "steps": job.steps,
@@ -233,6 +239,7 @@ def _fit(
         time_steps=planned.manifest.output.shape[1] or 1,
         seed=job.seed,
         epoch=done,
+        real=job.real,
     )
     callbacks: list[keras.callbacks.Callback] = [average, epochs]
     if job.minutes is not None:
@@ -304,6 +311,7 @@ def _save(
             "epochs": job.preset.settings.epochs,
             "pictures": done * job.steps * job.preset.settings.batch_size,
             "faces": len(load_faces(job.faces).names),
+            "real": 0 if job.real is None else len(job.real),
             "parameters": model.count_params(),
             "seed": job.seed,
         },

@@ -5,7 +5,7 @@ other, by the mean shape of each character over all faces.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,34 @@ EM: Final = 48
 BASELINE: Final = int(1.4 * EM)
 """The row of the baseline in a glyph's cell."""
 
+COMMON: Final = (
+    "anonymous-pro",
+    "arimo",
+    "carlito",
+    "comic-neue",
+    "comic-relief",
+    "courier-prime",
+    "cousine",
+    "fira-sans",
+    "gelasio",
+    "ibm-plex-sans",
+    "inconsolata",
+    "inter",
+    "lato",
+    "libre-franklin",
+    "merriweather",
+    "noto-sans",
+    "noto-serif",
+    "open-sans",
+    "pt-sans",
+    "pt-serif",
+    "roboto",
+    "source-sans-3",
+    "tinos",
+    "ubuntu",
+)
+"""Families that look like those that servers have: Arial, Times, Courier, Georgia and others."""
+
 _CELL: Final = 2 * EM  # rows and columns of a cell; a glyph's origin is in column EM / 2
 _SUFFIXES: Final = frozenset({".ttf", ".otf", ".woff"})
 _SIGNS: Final = 4  # the last of CHARACTERS
@@ -44,10 +72,18 @@ class Faces:
         names: The stems of the font files.
         ink: `(F, C, R, W)` uint8 in 0..255: the ink of the C characters of `CHARACTERS` in F faces,
             each in a cell of R rows and W columns. All glyphs stand on the row `BASELINE`.
+        common: The indices of the faces of the `COMMON` families; of all faces if there are none.
     """
 
     names: tuple[str, ...]
     ink: NDArray[np.uint8]
+    common: NDArray[np.intp] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Finds the common faces: those named `FAMILY-latin-...`, and all of DejaVu."""
+        starts = "DejaVu", *(f"{family}-latin-" for family in COMMON)
+        common = [i for i, name in enumerate(self.names) if name.startswith(starts)]
+        object.__setattr__(self, "common", np.array(common or range(len(self.names)), np.intp))
 
     def save(self, file: Path) -> None:
         """Writes the faces to an `.npz` file."""

@@ -10,11 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+import matplotlib as mpl
+
 from captcha_rt.errors import InstallationError
 
 _PARTIAL: Final = ".partial-"  # how the name of an unfinished family's folder starts
 _FACES: Final = ("400-normal", "700-normal", "400-italic")
 _LICENCES: Final = {
+    "bitstream vera": "Bitstream-Vera",
     "open font license": "OFL-1.1",
     "apache license": "Apache-2.0",
     "ubuntu font licence": "Ubuntu-font-1.0",
@@ -28,7 +31,7 @@ def families() -> list[str]:
 
 
 def fetch_fonts(folder: Path) -> Iterator[tuple[str, str | None]]:
-    """Fetches the families that a folder doesn't hold yet, one after the other.
+    """Fetches the families that a folder doesn't hold yet, one after the other, and DejaVu.
 
     A family is a sub-folder with its font files and its licence. It appears whole or not at all, so
     that a fetch that was stopped goes on where it was. What a killed fetch left is removed.
@@ -52,8 +55,18 @@ def fetch_fonts(folder: Path) -> Iterator[tuple[str, str | None]]:
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{_PARTIAL}*"):
         shutil.rmtree(left)
+    _copy_dejavu(folder / "dejavu")
     for family in families():
         yield family, None if (folder / family).exists() else _fetch(npm, family, folder)
+
+
+def _copy_dejavu(family: Path) -> None:
+    """Copies DejaVu, Linux servers' usual font, which Fontsource lacks and matplotlib brings."""
+    fonts = Path(mpl.get_data_path()) / "fonts" / "ttf"
+    family.mkdir(exist_ok=True)
+    for font in fonts.glob("DejaVu*.ttf"):
+        shutil.copy(font, family)
+    shutil.copy(fonts / "LICENSE_DEJAVU", family / "LICENSE")
 
 
 def licence_of(family: Path) -> str | None:

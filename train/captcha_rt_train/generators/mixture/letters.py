@@ -45,22 +45,27 @@ def place(
         The letters, the columns of their middles, `(len(text),)`, and the page's width in pixels.
     """
     em = rng.uniform(*style.size) * height
-    gap = rng.uniform(*style.gap) * em
     many_faces = rng.random() < style.many_faces
-    face = int(rng.integers(len(faces.names)))
+    face = _choose_face(rng, faces, style)
     turn, shear, jump, grow = (
         rng.random() * most for most in (style.turn, style.shear, style.jump, style.grow)
     )
+    stretch = np.exp(rng.uniform(*np.log(style.stretch)))
+    gap = rng.uniform(*style.gap) * em * min(stretch, 1)
+    skew = rng.random() * style.skew if rng.random() < 0.5 else 0
     x = rng.uniform(*style.ends) * height / 2
     middle = height * rng.uniform(0.44, 0.56)
     letters: list[Letter] = []
     centres: list[float] = []
     for character in text:
         if many_faces:
-            face = int(rng.integers(len(faces.names)))
+            face = _choose_face(rng, faces, style)
         scale = em / EM * (1 + rng.uniform(-grow, grow))
+        across = scale * stretch * (1 + rng.uniform(-grow, grow) / 2)
         angle, lean = np.deg2rad(rng.uniform(-turn, turn)), rng.uniform(-shear, shear)
-        ink = _transform(faces.ink[face, _INDEX[character]], scale, float(angle), lean)
+        corners = rng.uniform(-skew, skew, (4, 2)) * em
+        glyph = faces.ink[face, _INDEX[character]]
+        ink = _transform(glyph, (across, scale), float(angle), lean, corners if skew else None)
         left, top, width, rows = cv2.boundingRect(ink)
         row = round(middle + rng.uniform(-jump, jump) * height - len(ink) / 2) + top
         letters.append(Letter(ink[top : top + rows, left : left + width], round(x), row))
@@ -71,20 +76,47 @@ def place(
     return letters, np.array(centres, np.float32), max(round(x), height)
 
 
+def _choose_face(rng: np.random.Generator, faces: Faces, style: Style) -> int:
+    """Chooses a face, one of the common ones with the style's probability."""
+    if rng.random() < style.common_face:
+        return int(rng.choice(faces.common))
+    return int(rng.integers(len(faces.names)))
+
+
 def _transform(
-    glyph: NDArray[np.uint8], scale: float, angle: float, lean: float
+    glyph: NDArray[np.uint8],
+    scale: tuple[float, float],
+    angle: float,
+    lean: float,
+    corners: NDArray[np.float64] | None,
 ) -> NDArray[np.uint8]:
-    """Scales, shears and turns a glyph about the middle of a capital, on a square page."""
-    side = round(1.9 * EM * scale) + 6
-    if scale < 0.6:  # thin strokes would fall between the pixels
-        glyph = np.asarray(cv2.blur(glyph, (round(0.7 / scale),) * 2))
-    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-    matrix = np.array([[cos, cos * lean - sin], [sin, sin * lean + cos]])
+    """Scales, shears and turns a glyph about the middle of a capital, on a square page.
+
+    Args:
+        glyph: `(h, w)`.
+        scale: The factors across and down.
+        angle: In radians.
+        lean: The shear, in columns per row.
+        corners: `(4, 2)`: how far the page's corners are moved, in pixels; None moves none.
+    """
+    side = round(1.9 * EM * max(scale)) + 6
+    if min(scale) < 0.6:  # thin strokes would fall between the pixels
+        sizes = tuple(max(1, round(0.7 / factor)) for factor in scale)
+        glyph = np.asarray(cv2.blur(glyph, sizes))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.array([[1, lean], [0, 1]]) @ np.diag(scale)
     capital_middle = np.array([glyph.shape[1] / 2, BASELINE - 0.36 * EM])
     shift = np.full(2, side / 2) - matrix @ capital_middle
-    return np.asarray(
-        cv2.warpAffine(glyph, np.column_stack([matrix, shift]), (side, side)), np.uint8
+    affine = np.column_stack([matrix, shift])
+    if corners is None:
+        return np.asarray(cv2.warpAffine(glyph, affine, (side, side)), np.uint8)
+    # The corners of the box in which a capital stands, not of the page.
+    box = side / 2 + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * EM * max(scale) * 0.5
+    moved = cv2.getPerspectiveTransform(
+        box.astype(np.float32), (box + corners / 2).astype(np.float32)
     )
+    whole = moved @ np.vstack([affine, [0, 0, 1]])
+    return np.asarray(cv2.warpPerspective(glyph, whole, (side, side)), np.uint8)
 
 
 def join(

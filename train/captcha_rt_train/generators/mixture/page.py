@@ -13,7 +13,7 @@ Pixels = NDArray[np.float32]
 
 
 class Stroke(NamedTuple):
-    """A line, arc or wave, or many dashes.
+    """A line, arc or wave, or many dashes or spots.
 
     Attributes:
         under: Whether it lies under the letters.
@@ -107,8 +107,8 @@ def draw_paper(
 def draw_strokes(
     rng: np.random.Generator, style: Style, size: tuple[int, int], paper: Pixels, inks: Pixels
 ) -> list[Stroke]:
-    """Draws lines, arcs, waves and dashes, in the letters' colours or in others."""
-    own_ink = rng.random() < style.own_ink
+    """Draws strokes in the letters' colours, the paper's or others."""
+    cuts, own_ink = rng.random(2) < (style.cuts, style.own_ink)
     fewest, most = style.strokes
     strokes = []
     for _ in range(fewest + int((most - fewest + 1) * rng.random() ** 1.6)):  # few more often
@@ -119,7 +119,9 @@ def draw_strokes(
         thickness = max(1, round(width * size[0] / 50))
         sixteenths = np.rint(paths * 16).astype(np.int32)
         cv2.polylines(ink, list(sixteenths), False, 255, thickness, cv2.LINE_AA, 4)
-        if own_ink:
+        if cuts:
+            colour = paper
+        elif own_ink:
             colour = inks[rng.integers(len(inks))]
         else:
             contrast = rng.uniform(0.15, 0.9)
@@ -139,8 +141,12 @@ def _stroke_paths(
             path = rng.uniform((0, 0), (width, height), (2, 2))
             if rng.random() < 0.6:  # from side to side
                 path[:, 0] = -2, width + 2
+        case "spots":
+            count = int(rng.integers(8, 60) * width / (2 * height))
+            starts = rng.uniform((0, 0), (width, height), (count, 1, 2))
+            return np.asarray(starts + np.array([[0, 0], rng.integers(0, 2, 2)]))
         case "dashes":  # many, with one direction or in all
-            count = int(rng.integers(10, 90) * width / (3 * height))
+            count = int(rng.integers(10, 70) * width / (3 * height))
             starts = rng.uniform((0, 0), (width, height), (count, 2))
             spread = rng.choice([0.2, np.pi])
             angles = rng.uniform(0, np.pi) + rng.uniform(-spread, spread, count)
@@ -175,6 +181,11 @@ def draw_over(rng: np.random.Generator, style: Style, picture: Pixels, stroke: S
         picture[crossed] = 255 - picture[crossed]
     else:
         mix(picture, stroke.ink, stroke.colour)
+
+
+def without_smooth_edges(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Ink that covers a pixel or leaves it, `(H, W)` uint8 of 0 and 255."""
+    return np.asarray(cv2.threshold(ink, 64, 255, cv2.THRESH_BINARY)[1], np.uint8)
 
 
 def add_specks_and_noise(

@@ -24,7 +24,7 @@ UNAMBIGUOUS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _NAMES: Final = {
     "fills": {"solid", "hollow", "outlined", "shadow", "stippled", "thin", "bold"},
     "papers": {"plain", "gradient", "cloud", "grid", "dots", "hatch"},
-    "stroke_kinds": {"line", "arc", "curve", "wave", "dashes"},
+    "stroke_kinds": {"line", "arc", "curve", "wave", "dashes", "spots"},
 }
 
 
@@ -41,7 +41,10 @@ class Style:
         size: Of the letters: an em as a share of the picture's height.
         gap: Between two letters' ink, as a share of an em; below 0 they overlap.
         ends: Paper before the text, and after it, as a share of half the height.
+        common_face: The probability of a face like those that servers have.
         many_faces: The probability that each letter has a face of its own.
+        stretch: How wide the letters are, as a factor.
+        skew: The largest shift of a letter's corners, as a share of an em: perspective.
         turn: The largest rotation of a letter, in degrees.
         shear: The largest shear of a letter, in columns per row.
         jump: The largest shift of a letter up or down, as a share of the height.
@@ -51,15 +54,17 @@ class Style:
         contrast: The distance of ink and paper, in 0..1 of the largest there is.
         grey: The probability of a picture without colours.
         opacity: Of the ink, in 0..1.
+        aliased: The probability of letters and strokes without smooth edges, as GIFs have them.
         fills: Weights of `solid`, `hollow`, `outlined`, `shadow`, `stippled`, `thin`, `bold`.
         papers: Weights of `plain`, `gradient`, `cloud`, `grid`, `dots`, `hatch`.
         wave: The largest shift of a wave over the picture, as a share of the height.
         fish: The strength of fish-eyes, in 0..1.
         tilt: The largest perspective, as a share of the height.
-        strokes: The number of lines, arcs, waves and layers of dashes.
-        stroke_kinds: Weights of `line`, `arc`, `curve`, `wave`, `dashes`.
+        strokes: The number of lines, arcs, waves and layers of dashes or spots.
+        stroke_kinds: Weights of `line`, `arc`, `curve`, `wave`, `dashes`, `spots`.
         stroke_width: In pixels of a picture 50 pixels high; dashes are half as wide.
         own_ink: The probability that strokes have the letters' colour.
+        cuts: The probability that strokes have the paper's colour, and cut the letters.
         under: The probability that a stroke lies under the letters.
         inverts: The probability that a stroke inverts what it crosses.
         specks: The share of pixels that are specks.
@@ -91,7 +96,10 @@ class Style:
     size: Range = (0.4, 0.95)
     gap: Range = (-0.14, 0.5)
     ends: Range = (0.05, 1.2)
+    common_face: float = 0.35
     many_faces: float = 0.25
+    stretch: Range = (0.55, 1.35)
+    skew: float = 0.2
     turn: float = 30
     shear: float = 0.35
     jump: float = 0.14
@@ -101,6 +109,7 @@ class Style:
     contrast: Range = (0.25, 1)
     grey: float = 0.25
     opacity: Range = (0.6, 1)
+    aliased: float = 0.12
     fills: Weights = field(
         default_factory=lambda: {
             "solid": 6,
@@ -125,12 +134,20 @@ class Style:
     wave: float = 0.1
     fish: float = 0.3
     tilt: float = 0.1
-    strokes: tuple[int, int] = (0, 8)
+    strokes: tuple[int, int] = (0, 7)
     stroke_kinds: Weights = field(
-        default_factory=lambda: {"line": 3, "arc": 1, "curve": 2, "wave": 1, "dashes": 1}
+        default_factory=lambda: {
+            "line": 3,
+            "arc": 1,
+            "curve": 2,
+            "wave": 1,
+            "dashes": 1,
+            "spots": 1,
+        }
     )
     stroke_width: Range = (0.7, 3)
     own_ink: float = 0.5
+    cuts: float = 0.06
     under: float = 0.4
     inverts: float = 0.05
     specks: Range = (0, 0.25)
@@ -168,9 +185,12 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             shear=0.05,
             jump=0.02,
             grow=0.05,
+            stretch=(0.8, 1.2),
+            skew=0,
             contrast=(0.6, 1),
-            papers={"gradient": 3, "plain": 1},
-            fills={"solid": 4, "bold": 2},
+            papers={"gradient": 3, "plain": 1.5, "grid": 0.5},
+            fills={"solid": 4, "bold": 1.5, "shadow": 1},
+            common_face=0.7,
             wave=0.12,
             fish=0.6,
             strokes=(0, 2),
@@ -189,7 +209,9 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             length=(4, 5),
             height=(18, 34),
             size=(0.5, 0.9),
-            gap=(0, 0.8),
+            gap=(0, 1.2),
+            common_face=0.6,
+            aliased=0.3,
             turn=20,
             shear=0.1,
             contrast=(0.35, 1),
@@ -209,6 +231,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             height=(30, 80),
             size=(0.45, 0.8),
             gap=(-0.05, 0.4),
+            common_face=0.5,
             turn=40,
             light_ink=0.05,
             papers={"plain": 5, "dots": 2, "cloud": 1},
@@ -230,10 +253,12 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             turn=30,
             papers={"plain": 1},
             specks=(0, 0.03),
-            strokes=(1, 2),
-            stroke_kinds={"arc": 1, "curve": 2},
+            strokes=(1, 3),
+            stroke_kinds={"arc": 2, "curve": 2, "spots": 1},
             stroke_width=(1, 3.5),
             own_ink=0.5,
+            stretch=(0.45, 1.2),
+            skew=0.3,
         ),
     ),
     # Black warped letters that touch, no colours.
@@ -247,6 +272,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             gap=(-0.16, 0.05),
             contrast=(0.7, 1),
             grey=0.8,
+            aliased=0.3,
             wave=0.2,
             fish=0.6,
             tilt=0.2,
@@ -264,7 +290,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             length=(4, 6),
             gap=(-0.1, 0.15),
             strokes=(1, 6),
-            stroke_width=(1, 3),
+            stroke_width=(1, 4),
             own_ink=0.8,
             under=0.15,
             specks=(0, 0.03),
@@ -302,7 +328,18 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             jpeg=0,
         ),
     ),
-    "sum": (1, replace(FREE, texts={SUM: 1}, gap=(0.05, 0.5), strokes=(0, 4), turn=15)),
+    "sum": (
+        1,
+        replace(
+            FREE,
+            texts={SUM: 1},
+            gap=(0.05, 0.5),
+            common_face=0.5,
+            strokes=(0, 4),
+            turn=15,
+            specks=(0, 0.35),
+        ),
+    ),
 }
 """Each style with its weight in the mixture."""
 
