@@ -1,4 +1,4 @@
-"""Draws what the general reader learns from: `python -m benchmarks mixture`.
+"""Draws what the general model learns from: `python -m benchmarks mixture`.
 
 The command writes `benchmarks/results/mixture.png`, a row for each style of
 `captcha_rt_train.generators.mixture.styles`. The faces are those of the file that `CAPTCHA_FACES`

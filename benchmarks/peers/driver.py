@@ -9,9 +9,9 @@ JOBS is a JSON file with a list of jobs. A job has
 - `pictures`: their paths,
 - `warm_up`: how many pictures are read before the clock runs.
 
-Prints a JSON object. `jobs` holds for each job the texts, and the CPU and wall milliseconds of each
-picture, from encoded bytes to text. `stages` holds the CPU milliseconds of each stage of this
-process's start.
+Prints a JSON object. `jobs` holds for each job the texts, whether the system accepts each, and the
+CPU and wall milliseconds of each picture, from encoded bytes to text. `stages` holds the CPU
+milliseconds of each stage of this process's start.
 
 The script imports no other module of the benchmarks, since the environments don't have them. It
 imports each module only where it is needed, so that a cold start is almost only the system's.
@@ -24,7 +24,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Read = Callable[[bytes], str]
+Answer = tuple[str, bool | None]
+"""The text, and whether the system is sure enough of it; None if it does not say."""
+
+Read = Callable[[bytes], Answer]
 Setting = Mapping[str, Any]
 
 _marks = [("python", time.process_time())]
@@ -36,15 +39,24 @@ def mark(stage: str) -> None:
         _marks.append((stage, time.process_time()))
 
 
-def use_captcha_rt(setting: Setting, characters: str) -> Read:  # noqa: ARG001  (needs neither)
-    """The runtime with its embedded model."""
+def use_captcha_rt(setting: Setting, characters: str) -> Read:
+    """The runtime without a model of the user's.
+
+    With the `range` `"allowed"`, it is told the set's characters, in the case of the pictures.
+    """
     from captcha_rt import Solver
     from captcha_rt.session import import_onnxruntime
 
     import_onnxruntime()
     mark("imports")
     solver = Solver()
-    return lambda picture: solver.solve(picture).text
+    allowed = characters if setting.get("range") == "allowed" else None
+
+    def read(picture: bytes) -> Answer:
+        solution = solver.solve(picture, allowed=allowed)
+        return solution.text, solution.accepted
+
+    return read
 
 
 def use_ddddocr(setting: Setting, characters: str) -> Read:
@@ -70,11 +82,11 @@ def use_ddddocr(setting: Setting, characters: str) -> Read:
     reader = ddddocr.DdddOcr(show_ad=False, beta=setting["beta"])
     onnxruntime.InferenceSession = original
     if setting["range"] == "dropped":
-        reader.set_ranges(characters.lower() + characters.upper())
+        reader.set_ranges(both_cases(characters))
     elif setting["range"] == "argmax":
         reader.set_ranges(characters)
-        return lambda picture: best_path(reader.classification(picture, probability=True))
-    return lambda picture: reader.classification(picture, png_fix=True)
+        return lambda picture: (best_path(reader.classification(picture, probability=True)), None)
+    return lambda picture: (reader.classification(picture, png_fix=True), None)
 
 
 def best_path(answer: Mapping[str, Any]) -> str:
@@ -84,8 +96,9 @@ def best_path(answer: Mapping[str, Any]) -> str:
 
 
 def use_rapidocr(setting: Setting, characters: str) -> Read:
-    """The recogniser alone; characters that the set does not have are dropped from the answers.
+    """The recogniser alone.
 
+    With the `range` `"dropped"`, its answers lose the characters that the set does not have.
     RapidOCR loads the model when it reads the first picture.
     """
     from rapidocr import RapidOCR  # type: ignore[import-not-found]  # in its environment
@@ -99,8 +112,22 @@ def use_rapidocr(setting: Setting, characters: str) -> Read:
             "EngineConfig.onnxruntime.intra_op_num_threads": setting["threads"] or -1,
         }
     )
-    known = {*characters.lower(), *characters.upper()}
-    return lambda picture: "".join(c for t in reader(picture).txts or () for c in t if c in known)
+    if setting.get("range") != "dropped":
+        return lambda picture: ("".join(reader(picture).txts or ()), None)
+    known = {*both_cases(characters)}
+    return lambda picture: (
+        "".join(c for t in reader(picture).txts or () for c in t if c in known),
+        None,
+    )
+
+
+def use_captcha_whisperer(setting: Setting, characters: str) -> Read:  # noqa: ARG001  (no range)
+    """captcha-whisperer with the model in its wheel."""
+    from captcha_whisperer import CaptchaRecognizer  # type: ignore[import-not-found]
+
+    mark("imports")
+    reader = CaptchaRecognizer(threads=setting["threads"])
+    return lambda picture: (reader.recognize_bytes(picture)["text"], None)
 
 
 def use_tesseract(setting: Setting, characters: str) -> Read:
@@ -109,17 +136,23 @@ def use_tesseract(setting: Setting, characters: str) -> Read:
 
     command = [part.format(picture="stdin", characters=characters) for part in setting["command"]]
 
-    def read(picture: bytes) -> str:
+    def read(picture: bytes) -> Answer:
         done = subprocess.run(command, input=picture, check=True, capture_output=True)
-        return done.stdout.decode()
+        return done.stdout.decode(), None
 
     return read
+
+
+def both_cases(characters: str) -> str:
+    """The characters as small letters and as capitals: the case of an answer does not count."""
+    return characters.lower() + characters.upper()
 
 
 READERS = {
     "captcha-rt": use_captcha_rt,
     "ddddocr": use_ddddocr,
     "rapidocr": use_rapidocr,
+    "captcha-whisperer": use_captcha_whisperer,
     "tesseract": use_tesseract,
 }
 
@@ -131,15 +164,17 @@ def read_pictures(job: Mapping[str, Any]) -> dict[str, Any]:
     clock = children_time if job["system"] == "tesseract" else time.process_time
     for path in job["pictures"][: job["warm_up"]]:
         read(_read_bytes(path))
-    texts, cpus, walls = [], [], []
+    texts, accepted, cpus, walls = [], [], [], []
     for path in job["pictures"]:
         picture = _read_bytes(path)
         cpu, wall = clock(), time.perf_counter()
-        texts.append(read(picture))
+        text, sure = read(picture)
         walls.append((time.perf_counter() - wall) * 1000)
         cpus.append((clock() - cpu) * 1000)
         mark("first picture")
-    return {"texts": texts, "cpu": cpus, "wall": walls}
+        texts.append(text)
+        accepted.append(sure)
+    return {"texts": texts, "accepted": accepted, "cpu": cpus, "wall": walls}
 
 
 def read_list(job: Mapping[str, Any]) -> dict[str, Any]:

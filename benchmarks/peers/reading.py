@@ -35,8 +35,8 @@ def read(python: Path, system: System, sets: Mapping[str, PictureSet]) -> dict[s
     """Reads pictures in a fresh process.
 
     Returns:
-        The driver's answer by the set's name: `texts`, and the milliseconds `cpu` and `wall` of
-        each picture.
+        The driver's answer by the set's name: `texts`, whether the system accepts each, and the
+        milliseconds `cpu` and `wall` of each picture.
 
     Raises:
         MissingError: If the process fails.

@@ -59,6 +59,7 @@ ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "ddddocr-1.6.1": ("ddddocr==1.6.1",),
     "ddddocr-1.5.6": ("ddddocr==1.5.6",),
     "rapidocr": ("rapidocr==3.10.0", "onnxruntime"),
+    "captcha-whisperer": ("captcha-whisperer==0.1.0",),
 }
 """The requirements that pip installs, by environment; `constraints.txt` pins the dependencies."""
 
@@ -121,6 +122,13 @@ SYSTEMS: Final[Mapping[str, System]] = {
         "the recogniser alone; characters that the set doesn't have are dropped",
         "rapidocr",
         "rapidocr",
+        {"range": "dropped"},
+    ),
+    "captcha-whisperer": System(
+        "its own model, pictures over white; its decoder never answers `0`",
+        "captcha-whisperer",
+        "captcha-whisperer",
+        over_white=True,
     ),
     "Tesseract": _TESSERACT,
     "Tesseract, one process": replace(

@@ -29,12 +29,15 @@ class Decoded:
             probable, or the head or glyph that the character was read from.
         confidences: The confidence of each character, in 0..1.
         confidence: The confidence of the whole text, in 0..1.
+        alternatives: The likeliest texts as class ids, each with its probability, the likeliest
+            first; empty unless they were asked for.
     """
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
     confidences: tuple[float, ...]
     confidence: float
+    alternatives: tuple[tuple[tuple[int, ...], float], ...] = ()
 
 
 def ctc_greedy_decode(
@@ -85,7 +88,7 @@ def ctc_greedy_decode(
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
     best: list[list[int]] = scores.argmax(axis=2).tolist()
-    return [_read(*picture, blank) for picture in zip(probabilities, best, strict=True)]
+    return [read_path(*picture, blank) for picture in zip(probabilities, best, strict=True)]
 
 
 def position_decode(
@@ -129,20 +132,8 @@ def position_decode(
     probabilities = to_probabilities(scores, kind, temperature)
     if not scores.size:
         return [Decoded((), (), (), 0.0)] * len(scores)
-    best, highest = scores.argmax(axis=2).tolist(), probabilities.max(axis=2)
-    products = highest.prod(axis=1).tolist()
-    answers = []
-    for classes, confidences, product in zip(best, highest.tolist(), products, strict=True):
-        positions = [position for position, c in enumerate(classes) if c != blank]
-        answers.append(
-            Decoded(
-                ids=tuple([classes[position] for position in positions]),
-                positions=tuple(positions),
-                confidences=tuple([confidences[position] for position in positions]),
-                confidence=min(product, 1.0) if positions else 0.0,
-            )
-        )
-    return answers
+    best: list[list[int]] = scores.argmax(axis=2).tolist()
+    return [read_positions(*picture, blank) for picture in zip(probabilities, best, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,16 +215,19 @@ def _check(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
     return np.asarray(np.maximum(below, -1e18), np.float32)
 
 
-def _read(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -> Decoded:
-    """Reads one picture, as the docstring of `ctc_greedy_decode` says.
+def read_path(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -> Decoded:
+    """Reads a path through one picture's time steps, as `ctc_greedy_decode` reads the best one.
 
     This is plain Python on the few classes that matter. On fifty time steps a dozen calls of NumPy
     would take three times as long.
 
     Args:
         probabilities: `(T, C)`.
-        best: The best class of each time step.
+        best: The path: a class for each time step.
         blank: The blank's class.
+
+    Returns:
+        The characters on the path, with their confidences.
     """
     ids: list[int] = []
     runs: list[tuple[int, int]] = []  # each character's first time step, and the one after its last
@@ -268,3 +262,27 @@ def _read(probabilities: NDArray[np.float32], best: Sequence[int], blank: int) -
     for row in rows[after:]:
         product *= row[0] + row[-1]
     return Decoded(tuple(ids), tuple(positions), tuple(confidences), min(product, 1.0))
+
+
+def read_positions(
+    probabilities: NDArray[np.float32], best: Sequence[int], blank: int | None
+) -> Decoded:
+    """Reads a class at each position of one picture, as `position_decode` reads the best ones.
+
+    Args:
+        probabilities: `(L, C)`.
+        best: The class at each position.
+        blank: The blank's class; None if there is none.
+
+    Returns:
+        The characters of the classes but the blank, with their confidences.
+    """
+    chosen = probabilities[np.arange(len(best)), best]
+    confidences = chosen.tolist()
+    positions = [position for position, c in enumerate(best) if c != blank]
+    return Decoded(
+        ids=tuple([best[position] for position in positions]),
+        positions=tuple(positions),
+        confidences=tuple([confidences[position] for position in positions]),
+        confidence=min(float(chosen.prod()), 1.0) if positions else 0.0,
+    )

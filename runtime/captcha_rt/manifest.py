@@ -7,16 +7,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.charset import Charset
-from captcha_rt.decoders import DECODERS, Decoded, Decoder, Scores
+from captcha_rt.decoders import (
+    DECODERS,
+    Decoded,
+    Decoder,
+    Scores,
+    ctc_greedy_decode,
+    to_probabilities,
+)
 from captcha_rt.errors import CaptchaRTError, ManifestError, RecipeError
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Glyphs, Scale
+
+if TYPE_CHECKING:
+    from captcha_rt.constrained import Constraints
 
 __all__ = ["Manifest"]
 
@@ -184,11 +194,14 @@ class Manifest:
             return tensors
         return tensors.reshape(-1, *tensors.shape[2:])
 
-    def decode(self, scores: NDArray[np.float32]) -> list[tuple[str, Decoded]]:
+    def decode(
+        self, scores: NDArray[np.float32], constraints: "Constraints | None" = None
+    ) -> list[tuple[str, Decoded]]:
         """Reads the texts from scores, with this model's decoder and charset.
 
         Args:
             scores: The graph's output for the input that `batch` made.
+            constraints: What is known of the texts, and how many alternatives are wanted.
 
         Returns:
             For each picture the text, and the decoder's result that the text was made from.
@@ -198,9 +211,18 @@ class Manifest:
         """
         if self.glyphs is not None:
             scores = scores.reshape(-1, self.glyphs, self.charset.classes)
-        decoded = DECODERS[self.decoder].decode(
-            scores, blank=self.charset.blank, kind=self.scores, temperature=self.temperature
-        )
+        decoder = DECODERS[self.decoder]
+        if constraints is None:
+            decoded = decoder.decode(
+                scores, blank=self.charset.blank, kind=self.scores, temperature=self.temperature
+            )
+        else:
+            from captcha_rt.constrained import decode_constrained  # plain reading needs none of it
+
+            probabilities = to_probabilities(scores, self.scores, self.temperature)
+            decoded = decode_constrained(
+                probabilities, self.charset, constraints, ctc=decoder.decode is ctc_greedy_decode
+            )
         return [(self.charset.decode(d.ids), d) for d in decoded]
 
     def to_json(self) -> str:

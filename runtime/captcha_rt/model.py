@@ -20,8 +20,13 @@ from captcha_rt.manifest import Graph, Manifest
 
 __all__ = ["Model", "load_model"]
 
-EMBEDDED: Final = Path(__file__).parent / "models" / "default.onnx"
-"""The model in the wheel."""
+_MODELS: Final = Path(__file__).parent / "models"
+
+EMBEDDED: Final = _MODELS / "default.onnx"
+"""The small model in the wheel, which reads first."""
+
+GENERAL: Final = _MODELS / "general.onnx"
+"""The general model in the wheel, which reads what the small one rejects."""
 
 # Protobuf: field 14 (metadata_props) of ModelProto, then fields 1 (key) and 2 (value) in it.
 _ENTRY: Final = b"\x72"
@@ -47,7 +52,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     """Reads a model file and checks it against the description in it.
 
     Args:
-        path: The `.onnx` file; None is the embedded model.
+        path: The `.onnx` file; None is the small embedded model.
 
     Returns:
         The model; its bytes have been compared with the checksum in the description.

@@ -1,27 +1,35 @@
-"""Reads the text in pictures: decode, prepare, run the network, read its scores."""
+"""Reads the text in pictures: decode the file, let one model after the other try."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt.errors import CaptchaRTError, ModelError, ScoresError
+from captcha_rt.constrained import Constraints
+from captcha_rt.errors import CaptchaRTError, CharsetError
 from captcha_rt.image import MAX_PIXELS, ImageSource, decode_image
-from captcha_rt.model import load_model
+from captcha_rt.manifest import Manifest
+from captcha_rt.model import EMBEDDED, GENERAL, load_model
+from captcha_rt.reader import Reader
 from captcha_rt.session import Device, Provider, Session
-from captcha_rt.solution import Character, Solution
+from captcha_rt.solution import Solution
 
 __all__ = ["Solver"]
 
+_SHORTEST: Final = 3  # characters of a text, for the embedded models: fewer are stray ones
+
 
 class Solver:
-    """Reads text captchas with one model. Safe to share between threads.
+    """Reads text captchas. Safe to share between threads.
+
+    Without a model of the user's, it has two: a small one reads a picture first, in a fraction of
+    the time. Where that one is not sure, a general one reads the picture too.
 
     Attributes:
-        manifest: The description of the model.
-        session: The loaded model.
-        providers: onnxruntime's active providers in order of priority.
+        readers: The models in the order in which they read, at least one.
         max_pixels: The largest number of pixels of a picture. Larger pictures are refused before
             they are decoded.
     """
@@ -35,10 +43,10 @@ class Solver:
         threads: int = 1,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Loads a model.
+        """Loads a model, or both embedded ones.
 
         Args:
-            model: A `.onnx` file that `captcha-rt export` wrote; None is the embedded model.
+            model: A `.onnx` file that `captcha-rt export` wrote; None takes the embedded models.
             device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, otherwise the CPU.
             providers: onnxruntime's providers in order of priority, each with options if needed. If
                 given, `device` is ignored.
@@ -54,22 +62,48 @@ class Solver:
             InstallationError: If onnxruntime is missing, or installed twice.
             ValueError: If the device is unknown, or `threads` is out of range.
         """
-        loaded = load_model(model)
-        self.manifest = loaded.manifest
-        try:
-            self.session = Session(
-                loaded.data, loaded.manifest, device=device, providers=providers, threads=threads
-            )
-        except ModelError as error:
-            raise type(error)(f"{loaded.path}: {error}") from error
-        self.providers = self.session.providers
+        files = (EMBEDDED, GENERAL) if model is None else (model,)
+        self.readers = tuple(
+            Reader(load_model(file), device=device, providers=providers, threads=threads)
+            for file in files
+        )
         self.max_pixels = max_pixels
 
-    def solve(self, image: ImageSource) -> Solution:
+    @property
+    def manifest(self) -> Manifest:
+        """The description of the model that reads first."""
+        return self.readers[0].manifest
+
+    @property
+    def session(self) -> Session:
+        """The loaded model that reads first."""
+        return self.readers[0].session
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The active providers of onnxruntime in order of priority."""
+        return self.session.providers
+
+    @property
+    def name(self) -> str:
+        """The names of the models in the order in which they read, such as `compact, general`."""
+        return ", ".join(reader.manifest.name for reader in self.readers)
+
+    def solve(
+        self,
+        image: ImageSource,
+        *,
+        allowed: str | None = None,
+        length: int | None = None,
+        alternatives: int = 0,
+    ) -> Solution:
         """Reads one picture.
 
         Args:
             image: A path, the bytes of an image file, or an array, as `decode_image` takes it.
+            allowed: The characters that the text may hold, if known, such as `"0123456789"`.
+            length: The number of characters of the text, if known.
+            alternatives: The number of the likeliest texts to name in the answer.
 
         Returns:
             The text, with confidences.
@@ -79,15 +113,24 @@ class Solver:
             RecipeError: If the model's preprocessing can't use the picture.
             ScoresError: If the model returns NaN or infinite scores.
             ModelError: If the model fails.
+            CharsetError: If the model has none of the allowed characters.
+            ValueError: If nothing is allowed, or a number is out of range.
         """
+        constraints, readers = self._choose(allowed, length, alternatives)
         picture = decode_image(image, max_pixels=self.max_pixels)
-        tensor = self.manifest.prepare(picture)
-        scores = self.session.run(self.manifest.batch(tensor[None]))
-        [solution] = self._read(scores)
-        return solution
+        [answer] = _read_batch([picture], constraints, readers)
+        if isinstance(answer, CaptchaRTError):
+            raise answer
+        return answer
 
     def solve_batch(
-        self, images: Iterable[ImageSource | CaptchaRTError], *, batch_size: int = 8
+        self,
+        images: Iterable[ImageSource | CaptchaRTError],
+        *,
+        batch_size: int = 8,
+        allowed: str | None = None,
+        length: int | None = None,
+        alternatives: int = 0,
     ) -> list[Solution | CaptchaRTError]:
         """Reads several pictures. A picture that can't be read does not affect the others.
 
@@ -95,17 +138,35 @@ class Solver:
             images: The pictures, as `solve_many` takes them.
             batch_size: The number of pictures in one run of the network, at least 1. More than 8
                 gain nothing on a CPU.
+            allowed: As in `solve`, for all pictures.
+            length: As in `solve`, for all pictures.
+            alternatives: As in `solve`.
 
         Returns:
             For each picture, in order, the answer, or the error that `solve` would raise.
 
         Raises:
-            ValueError: If the batch size is below 1.
+            CharsetError: If the model has none of the allowed characters.
+            ValueError: If the batch size is below 1, or another argument is out of range.
         """
-        return list(self.solve_many(images, batch_size=batch_size))
+        return list(
+            self.solve_many(
+                images,
+                batch_size=batch_size,
+                allowed=allowed,
+                length=length,
+                alternatives=alternatives,
+            )
+        )
 
     def solve_many(
-        self, images: Iterable[ImageSource | CaptchaRTError], *, batch_size: int = 8
+        self,
+        images: Iterable[ImageSource | CaptchaRTError],
+        *,
+        batch_size: int = 8,
+        allowed: str | None = None,
+        length: int | None = None,
+        alternatives: int = 0,
     ) -> Iterator[Solution | CaptchaRTError]:
         """Reads a stream of pictures, and yields each answer as soon as its batch is read.
 
@@ -117,66 +178,123 @@ class Solver:
                 example from a download that failed, is yielded as the answer in that place.
             batch_size: The number of pictures in one run of the network, at least 1. More than 8
                 gain nothing on a CPU.
+            allowed: As in `solve`, for all pictures.
+            length: As in `solve`, for all pictures.
+            alternatives: As in `solve`.
 
         Returns:
             An iterator: for each picture, in order, the answer, or the error that `solve` would
             raise.
 
         Raises:
-            ValueError: If the batch size is below 1. The call itself raises this error, before any
-                picture is taken.
+            CharsetError: If the model has none of the allowed characters.
+            ValueError: If the batch size is below 1, or another argument is out of range. The call
+                itself raises these errors, before any picture is taken.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it is at least 1")
-        return self._solve_stream(images, batch_size)
+        constraints, readers = self._choose(allowed, length, alternatives)
+        return self._solve_stream(images, batch_size, constraints, readers)
+
+    def _choose(
+        self, allowed: str | None, length: int | None, alternatives: int
+    ) -> tuple[Constraints | None, Sequence[Reader]]:
+        """What is known, None if it is nothing, and the readers that know an allowed character."""
+        if allowed is None and length is None and not alternatives:
+            return None, self.readers
+        constraints = Constraints(allowed, length, alternatives)
+        readers = [r for r in self.readers if constraints.allows_some(r.manifest.charset)]
+        if not readers:
+            charsets = " or ".join(repr(r.manifest.charset.characters) for r in self.readers)
+            raise CharsetError(f"none of the allowed characters {allowed!r} is in {charsets}")
+        return constraints, readers
 
     def _solve_stream(
-        self, images: Iterable[ImageSource | CaptchaRTError], batch_size: int
+        self,
+        images: Iterable[ImageSource | CaptchaRTError],
+        batch_size: int,
+        constraints: Constraints | None,
+        readers: Sequence[Reader],
     ) -> Iterator[Solution | CaptchaRTError]:
         """The generator behind `solve_many`, whose arguments are checked."""
-        waiting: list[NDArray[np.float32] | CaptchaRTError] = []
+        waiting: list[NDArray[np.uint8] | CaptchaRTError] = []
         for image in images:
-            waiting.append(self._prepare(image))
+            waiting.append(self._decode(image))
             if len(waiting) == batch_size:
-                yield from self._solve_waiting(waiting)
+                yield from _read_batch(waiting, constraints, readers)
                 waiting.clear()
-        yield from self._solve_waiting(waiting)
+        yield from _read_batch(waiting, constraints, readers)
 
-    def _prepare(self, image: ImageSource | CaptchaRTError) -> NDArray[np.float32] | CaptchaRTError:
-        """Decodes and preprocesses one picture; returns the error if that fails."""
+    def _decode(self, image: ImageSource | CaptchaRTError) -> NDArray[np.uint8] | CaptchaRTError:
+        """Decodes one picture; returns the error if that fails."""
         if isinstance(image, CaptchaRTError):
             return image
         try:
-            return self.manifest.prepare(decode_image(image, max_pixels=self.max_pixels))
+            return decode_image(image, max_pixels=self.max_pixels)
         except CaptchaRTError as error:
             return error
 
-    def _solve_waiting(
-        self, waiting: Sequence[NDArray[np.float32] | CaptchaRTError]
-    ) -> list[Solution | CaptchaRTError]:
-        """Reads the tensors of one batch; errors stay in their places."""
-        tensors = [tensor for tensor in waiting if isinstance(tensor, np.ndarray)]
-        answers = iter(self._solve_tensors(tensors) if tensors else ())
-        return [next(answers) if isinstance(tensor, np.ndarray) else tensor for tensor in waiting]
 
-    def _solve_tensors(self, tensors: list[NDArray[np.float32]]) -> list[Solution | CaptchaRTError]:
-        """Reads one batch. If the batch fails, its pictures are tried one by one."""
-        try:
-            scores = self.session.run(self.manifest.batch(np.stack(tensors)))
-            return [*self._read(scores)]
-        except (ModelError, ScoresError) as error:
-            if len(tensors) == 1:
-                return [error]
-            return [answer for tensor in tensors for answer in self._solve_tensors([tensor])]
+def _read_batch(
+    waiting: Sequence[NDArray[np.uint8] | CaptchaRTError],
+    constraints: Constraints | None,
+    readers: Sequence[Reader],
+) -> list[Solution | CaptchaRTError]:
+    """Reads the pictures of one batch with one reader or two; errors stay in their places."""
+    pictures = [picture for picture in waiting if isinstance(picture, np.ndarray)]
+    if len(readers) == 1:
+        read = readers[0].read_batch(pictures, constraints)
+    else:
+        read = _read_with_both(pictures, constraints, *readers)
+    answers = iter(read)
+    return [next(answers) if isinstance(item, np.ndarray) else item for item in waiting]
 
-    def _read(self, scores: NDArray[np.float32]) -> list[Solution]:
-        """Reads the scores of one batch."""
-        return [
-            Solution(
-                text,
-                decoded.confidence,
-                tuple(map(Character, text, decoded.confidences)),
-                self.manifest.name,
-            )
-            for text, decoded in self.manifest.decode(scores)
-        ]
+
+def _read_with_both(
+    pictures: Sequence[NDArray[np.uint8]],
+    constraints: Constraints | None,
+    small: Reader,
+    general: Reader,
+) -> list[Solution | CaptchaRTError]:
+    """Reads pictures with the small model, and what that one is not sure of with the general one.
+
+    The small model is not told what is known: to know that a letter of another kind of picture is a
+    digit would make it sure of a wrong one. Its answer counts if it fits what is known.
+    """
+    answers = [_weigh(answer, constraints) for answer in small.read_batch(pictures)]
+    left = []
+    for i, answer in enumerate(answers):
+        if isinstance(answer, CaptchaRTError) or not answer.accepted:
+            left.append(i)
+        elif constraints is not None and constraints.alternatives:
+            answers[i] = small.read(pictures[i], constraints)
+    if left:
+        read = general.read_batch([pictures[i] for i in left], constraints)
+        for i, answer in zip(left, read, strict=True):
+            answers[i] = _better(answers[i], _weigh(answer, constraints))
+    return answers
+
+
+def _weigh(
+    answer: Solution | CaptchaRTError, constraints: Constraints | None
+) -> Solution | CaptchaRTError:
+    """Takes the confidence from what is not as it is known to be, and from stray characters."""
+    if isinstance(answer, CaptchaRTError):
+        return answer
+    if constraints is not None:
+        if not constraints.fit(answer.text):
+            return replace(answer, confidence=0.0)
+        if constraints.length is not None:
+            return answer
+    return answer if len(answer.text) >= _SHORTEST else replace(answer, confidence=0.0)
+
+
+def _better(
+    small: Solution | CaptchaRTError, general: Solution | CaptchaRTError
+) -> Solution | CaptchaRTError:
+    """The general model's answer, unless the small one is surer of an answer that is rejected."""
+    if isinstance(small, CaptchaRTError):
+        return general
+    if isinstance(general, CaptchaRTError):
+        return small
+    return general if general.accepted or general.confidence >= small.confidence else small

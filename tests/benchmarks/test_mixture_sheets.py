@@ -1,4 +1,4 @@
-"""The sheets that show what the general reader learns from, and what it misreads."""
+"""The sheets that show what the general model learns from, and what it misreads."""
 
 import pytest
 

@@ -70,7 +70,7 @@ def test_the_pages_say_what_threads_and_processes_gain() -> None:
     assert f"take {min(more):.2f} to {max(more):.2f} times as much" in page
 
 
-def test_the_page_says_how_far_the_general_reader_is() -> None:
+def test_the_page_says_how_far_the_general_model_is() -> None:
     """The table, the pictures that it has learnt from, and the trunk are those of the result."""
     from captcha_rt_train.training.trunk import load_trunk
     from captcha_rt_train.trunks import GENERAL
@@ -79,5 +79,6 @@ def test_the_page_says_how_far_the_general_reader_is() -> None:
     result = json.loads((RESULTS / "general.json").read_text("utf-8"))
     trunk = load_trunk(GENERAL)
     assert result["model"]["epochs_trained"] == trunk.epoch
-    assert f"after {trunk.epoch} of 200 epochs, {trunk.epoch * 25_600:,} pictures" in page
+    epochs = result["model"]["epochs"]
+    assert f"after {trunk.epoch} of {epochs} epochs, {trunk.epoch * 25_600:,} pictures" in page
     assert general.table(result) in page

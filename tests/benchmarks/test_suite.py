@@ -72,7 +72,9 @@ def test_without_a_name_all_commands_are_listed(capsys) -> None:
     assert "no benchmark 'nothing'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["default", "documents", "search", "suite", "peers", "origin"])
+@pytest.mark.parametrize(
+    "name", ["default", "documents", "search", "suite", "peers", "unseen", "origin"]
+)
 def test_without_real_pictures_a_command_ends(
     name: str, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

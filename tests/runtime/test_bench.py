@@ -74,7 +74,7 @@ def test_the_report_says_what_was_measured(benched) -> None:
     report = json.loads(benched.stdout)
     solver = Solver()
     assert report["provider"] == solver.session.providers[0]
-    assert report["model"] == solver.manifest.name
+    assert report["model"] == solver.name
     assert (report["pictures"], report["drawn"], report["threads"]) == (6, False, 1)
     assert {"python", "captcha-rt", "numpy"} < set(report["versions"])
 

@@ -1,4 +1,4 @@
-"""`captcha-rt pretrain`: a general reader, on a small network and few pictures."""
+"""`captcha-rt pretrain`: a general model, on a small network and few pictures."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -215,6 +215,7 @@ def compact(
     *,
     rows: Sequence[tuple[int, int, int, int]],
     columns: Sequence[tuple[int, int, int]],
+    context: bool = False,
 ) -> keras.Model:
     """The project's own CTC network: convolutions down to one row, then along the row.
 
@@ -224,9 +225,12 @@ def compact(
             kernel, and the strides down and across.
         columns: For each convolution along the row: the number of filters, the kernel's width and
             the dilation. The kernel of the first one covers all rows that are left.
+        context: Whether the mean over the row is added to each place, through a dense layer. The
+            convolutions see two or three characters. Whether a bar is 1, l or I, and what is ink
+            and what is clutter, the whole picture says.
 
     Returns:
-        A model from `(N, H, W, 1)` float32 in 0..1 to logits `(N, T, classes)`.
+        A model from `(N, H, W, C)` float32 in 0..1 to logits `(N, T, classes)`.
     """
     image = keras.Input(dimensions.input_shape, name="image")
     x = image
@@ -242,6 +246,10 @@ def compact(
         padding="valid",
         dilation_rate=(1, dilation),
     )
+    if context:
+        mean = layers.GlobalAveragePooling2D(keepdims=True, name="mean")(x)
+        # Zeros at first: without knowing the whole picture, the places are as they are.
+        x += layers.Dense(filters, kernel_initializer="zeros", name="context")(mean)
     for number, (filters, width, dilation) in enumerate(others, 2):
         x = _normalised_convolution(
             x, filters, (1, width), f"columns{number}", dilation_rate=(1, dilation)

@@ -53,7 +53,7 @@ def evaluate(
             predictions.append(metrics.Prediction(str(path), label, answer.text, answer.confidence))
     result = metrics.evaluate(predictions)
     if as_json:
-        values = {"model": solver.manifest.name, "failed": failed, **asdict(result)}
+        values = {"model": solver.name, "failed": failed, **asdict(result)}
         typer.echo(json.dumps(values, indent=2))
     else:
         typer.echo(_describe(result))

@@ -8,7 +8,7 @@ import typer
 
 from captcha_rt.cli.options import JsonOption
 from captcha_rt.diagnostics.card import model_card
-from captcha_rt.model import load_model
+from captcha_rt.model import GENERAL, load_model
 
 
 def info(
@@ -31,3 +31,5 @@ def info(
     for name, value in values.items():
         shown = value if isinstance(value, str) else json.dumps(value)
         typer.echo(f"{name}: {shown}")
+    if model is None:
+        typer.echo(f"what it rejects is read by: {GENERAL}")

@@ -1,6 +1,7 @@
 """The command `captcha-rt solve`."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -39,37 +40,61 @@ def solve(
             min=0, max=1, help="Reject answers below this confidence; by default the model's limit."
         ),
     ] = None,
+    allowed: Annotated[
+        str | None, typer.Option(help="The characters that a text may hold, such as 0123456789.")
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="The number of characters of each text.")
+    ] = None,
+    alternatives: Annotated[
+        int, typer.Option(min=0, help="Also name so many likely texts, with probabilities.")
+    ] = 0,
     quiet: QuietOption = False,
 ) -> None:
     """Read pictures.
 
     For one file, the text is printed. For several files, a folder or a glob, a line is printed for
-    each picture: the path, a tab and the text. The text is empty if the picture was not read.
+    each picture: the path, a tab and the text. The text is empty if the picture was not read. With
+    --alternatives a line is printed for each likely text, with a tab and its probability.
     """
     if as_json and as_jsonl:
         raise typer.BadParameter("choose one of --json and --jsonl")
+    if allowed == "":
+        raise typer.BadParameter("--allowed has no character")
     solver = Solver(model, device=device, threads=threads)
-    if min_confidence is None:
-        min_confidence = solver.manifest.min_confidence
     sources = [source for path in paths for source in expand_path(path)]
     alone = len(paths) == 1 and [name for name, _ in sources] == paths
     objects: list[dict[str, Any]] = []
     codes = {OK}
-    answers = solver.solve_many((image for _, image in sources), batch_size=batch_size)
+    answers = solver.solve_many(
+        (image for _, image in sources),
+        batch_size=batch_size,
+        allowed=allowed,
+        length=length,
+        alternatives=alternatives,
+    )
     shown = track(answers, len(sources), what="solving", quiet=quiet)
     for (name, _), answer in zip(sources, shown, strict=True):
         kept = reject_unsure(answer, min_confidence)
         codes.add(_exit_code(kept))
+        likely = answer.alternatives if isinstance(answer, Solution) else ()
         if as_json or as_jsonl:
             objects.append({"path": name, **answer_to_json(kept)})
+            if likely:  # what was rejected has them too
+                objects[-1]["alternatives"] = [asdict(alternative) for alternative in likely]
             if as_jsonl:
                 typer.echo(json.dumps(objects.pop()))
-        elif isinstance(kept, CaptchaRTError):
+            continue
+        start = "" if alone else f"{one_line(name)}\t"
+        if isinstance(kept, CaptchaRTError):
             complain_about(name, kept)
-            if not alone:
-                typer.echo(f"{one_line(name)}\t")
-        else:
-            typer.echo(kept.text if alone else f"{one_line(name)}\t{kept.text}")
+        if likely:
+            for alternative in likely:
+                typer.echo(f"{start}{alternative.text}\t{alternative.probability:.4f}")
+        elif isinstance(kept, Solution):
+            typer.echo(f"{start}{kept.text}")
+        elif not alone:
+            typer.echo(start)
     if as_json:
         typer.echo(json.dumps(objects[0] if alone else objects, indent=2))
     raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))

@@ -210,7 +210,7 @@ def measure(
         started = sorted((start_python(*solve) for _ in bar), key=lambda start: start.wall_ms)
     cores = available_cores()
     return Report(
-        model=solver.manifest.name,
+        model=solver.name,
         provider=solver.session.providers[0],
         processor=processor(),
         cores=cores,

@@ -17,6 +17,7 @@ from captcha_rt.decoders import Decoded, to_probabilities
 from captcha_rt.errors import CaptchaRTError, RecipeError, ScoresError
 from captcha_rt.image import ImageSource, decode_image
 from captcha_rt.manifest import Manifest
+from captcha_rt.reader import Reader
 from captcha_rt.solver import Solver
 from captcha_rt.steps import Picture, Transpose
 
@@ -75,8 +76,9 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
         ImageDecodeError: If the picture can't be decoded. Then there is nothing to draw.
         ModelError: If the model fails.
     """
-    manifest = solver.manifest
     picture = decode_image(image, max_pixels=solver.max_pixels)
+    reader = _reader_of(solver, picture)
+    manifest = reader.manifest
     panels = [_panel(f"picture {picture.shape}", picture)]
     below: list[Sheet] = []
     text, confidence, error = "", 0.0, None
@@ -87,7 +89,7 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
         rows = manifest.batch(manifest.prepare(picture)[None])
         for name, activations in (layers or {}).items():
             below += _channels(name, activations(rows), turned=turned)
-        scores = solver.session.run(rows)
+        scores = reader.session.run(rows)
         [(text, decoded)] = manifest.decode(scores)
         confidence = decoded.confidence
         below += _scores(manifest, scores.reshape(-1, scores.shape[-1]), text, decoded)
@@ -100,6 +102,18 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
         _stack([*_flow(panels), *below]), ((10, 10), (10, 10), (0, 0)), constant_values=255
     )
     return Explanation(sheet, text, confidence, error)
+
+
+def _reader_of(solver: Solver, picture: NDArray[np.uint8]) -> Reader:
+    """The model whose answer `solve` gives; the first if none has one."""
+    first, *others = solver.readers
+    if not others:
+        return first
+    try:
+        name = solver.solve(picture).model
+    except CaptchaRTError:
+        return first
+    return next(reader for reader in solver.readers if reader.manifest.name == name)
 
 
 def _trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture, bool]]:

@@ -26,6 +26,7 @@ from captcha_rt.steps.simple import (
     Transpose,
 )
 from captcha_rt.steps.step import Picture, Step, settings
+from captcha_rt.steps.trim import Trim
 
 __all__ = [
     "STEPS",
@@ -47,6 +48,7 @@ __all__ = [
     "Step",
     "Threshold",
     "Transpose",
+    "Trim",
     "settings",
 ]
 
@@ -55,6 +57,7 @@ STEPS: Final[Mapping[str, Callable[..., Step]]] = {
     "rgb": Rgb,
     "scale": Scale,
     "resize": Resize,
+    "trim": Trim,
     "fit": Fit,
     "transpose": Transpose,
     "channel": Channel,

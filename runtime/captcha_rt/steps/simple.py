@@ -143,7 +143,7 @@ class Fit:
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(picture, (width, height), interpolation=how)
         sides = (top, self.height - height - top, left, self.width - width - left)
-        framed = cv2.copyMakeBorder(resized, *sides, cv2.BORDER_CONSTANT, value=_medians(picture))
+        framed = cv2.copyMakeBorder(resized, *sides, cv2.BORDER_CONSTANT, value=medians(picture))
         return np.asarray(framed).reshape(self.height, self.width, picture.shape[2])
 
     def place(self, shape: tuple[int, ...]) -> tuple[float, int, int]:
@@ -165,16 +165,20 @@ def _scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def _medians(picture: Picture) -> list[int]:
-    """The median of each channel, rounded down: from histograms, as `numpy.median` is slow."""
+def medians(picture: Picture) -> list[int]:
+    """The median of each channel, rounded down: from histograms, as `numpy.median` is slow.
+
+    Args:
+        picture: `(H, W, C)` uint8.
+    """
     pixels = picture.shape[0] * picture.shape[1]
     middles = ((pixels - 1) // 2, pixels // 2)
-    medians = []
+    found = []
     for channel in range(picture.shape[2]):
         counts = cv2.calcHist([picture], [channel], None, [256], [0, 256]).ravel()
         low, high = np.searchsorted(counts.cumsum(), middles, side="right")
-        medians.append(int(low + high) // 2)
-    return medians
+        found.append(int(low + high) // 2)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped training.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a general reader on drawn pictures of many styles."""
+    """Train a general model on drawn pictures of many styles."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow loads
     # The other cores draw: on cores that are shared, two threads are slower than one.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

@@ -35,6 +35,9 @@ from captcha_rt_train.training.epochs import Epochs
 from captcha_rt_train.training.planning import Plan, plan
 from captcha_rt_train.training.trunk import Trunk
 
+STEPS: Final = 200
+"""The training steps of an epoch."""
+
 _CTC_WEIGHT: Final = 0.25
 _ALIGNED: Final = 0.05  # the weight of the cross-entropy falls from 1 to this
 _ALIGNED_STEPS: Final = 3000  # within this number of steps
@@ -71,7 +74,7 @@ class Pretraining:
     start: Trunk | None = None
     resume: bool = False
     verbose: int = 0
-    steps: int = 200
+    steps: int = STEPS
     validation: int = 1500
 
     def __post_init__(self) -> None:
@@ -130,7 +133,7 @@ def use_bfloat16() -> None:
 
 
 def pretrain(job: Pretraining) -> Manifest:
-    """Trains a general reader, and writes the model, its description and its trunk.
+    """Trains a general model, and writes the model, its description and its trunk.
 
     Args:
         job: What is trained, and where.

@@ -11,6 +11,7 @@ from captcha_rt_train.generators.mixture import letters, page
 from captcha_rt_train.generators.mixture.faces import Faces
 from captcha_rt_train.generators.mixture.styles import STYLES, SUM, Style, pick
 
+_TRIES: Final = 4  # pictures that nobody can read are drawn again
 _WITHOUT_TEXT: Final = 0.04  # the fraction of the pictures
 
 
@@ -43,6 +44,15 @@ def draw(rng: np.random.Generator, faces: Faces, style: Style | None = None) -> 
             return _draw_without_text(rng)
         weights = {name: weight for name, (weight, _) in STYLES.items()}
         style = STYLES[pick(rng, weights)][1]
+    for _ in range(_TRIES):
+        drawn, legible = _draw_text(rng, faces, style)
+        if legible:
+            break
+    return drawn
+
+
+def _draw_text(rng: np.random.Generator, faces: Faces, style: Style) -> tuple[Drawn, bool]:
+    """Draws a picture with a text, and says whether somebody could read it."""
     text = draw_text(rng, style)
     height = round(rng.uniform(*style.height))
     placed, centres, width = letters.place(rng, faces, style, text, height)
@@ -60,13 +70,16 @@ def draw(rng: np.random.Generator, faces: Faces, style: Style | None = None) -> 
     ink, colours, centres = letters.warp(rng, style, ink, colours, centres)
     if aliased:
         ink = page.without_smooth_edges(ink)
-    letters.write(rng, style, picture, ink, colours, paper)
+    empty = picture.copy()
+    ink = letters.write(rng, style, picture, ink, colours, paper)
+    written = picture.copy()
     for stroke in strokes:
         if not stroke.under:
             page.draw_over(rng, style, picture, stroke)
     page.add_specks_and_noise(rng, style, picture, inks)
+    legible = page.is_legible(picture, written, empty, ink, paper)
     finished, scale = page.finish(rng, style, picture)
-    return Drawn(text, finished, centres * np.float32(scale))
+    return Drawn(text, finished, centres * np.float32(scale)), legible
 
 
 def _draw_without_text(rng: np.random.Generator) -> Drawn:

@@ -205,7 +205,7 @@ def write(
     ink: NDArray[np.uint8],
     colours: Pixels,
     paper: Pixels,
-) -> None:
+) -> NDArray[np.uint8]:
     """Writes the letters onto the page, filled in one of several ways.
 
     Args:
@@ -215,6 +215,9 @@ def write(
         ink: `(H, W)`, the letters' ink.
         colours: The ink's colours, as `join` returns them.
         paper: `(3,)`, the paper's colour.
+
+    Returns:
+        The ink that was written, `(H, W)`.
     """
     match pick(rng, style.fills):
         case "hollow":
@@ -235,3 +238,4 @@ def write(
         case "bold":
             ink = np.asarray(cv2.dilate(ink, _CROSS), np.uint8)
     mix(picture, ink, colours, rng.uniform(*style.opacity))
+    return ink

@@ -1,12 +1,16 @@
 """The page of a picture: colours, paper, strokes, specks, and how the file is stored."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt_train.generators.mixture.styles import Style, pick
+
+_STANDS_OUT: Final = 1.8  # the contrast of the letters, as a multiple of the page's clutter
+_CLUTTER: Final = 8.0  # levels of clutter that every page counts as having
+_LOST: Final = 0.5  # the change of the ink by what lies over it, as a share of its contrast
 
 Pixels = NDArray[np.float32]
 """Levels of red, green and blue along the last axis, in 0..255."""
@@ -206,6 +210,30 @@ def add_specks_and_noise(
     if rng.random() < 0.4:
         deviation = np.float32(rng.uniform(0, style.noise))
         picture += rng.standard_normal(picture.shape, np.float32) * deviation
+
+
+def is_legible(
+    picture: Pixels, written: Pixels, empty: Pixels, ink: NDArray[np.uint8], paper: Pixels
+) -> bool:
+    """Whether a text stands out from its page.
+
+    What nobody can read teaches nothing. The letters differ from the page by more than most of the
+    page differs from its paper, and most of their ink is neither covered nor changed.
+
+    Args:
+        picture: `(H, W, 3)`, with everything on it.
+        written: The page with the letters, before anything was drawn over them.
+        empty: The page before the letters.
+        ink: `(H, W)`, the letters' ink.
+        paper: `(3,)`, the paper's colour.
+    """
+    core = ink > 128
+    if not core.any():
+        core = ink > ink.max() // 2
+    contrast = np.abs(written[core] - empty[core]).max(axis=1).mean()
+    clutter = np.abs(picture[ink < 32] - paper).max(axis=1).mean() if (ink < 32).any() else 0.0
+    lost = np.abs(picture[core] - written[core]).max(axis=1).mean()
+    return bool(contrast > _STANDS_OUT * (clutter + _CLUTTER) and lost < _LOST * contrast)
 
 
 def finish(

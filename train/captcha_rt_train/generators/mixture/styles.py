@@ -141,7 +141,7 @@ class Style:
             "arc": 1,
             "curve": 2,
             "wave": 1,
-            "dashes": 1,
+            "dashes": 2,
             "spots": 1,
         }
     )
@@ -218,6 +218,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             many_inks=0.6,
             specks=(0, 0.25),
             strokes=(0, 5),
+            stroke_kinds={"line": 2, "curve": 1, "dashes": 3, "spots": 1},
             stroke_width=(0.8, 1.6),
             blur=0.3,
         ),

@@ -1,0 +1,289 @@
+"""Reads scores with what the user knows: the characters, the length; and several texts on request.
+
+Plain reading, in `decoders`, needs none of this and doesn't load it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from heapq import nlargest
+from math import inf
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt.charset import Charset
+from captcha_rt.decoders import Decoded, read_path, read_positions
+
+_BEAM: Final = 60  # the texts that are kept at a time step, at least
+_NEGLIGIBLE: Final = 1e-4  # a class with less probability doesn't make a text likely
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What the user knows, and how many texts are wanted.
+
+    Attributes:
+        allowed: The characters that a text may hold; None allows all of the model's.
+        length: The number of characters; None leaves it open.
+        alternatives: The number of the likeliest texts to name, at least 0.
+
+    Raises:
+        ValueError: If no character is allowed, or a number is out of range.
+    """
+
+    allowed: str | None = None
+    length: int | None = None
+    alternatives: int = 0
+
+    def __post_init__(self) -> None:
+        if self.allowed is not None and not self.allowed:
+            raise ValueError("allowed has no character; leave it out to allow all")
+        if self.length is not None and self.length < 1:
+            raise ValueError(f"a length is at least 1, not {self.length}")
+        if self.alternatives < 0:
+            raise ValueError(f"alternatives are at least 0, not {self.alternatives}")
+
+    def fit(self, text: str) -> bool:
+        """Whether a text is as it is known to be."""
+        right_length = self.length is None or len(text) == self.length
+        return right_length and (self.allowed is None or set(text) <= set(self.allowed))
+
+    def allows_some(self, charset: Charset) -> bool:
+        """Whether a model has one of the allowed characters."""
+        return self.allowed is None or not set(self.allowed).isdisjoint(charset.characters)
+
+
+def decode_constrained(
+    probabilities: NDArray[np.float32], charset: Charset, constraints: Constraints, *, ctc: bool
+) -> list[Decoded]:
+    """Reads texts that hold the allowed characters only, and have the given length.
+
+    The probabilities of the classes that may be read are scaled to a sum of 1 at each time step. So
+    all confidences are those of somebody who knows that the other characters don't occur. With a
+    length, the best path is the best of the paths with so many characters, and the confidence of
+    the text is the sum over its paths, as a fraction of the sum over all paths with that length.
+
+    The alternatives are found by prefix beam search, each with the sum over its paths. Source:
+    A. Graves and N. Jaitly, "Towards End-to-End Speech Recognition with Recurrent Neural Networks"
+    (ICML 2014), algorithm 1, without a language model. The first is nearly always the text itself.
+
+    Args:
+        probabilities: `(N, T, C)`, of T time steps or positions.
+        charset: The model's.
+        constraints: What is known; the model has one of the allowed characters.
+        ctc: Whether T are the time steps of CTC; otherwise each is a position with one character,
+            or with none where the blank is likeliest.
+
+    Returns:
+        N results. If no text has the length, a result is empty, with the confidence 0.
+    """
+    if constraints.allowed is not None:
+        known = "".join(c for c in charset.characters if c in constraints.allowed)
+        blank = [] if charset.blank is None else [charset.blank]
+        probabilities = _keep(probabilities, [*charset.encode(known), *blank])
+    read = _read_time_steps if ctc else _read_positions
+    return [read(picture, charset.blank, constraints) for picture in probabilities]
+
+
+def _keep(probabilities: NDArray[np.float32], classes: Sequence[int]) -> NDArray[np.float32]:
+    """Sets all other classes to 0, and scales those that are kept to a sum of 1."""
+    kept = np.zeros_like(probabilities)
+    kept[..., classes] = probabilities[..., classes]
+    sums = np.maximum(kept.sum(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
+    return np.asarray(kept / sums)
+
+
+def _read_time_steps(
+    probabilities: NDArray[np.float32], blank: int | None, constraints: Constraints
+) -> Decoded:
+    """Reads the time steps of one picture, `(T, C)`, as CTC has them."""
+    assert blank is not None  # noqa: S101  (CTC's decoder needs a blank, which a manifest checks)
+    texts = _likeliest_texts(probabilities, blank, constraints) if constraints.alternatives else []
+    if constraints.length is None:
+        decoded = read_path(probabilities, probabilities.argmax(axis=1).tolist(), blank)
+        return replace(decoded, alternatives=_scaled(texts, 1.0))
+    rows = probabilities.astype(np.float64)
+    best, whole = _path_of_length(rows, blank, constraints.length)
+    if not whole:
+        return Decoded((), (), (), 0.0)
+    decoded = read_path(probabilities, best, blank)
+    confidence = min(_probability_of(decoded.ids, rows, blank) / whole, 1.0)
+    return replace(decoded, confidence=confidence, alternatives=_scaled(texts, whole))
+
+
+def _probability_of(text: Sequence[int], probabilities: NDArray[np.float64], blank: int) -> float:
+    """The sum over all paths of a text: CTC's forward pass (Graves et al. 2006, section 4.1)."""
+    classes = [blank, *(c for character in text for c in (character, blank))]
+    # A character follows another one directly, unless both are equal.
+    skips = np.array([i > 1 and c not in (blank, classes[i - 2]) for i, c in enumerate(classes)])
+    sums = np.zeros(len(classes))
+    sums[0] = 1.0
+    for row in probabilities[:, classes]:
+        moved = np.concatenate([[0.0], sums[:-1]])
+        skipped = np.concatenate([[0.0, 0.0], sums[:-2]]) * skips
+        sums = (sums + moved + skipped) * row
+    return float(sums[-2:].sum())
+
+
+def _path_of_length(
+    probabilities: NDArray[np.float64], blank: int, length: int
+) -> tuple[list[int], float]:
+    """Finds the best path of all with a number of characters.
+
+    After a time step a path is either in a run of a character's time steps, or on a blank. `runs`
+    and `blanks` hold the best path for each number of characters so far, `(length + 1, C)` and
+    `(length + 1,)`, and their sums over all paths.
+
+    Returns:
+        The path, empty if there is none, and the probability of all paths with this length.
+    """
+    steps, classes = probabilities.shape
+    runs, run_sums = np.zeros((2, length + 1, classes))
+    blanks, blank_sums = np.zeros((2, length + 1))
+    blanks[0] = blank_sums[0] = 1.0
+    # Where a path came from: the class of the time step before.
+    from_runs = np.zeros((steps, length + 1, classes), np.intp)
+    from_blanks = np.zeros((steps, length + 1), np.intp)
+    rows = np.arange(length + 1)
+    for step, now in enumerate(probabilities):
+        first = runs.argmax(axis=1)
+        others = runs.copy()
+        others[rows, first] = 0
+        second = others.argmax(axis=1)
+        # A new character follows the best run of another character, or a blank.
+        before = np.where(np.arange(classes) == first[:, None], second[:, None], first[:, None])
+        values = np.take_along_axis(runs, before, axis=1)
+        after_blank = blanks[:, None] >= values
+        before = np.where(after_blank, blank, before)
+        values = np.where(after_blank, blanks[:, None], values)
+        started = np.vstack([np.zeros((1, classes)), values[:-1]])
+        came = np.vstack([np.zeros((1, classes), np.intp), before[:-1]])
+        stays = runs >= started
+        new_runs = np.where(stays, runs, started) * now
+        from_runs[step] = np.where(stays, np.arange(classes), came)
+        highest = runs[rows, first]
+        from_blanks[step] = np.where(blanks >= highest, blank, first)
+        new_blanks = np.maximum(blanks, highest) * now[blank]
+        totals = run_sums.sum(axis=1)
+        entered = totals[:-1, None] - run_sums[:-1] + blank_sums[:-1, None]
+        new_run_sums = (run_sums + np.vstack([np.zeros((1, classes)), entered])) * now
+        blank_sums = (blank_sums + totals) * now[blank]
+        runs, blanks, run_sums = new_runs, new_blanks, new_run_sums
+        runs[:, blank] = run_sums[:, blank] = 0
+    whole = float(run_sums[length].sum() + blank_sums[length])
+    best = int(runs[length].argmax())
+    if not max(runs[length, best], blanks[length]) > 0:
+        return [], 0.0
+    last = blank if blanks[length] >= runs[length, best] else best
+    path, count = [last], length
+    for step in range(steps - 1, 0, -1):
+        if last == blank:
+            last = int(from_blanks[step, count])
+        else:
+            before_last = int(from_runs[step, count, last])
+            count -= before_last != last
+            last = before_last
+        path.append(last)
+    return path[::-1], whole
+
+
+def _likeliest_texts(
+    probabilities: NDArray[np.float32], blank: int, constraints: Constraints
+) -> list[tuple[tuple[int, ...], float]]:
+    """The likeliest texts, each with the sum over its paths, by prefix beam search."""
+    longest = inf if constraints.length is None else constraints.length
+    width = max(_BEAM, 4 * constraints.alternatives)
+    # A text's probability, by whether its paths end on a blank or on its last character.
+    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
+    for now in probabilities:
+        likely = [c for c in np.flatnonzero(now > _NEGLIGIBLE).tolist() if c != blank]
+        row = now.tolist()
+        grown: dict[tuple[int, ...], list[float]] = {}
+        for text, (on_blank, on_last) in beam.items():
+            same = grown.setdefault(text, [0.0, 0.0])
+            same[0] += (on_blank + on_last) * row[blank]
+            if text:
+                same[1] += on_last * row[text[-1]]
+            if len(text) >= longest:
+                continue
+            for c in likely:
+                start = on_blank if text and c == text[-1] else on_blank + on_last
+                grown.setdefault((*text, c), [0.0, 0.0])[1] += start * row[c]
+        kept = nlargest(width, grown.items(), key=lambda item: sum(item[1]))
+        beam = {text: (both[0], both[1]) for text, both in kept}
+    found = [
+        (text, sum(both))
+        for text, both in beam.items()
+        if text and constraints.length in (None, len(text))
+    ]
+    return nlargest(constraints.alternatives, found, key=lambda item: item[1])
+
+
+def _read_positions(
+    probabilities: NDArray[np.float32], blank: int | None, constraints: Constraints
+) -> Decoded:
+    """Reads one character at each position of one picture, `(L, C)`."""
+    texts = _texts_by_position(probabilities, blank, constraints.length, constraints.alternatives)
+    if constraints.length is None:
+        decoded = read_positions(probabilities, probabilities.argmax(axis=1).tolist(), blank)
+        return replace(decoded, alternatives=_scaled(texts, 1.0))
+    whole, best = _places_of_length(probabilities, blank, constraints.length)
+    if best is None:
+        return Decoded((), (), (), 0.0)
+    decoded = read_positions(probabilities, best, blank)
+    return replace(
+        decoded,
+        confidence=min(decoded.confidence / whole, 1.0) if whole else 0.0,
+        alternatives=_scaled(texts, whole),
+    )
+
+
+def _places_of_length(
+    probabilities: NDArray[np.float32], blank: int | None, length: int
+) -> tuple[float, list[int] | None]:
+    """The probability of a number of characters, and the best class of each position with it."""
+    positions = len(probabilities)
+    if blank is None:
+        best = probabilities.argmax(axis=1).tolist() if length == positions else None
+        return 1.0, best
+    if length > positions:
+        return 0.0, None
+    characters = np.delete(probabilities, blank, axis=1)
+    counts = np.zeros(positions + 1)
+    counts[0] = 1.0
+    for empty in probabilities[:, blank].tolist():
+        counts = counts * empty + np.concatenate([[0.0], counts[:-1]]) * (1 - empty)
+    # The positions whose best character is likeliest, compared with none.
+    gain = characters.max(axis=1) / np.maximum(probabilities[:, blank], 1e-30)
+    filled = set(np.argsort(-gain, kind="stable")[:length].tolist())
+    without = probabilities.copy()
+    without[:, blank] = -1
+    best = [int(row.argmax()) if i in filled else blank for i, row in enumerate(without)]
+    return float(counts[length]), best
+
+
+def _texts_by_position(
+    probabilities: NDArray[np.float32], blank: int | None, length: int | None, count: int
+) -> list[tuple[tuple[int, ...], float]]:
+    """The likeliest texts: for each position the likeliest of the texts so far and its classes."""
+    if not count:
+        return []
+    texts: dict[tuple[int, ...], float] = {(): 1.0}
+    for row in probabilities:
+        grown: dict[tuple[int, ...], float] = {}
+        for text, probability in texts.items():
+            for c in np.argsort(-row)[: count + 1].tolist():
+                longer = text if c == blank else (*text, c)
+                if length is None or len(longer) <= length:
+                    grown[longer] = grown.get(longer, 0.0) + probability * float(row[c])
+        texts = dict(nlargest(max(_BEAM, 4 * count), grown.items(), key=lambda item: item[1]))
+    found = [item for item in texts.items() if item[0] and length in (None, len(item[0]))]
+    return nlargest(count, found, key=lambda item: item[1])
+
+
+def _scaled(
+    texts: Sequence[tuple[tuple[int, ...], float]], whole: float
+) -> tuple[tuple[tuple[int, ...], float], ...]:
+    """The texts with their probabilities as fractions of `whole`."""
+    return tuple((text, min(probability / whole, 1.0)) for text, probability in texts if whole)

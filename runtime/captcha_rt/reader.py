@@ -1,0 +1,100 @@
+"""One model at work: prepare a picture, run the network, read its scores."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt.constrained import Constraints
+from captcha_rt.errors import CaptchaRTError, ModelError, ScoresError
+from captcha_rt.model import Model
+from captcha_rt.session import Device, Provider, Session
+from captcha_rt.solution import Alternative, Character, Solution
+
+
+class Reader:
+    """Reads decoded pictures with one model. Safe to share between threads.
+
+    Attributes:
+        manifest: The description of the model.
+        session: The loaded model.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        device: Device,
+        providers: Sequence[Provider] | None,
+        threads: int,
+    ) -> None:
+        """Loads a model; arguments and errors are those of `Solver`."""
+        self.manifest = model.manifest
+        try:
+            self.session = Session(
+                model.data, model.manifest, device=device, providers=providers, threads=threads
+            )
+        except ModelError as error:
+            raise type(error)(f"{model.path}: {error}") from error
+
+    def read(self, picture: NDArray[np.uint8], constraints: Constraints | None = None) -> Solution:
+        """Reads one picture.
+
+        Args:
+            picture: A decoded picture, `(H, W, C)` uint8.
+            constraints: What is known of the text.
+
+        Raises:
+            RecipeError: If the recipe can't use the picture.
+            ScoresError: If the model returns NaN or infinite scores.
+            ModelError: If the model fails.
+        """
+        tensor = self.manifest.prepare(picture)
+        scores = self.session.run(self.manifest.batch(tensor[None]))
+        [solution] = self._read(scores, constraints)
+        return solution
+
+    def read_batch(
+        self, pictures: Sequence[NDArray[np.uint8]], constraints: Constraints | None = None
+    ) -> list[Solution | CaptchaRTError]:
+        """Reads pictures in one run of the network; errors stand in their places."""
+        tensors: list[NDArray[np.float32] | CaptchaRTError] = []
+        for picture in pictures:
+            try:
+                tensors.append(self.manifest.prepare(picture))
+            except CaptchaRTError as error:
+                tensors.append(error)
+        usable = [tensor for tensor in tensors if isinstance(tensor, np.ndarray)]
+        answers = iter(self._read_tensors(usable, constraints) if usable else ())
+        return [next(answers) if isinstance(tensor, np.ndarray) else tensor for tensor in tensors]
+
+    def _read_tensors(
+        self, tensors: list[NDArray[np.float32]], constraints: Constraints | None
+    ) -> list[Solution | CaptchaRTError]:
+        """Reads one batch. If the batch fails, its pictures are tried one by one."""
+        try:
+            scores = self.session.run(self.manifest.batch(np.stack(tensors)))
+            return [*self._read(scores, constraints)]
+        except (ModelError, ScoresError) as error:
+            if len(tensors) == 1:
+                return [error]
+            each = (self._read_tensors([tensor], constraints) for tensor in tensors)
+            return [answer for answers in each for answer in answers]
+
+    def _read(self, scores: NDArray[np.float32], constraints: Constraints | None) -> list[Solution]:
+        """Reads the scores of one batch."""
+        manifest = self.manifest
+        return [
+            Solution(
+                text,
+                decoded.confidence,
+                tuple(map(Character, text, decoded.confidences)),
+                manifest.name,
+                manifest.min_confidence,
+                tuple(
+                    Alternative(manifest.charset.decode(ids), probability)
+                    for ids, probability in decoded.alternatives
+                ),
+            )
+            for text, decoded in manifest.decode(scores, constraints)
+        ]

@@ -1,0 +1,170 @@
+"""Both embedded models behind one `Solver`: the small one reads first, the general one the rest."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from captcha_rt import CharsetError, ImageDecodeError, LowConfidenceError, Solution, Solver
+from captcha_rt.diagnostics.explain import explain
+from captcha_rt.diagnostics.stages import time_stages
+from captcha_rt.model import EMBEDDED, GENERAL
+from captcha_rt.solution import reject_unsure
+
+SAMPLES = sorted((Path(__file__).parent.parent / "samples").glob("*.png"))
+
+
+def drawn(text: str) -> NDArray[np.uint8]:
+    """A text in OpenCV's own strokes, a kind that the small model does not know."""
+    picture = np.full((60, 60 + 34 * len(text), 3), 255, np.uint8)
+    cv2.putText(picture, text, (30, 44), cv2.FONT_HERSHEY_DUPLEX, 1.5, (160, 60, 20), 2)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def solver() -> Solver:
+    return Solver(device="cpu")
+
+
+def test_the_small_model_answers_what_it_knows(solver: Solver) -> None:
+    """The answer is its own, whatever the general model would say."""
+    alone = Solver(EMBEDDED, device="cpu")
+    for path in SAMPLES:
+        answer = solver.solve(path)
+        assert answer == alone.solve(path)
+        assert answer.model == "compact"
+        assert answer.accepted
+
+
+@pytest.mark.parametrize("text", ["7B3KR", "48215", "MTPHXE", "9264"])
+def test_the_general_model_reads_the_rest(solver: Solver, text: str) -> None:
+    """Another kind of picture, which the small model rejects."""
+    assert not Solver(EMBEDDED, device="cpu").solve(drawn(text)).accepted
+    answer = solver.solve(drawn(text))
+    assert answer.model == "general"
+    assert answer.text.casefold() == text.casefold()
+    assert answer.min_confidence == solver.readers[1].manifest.min_confidence
+
+
+def test_a_batch_is_read_like_each_of_its_pictures(solver: Solver) -> None:
+    """Pictures for either model, and errors, in one batch or in several."""
+    broken = ImageDecodeError("no picture")
+    pictures = [drawn("48215"), SAMPLES[0], broken, drawn("7B3KR"), SAMPLES[1], b"text"]
+    expected = [solver.solve(p) for p in (pictures[0], pictures[1], pictures[3], pictures[4])]
+    for batch_size in (1, 2, 4, 8):
+        answers = solver.solve_batch(pictures, batch_size=batch_size)
+        assert answers[2] is broken
+        assert isinstance(answers[5], ImageDecodeError)
+        for answer, one in zip((answers[i] for i in (0, 1, 3, 4)), expected, strict=True):
+            assert isinstance(answer, Solution)
+            assert (answer.text, answer.model) == (one.text, one.model)
+            assert answer.confidence == pytest.approx(one.confidence, abs=1e-4)
+
+
+def test_what_neither_is_sure_of_is_rejected(solver: Solver) -> None:
+    """By the limit of the model that answered, unless another is given."""
+    noise = np.random.default_rng(0).integers(0, 256, (50, 150, 3), np.uint8)
+    for picture in (np.full((50, 150, 1), 255, np.uint8), noise):
+        answer = solver.solve(picture)
+        assert not answer.accepted
+        assert isinstance(reject_unsure(answer, None), LowConfidenceError)
+        assert reject_unsure(answer, 0.0) is answer
+
+
+def test_known_characters_and_length_are_used(solver: Solver) -> None:
+    """Texts hold the allowed characters only, in the given number, one by one and in batches."""
+    known = {"allowed": "0123456789", "length": 5, "alternatives": 3}
+    for answer in (
+        solver.solve(drawn("48215"), **known),
+        solver.solve_batch([drawn("48215")], **known)[0],
+    ):
+        assert isinstance(answer, Solution)
+        assert answer.text == "48215"
+        assert len(answer.alternatives) == 3
+        assert answer.alternatives[0].text == "48215"
+        chances = [alternative.probability for alternative in answer.alternatives]
+        assert chances == sorted(chances, reverse=True)
+        assert sum(chances) <= 1.001
+        assert all(len(a.text) == 5 and a.text.isdigit() for a in answer.alternatives)
+    assert len(solver.solve(drawn("7B3KR"), length=4).text) == 4
+
+
+def test_the_small_model_does_not_answer_against_what_is_known(solver: Solver) -> None:
+    """Though it is sure of its text, which has other characters or another length."""
+    for known in ({"allowed": "0123456789"}, {"length": 4}):
+        answer = solver.solve(SAMPLES[0], **known)
+        assert answer.model == "general"
+        assert "length" in known or set(answer.text) <= set("0123456789")
+        assert "allowed" in known or len(answer.text) == 4
+    fitting = solver.solve(SAMPLES[0], length=5, alternatives=2)
+    assert (fitting.text, fitting.model) == (SAMPLES[0].stem, "compact")
+    assert fitting.alternatives[0].text == SAMPLES[0].stem
+
+
+def test_stray_characters_are_no_answer(solver: Solver) -> None:
+    """One or two of them have no confidence, unless the length is known."""
+    for text in ("8", "47"):
+        answer = solver.solve(drawn(text))
+        assert len(answer.text) > 2 or answer.confidence == 0
+    assert solver.solve(drawn("47"), length=2).confidence > 0
+
+
+def test_characters_that_no_model_has_are_refused(solver: Solver) -> None:
+    """And those that only the general one has leave it to that one."""
+    with pytest.raises(CharsetError, match="none of the allowed characters 'ä'"):
+        solver.solve(SAMPLES[0], allowed="ä")
+    with pytest.raises(CharsetError):
+        solver.solve_many([], allowed="ä")  # before any picture is taken
+    assert solver.solve(SAMPLES[0], allowed="+-=?BDE").model == "general"
+    for known in ({"allowed": ""}, {"length": 0}, {"alternatives": -1}):
+        with pytest.raises(ValueError, match=r"no character|not"):
+            solver.solve(SAMPLES[0], **known)
+
+
+def test_stages_count_both_models(solver: Solver) -> None:
+    """A picture that both read takes longer in each stage than one that the small one reads."""
+    small = time_stages(solver, [SAMPLES[0].read_bytes()] * 30)
+    both = time_stages(solver, [cv2.imencode(".png", drawn("48215"))[1].tobytes()] * 30)
+    assert np.median(both["session"]) > np.median(small["session"])
+    assert np.median(both["whole"]) > np.median(both["session"])
+
+
+def test_an_explanation_is_that_of_the_model_that_answered(solver: Solver) -> None:
+    """Its steps, scores and text."""
+    for picture in (drawn("7B3KR"), SAMPLES[0]):
+        answer = solver.solve(picture)
+        explanation = explain(solver, picture)
+        assert (explanation.text, explanation.error) == (answer.text, None)
+        assert explanation.confidence == pytest.approx(answer.confidence, abs=1e-4)
+
+
+def test_the_command_takes_what_is_known(command, tmp_path: Path) -> None:
+    """`--allowed`, `--length` and `--alternatives`, as text and as JSON; wrong values are usage."""
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), drawn("48215"))
+    known = ("--allowed", "0123456789", "--length", "5", "--alternatives", "2")
+    result = command("solve", picture, *known, "--min-confidence", "0")
+    assert result.returncode == 0, result.stderr
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [len(line) for line in lines] == [2, 2]
+    assert lines[0][0] == "48215"
+    assert 1 >= float(lines[0][1]) >= float(lines[1][1]) >= 0
+    known = (*known[:2], "--length", "4", *known[4:])
+    result = command("solve", picture, *known, "--json", "--min-confidence", "1")
+    assert result.returncode == 4
+    values = json.loads(result.stdout)
+    assert values["error"]["type"] == "LowConfidenceError"
+    assert [len(alternative["text"]) for alternative in values["alternatives"]] == [4, 4]
+    for wrong in (("--allowed", ""), ("--allowed", "ä"), ("--length", "0")):
+        result = command("solve", picture, *wrong)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "Traceback" not in result.stderr
+
+
+def test_the_file_of_the_general_model_is_small(solver: Solver) -> None:
+    """The wheel stays below 4 MB."""
+    assert GENERAL.stat().st_size <= 2_500_000
+    assert solver.name == "compact, general"

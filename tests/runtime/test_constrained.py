@@ -1,0 +1,139 @@
+"""Reading with what is known: allowed characters, the length, and the likeliest texts."""
+
+from collections import defaultdict
+from itertools import groupby, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from captcha_rt.charset import Charset
+from captcha_rt.constrained import Constraints, decode_constrained
+from captcha_rt.decoders import Decoded, ctc_greedy_decode, position_decode
+
+CHARSET = Charset("abc", blank=0)
+TEXTS = st.integers(0, 2**32 - 1)
+
+
+def random_scores(seed: int, steps: int = 5) -> NDArray[np.float32]:
+    """Probabilities `(1, steps, 4)`, some sure and some not."""
+    rng = np.random.default_rng(seed)
+    scores = rng.dirichlet(np.full(4, rng.choice([0.3, 1.0])), steps)
+    return scores[None].astype(np.float32)
+
+
+def decode(scores: NDArray[np.float32], *, ctc: bool = True, **known: object) -> Decoded:
+    [decoded] = decode_constrained(scores, CHARSET, Constraints(**known), ctc=ctc)
+    return decoded
+
+
+def all_paths(scores: NDArray[np.float32]) -> dict[tuple[int, ...], tuple[float, float]]:
+    """For each text the sum over its paths, and its best path's probability."""
+    sums: dict[tuple[int, ...], float] = defaultdict(float)
+    best: dict[tuple[int, ...], float] = defaultdict(float)
+    for path in product(range(4), repeat=scores.shape[1]):
+        probability = float(np.prod(scores[0, range(len(path)), path].astype(np.float64)))
+        text = tuple(c for c, _ in groupby(path) if c)
+        sums[text] += probability
+        best[text] = max(best[text], probability)
+    return {text: (sums[text], best[text]) for text in sums}
+
+
+@given(TEXTS)
+def test_nothing_known_reads_as_usual(seed: int) -> None:
+    """Text, places and confidences are those of the plain decoders."""
+    scores = random_scores(seed)
+    for ctc, plain in ((True, ctc_greedy_decode), (False, position_decode)):
+        assert decode(scores, ctc=ctc) == plain(scores, blank=0, kind="probabilities")[0]
+
+
+@given(TEXTS, st.integers(1, 5))
+def test_a_length_takes_the_best_path_with_it(seed: int, length: int) -> None:
+    """Compared with all paths there are."""
+    scores = random_scores(seed)
+    paths = {text: both for text, both in all_paths(scores).items() if len(text) == length}
+    read = decode(scores, length=length)
+    assert len(read.ids) == length
+    assert paths[read.ids][1] == pytest.approx(max(best for _, best in paths.values()))
+    whole = sum(both[0] for both in paths.values())
+    assert read.confidence == pytest.approx(paths[read.ids][0] / whole, rel=1e-4)
+
+
+@given(TEXTS, st.sampled_from([None, 1, 2, 3]))
+def test_alternatives_are_the_likeliest_texts(seed: int, length: int | None) -> None:
+    """Their probabilities are the sums over all paths, as fractions of those with the length."""
+    scores = random_scores(seed)
+    paths = all_paths(scores)
+    sums = {t: both[0] for t, both in paths.items() if length in (None, len(t))}
+    whole = 1.0 if length is None else sum(sums.values())
+    wanted = sorted(((p / whole, t) for t, p in sums.items() if t), reverse=True)[:5]
+    read = decode(scores, length=length, alternatives=5)
+    assert [p for _, p in read.alternatives] == pytest.approx([p for p, _ in wanted], abs=3e-3)
+    for text, probability in read.alternatives:
+        assert probability == pytest.approx(sums[text] / whole, abs=3e-3)
+
+
+@given(TEXTS, st.sampled_from([None, 1, 2, 3, 4]))
+def test_positions_are_read_alike(seed: int, length: int | None) -> None:
+    """One character a position, or none: compared with all combinations."""
+    scores = random_scores(seed, 4)
+    sums: dict[tuple[int, ...], float] = defaultdict(float)
+    best: dict[tuple[int, ...], float] = defaultdict(float)
+    for classes in product(range(4), repeat=4):
+        text = tuple(c for c in classes if c)
+        if length in (None, len(text)):
+            probability = float(np.prod(scores[0, range(4), classes].astype(np.float64)))
+            sums[text] += probability
+            best[text] = max(best[text], probability)
+    whole = sum(sums.values())
+    read = decode(scores, ctc=False, length=length, alternatives=3)
+    if length is not None:
+        assert len(read.ids) == length
+        assert best[read.ids] == pytest.approx(max(best.values()))
+        assert read.confidence == pytest.approx(best[read.ids] / whole, rel=1e-4)
+    wanted = sorted((p / whole for t, p in sums.items() if t), reverse=True)[:3]
+    assert [p for _, p in read.alternatives] == pytest.approx(wanted, abs=1e-3)
+
+
+@given(TEXTS)
+def test_only_allowed_characters_are_read(seed: int) -> None:
+    """The others' probability goes to those that are left."""
+    scores = random_scores(seed)
+    read = decode(scores, allowed="bz", alternatives=3)
+    assert set(read.ids) <= {2}
+    assert {c for text, _ in read.alternatives for c in text} <= {2}
+    only = np.zeros_like(scores)
+    only[..., [0, 2]] = scores[..., [0, 2]]
+    only /= only.sum(axis=2, keepdims=True)
+    assert read.ids == ctc_greedy_decode(only, blank=0, kind="probabilities")[0].ids
+
+
+def test_what_is_known_makes_it_surer() -> None:
+    """An a that may be a b is an a for sure where no b is allowed."""
+    scores = np.array([[[0.1, 0.5, 0.4, 0], [1, 0, 0, 0]]], np.float32)
+    assert decode(scores).confidence == pytest.approx(0.5)
+    assert decode(scores, allowed="ac").confidence == pytest.approx(5 / 6)
+    assert decode(scores, allowed="ac", length=1).confidence == pytest.approx(1)
+
+
+def test_a_length_that_no_text_has_reads_nothing() -> None:
+    """More characters than time steps, or equal ones without a blank between them."""
+    scores = random_scores(1, 3)
+    for ctc in (True, False):
+        assert decode(scores, ctc=ctc, length=4, alternatives=2) == Decoded((), (), (), 0.0)
+    sure = np.array([[[0, 1, 0, 0], [0, 1, 0, 0]]], np.float32)
+    assert decode(sure, length=2).confidence == 0
+    without_blank = Charset("abcd", blank=None)
+    [read] = decode_constrained(scores, without_blank, Constraints(length=2), ctc=False)
+    assert read == Decoded((), (), (), 0.0)
+    [read] = decode_constrained(scores, without_blank, Constraints(length=3), ctc=False)
+    assert len(read.ids) == 3
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    """The error names the number."""
+    for known in ({"allowed": ""}, {"length": 0}, {"alternatives": -1}):
+        with pytest.raises(ValueError, match=r"no character|not"):
+            Constraints(**known)
