@@ -153,7 +153,7 @@ def measure(run: Run, data: Path, results: Path) -> dict[str, Any]:
         The content of the result file.
     """
     made = train_and_export(run, data)
-    solver = Solver(device="cpu")
+    solver = Solver(EMBEDDED, device="cpu")
     raw = {kind: read_part(solver, run, data / kind, "test") for kind in KINDS}
     predictions = {
         kind: correct(read, read_corrections(CORRECTIONS, kind)) for kind, read in raw.items()

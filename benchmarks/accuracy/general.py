@@ -16,16 +16,15 @@ With `--trunk FILE` another trunk reads the pictures in `foreign`, and nothing i
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import markdown
 from benchmarks.accuracy.foreign_kinds import draw_foreign
+from benchmarks.accuracy.general_model import describe, make_model
 from benchmarks.accuracy.mixture import draw_misread, write_sheet
 from benchmarks.harness import (
     HERE,
@@ -40,26 +39,12 @@ from benchmarks.harness import (
     write_json,
 )
 from benchmarks.markdown import milliseconds
-from benchmarks.models import exported
 from captcha_rt import Solution, Solver, load_model
 from captcha_rt.diagnostics.card import model_card
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import read_labels
-from captcha_rt.manifest import Manifest
-from captcha_rt.metrics import Prediction, calibration_error, summarize, wilson_interval
+from captcha_rt.metrics import wilson_interval
 from captcha_rt.model import EMBEDDED, GENERAL, detach
-
-CALIBRATION, CALIBRATION_SEED = 4000, (2, 0)
-"""The number of drawn pictures that calibrate the model, and their seed; some set the ranges."""
-
-RANGES: Final = 400
-"""The number of these pictures that set the ranges of 8 bits."""
-
-RIGHT: Final = 0.97
-"""The fraction of the accepted drawn pictures that has to be right."""
-
-TEMPERATURES: Final = tuple(round(0.4 + 0.02 * step, 2) for step in range(81))
-"""The temperatures that are tried: the lower one is, the more is accepted."""
 
 TIMED: Final = 100
 """The number of pictures of each kind that are read one by one for the times."""
@@ -69,104 +54,6 @@ REAL: Final = HERE / "general.toml"
 
 WITHOUT_TEXT: Final = 500
 """The number of pictures of each kind without a text, which are to be rejected."""
-
-
-def make_model(trunk_file: Path) -> bytes:
-    """Makes a model file of a trunk: calibrated, in 8 bits, with its description.
-
-    Raises:
-        TrainingError: If the file is no trunk, or another network's.
-    """
-    from captcha_rt.steps import Scale
-    from captcha_rt_train.generators.mixture import chosen_faces
-    from captcha_rt_train.generators.mixture.batch import draw_batch
-    from captcha_rt_train.generators.mixture.fetch import families
-    from captcha_rt_train.presets import load_preset
-    from captcha_rt_train.training.pretraining import STEPS, plan_general
-    from captcha_rt_train.training.trunk import load_trunk
-
-    trunk = load_trunk(trunk_file)
-    preset = load_preset(trunk.preset)
-    planned = plan_general(preset)
-    model = planned.build(planned.length)
-    trunk.load_into(model, planned.manifest.charset.characters)
-    faces = chosen_faces()
-    with tempfile.TemporaryDirectory() as folder:
-        faces.save(Path(folder) / "faces.npz")
-        drawn = draw_batch(
-            Path(folder) / "faces.npz", planned.manifest, CALIBRATION_SEED, CALIBRATION
-        )
-    inputs = Scale()(drawn.pictures)
-    charset = planned.manifest.charset
-    labels = [charset.decode(c for c in row if c != charset.blank) for row in drawn.labels.tolist()]
-    scores = np.asarray(model.predict(inputs, batch_size=128, verbose=0), np.float32)
-    manifest = replace(
-        planned.manifest,
-        name=trunk.preset,
-        licence="Apache-2.0",
-        min_confidence=load_model(EMBEDDED).manifest.min_confidence,
-    )
-    manifest, read = calibrate(manifest, scores, labels)
-    settings = preset.settings
-    manifest = replace(
-        manifest,
-        accuracy={"drawn": summarize(read)},
-        training={
-            "preset": trunk.preset,
-            "command": "captcha-rt fonts FONTS; captcha-rt pretrain -o RUN --faces "
-            "FONTS/faces.npz --real benchmarks/general.toml; python -m benchmarks general",
-            "epochs_trained": trunk.epoch,
-            "epochs": settings.epochs,
-            "pictures": trunk.epoch * STEPS * settings.batch_size,
-            "parameters": model.count_params(),
-            "seed": trunk.seed,
-            "calibration": f"{CALIBRATION} drawn pictures, {len(faces.names)} faces",
-            "calibration_error": round(calibration_error(read), 4),
-            "fonts": "DejaVu and from Fontsource " + ", ".join(families()),
-        },
-    )
-    return exported(model, manifest, inputs[:RANGES])
-
-
-def calibrate(
-    manifest: Manifest, scores: NDArray[np.float32], labels: Sequence[str]
-) -> tuple[Manifest, list[Prediction]]:
-    """Chooses the temperature with which `RIGHT` of the accepted answers are right.
-
-    So the limit of the small model holds for both: a user need not ask which one has answered.
-
-    Args:
-        manifest: The description, with the limit.
-        scores: The logits of pictures that were not trained on.
-        labels: Their texts.
-
-    Returns:
-        The description with the temperature, and what is read with it.
-    """
-    for temperature in TEMPERATURES:
-        tried = replace(manifest, temperature=temperature)
-        read = [
-            Prediction(str(number), label, text, decoded.confidence)
-            for number, (label, (text, decoded)) in enumerate(
-                zip(labels, tried.decode(scores), strict=True)
-            )
-        ]
-        kept = [p for p in read if p.confidence >= manifest.min_confidence]
-        if kept and sum(p.text == p.truth for p in kept) >= RIGHT * len(kept):
-            break
-    return tried, read
-
-
-def describe(manifest: Manifest, size: int) -> dict[str, Any]:
-    """The facts of the model for the result file."""
-    facts = ("preset", "epochs_trained", "epochs", "pictures", "parameters", "calibration_error")
-    return {
-        "bytes": size,
-        **{fact: manifest.training[fact] for fact in facts},
-        "temperature": manifest.temperature,
-        "min_confidence": manifest.min_confidence,
-        "drawn": manifest.accuracy["drawn"],
-    }
 
 
 def measure(

@@ -14,6 +14,7 @@ from benchmarks.harness import ROOT, program, say
 from captcha_rt import Solver
 from captcha_rt.diagnostics.machine import start_python
 from captcha_rt.diagnostics.stages import STAGES, time_stages
+from captcha_rt.model import EMBEDDED
 
 SAMPLE: Final = ROOT / "tests" / "samples" / "dnwnb.png"
 TIMED: Final = 300  # pictures of each kind that are read one by one
@@ -33,7 +34,7 @@ def measure_stages(pictures: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
         For each kind the medians in milliseconds, and `over_decode_and_session`: the time of
         `solve` divided by the sum of these two stages.
     """
-    solver = Solver(device="cpu")
+    solver = Solver(EMBEDDED, device="cpu")
     times: dict[str, dict[str, list[float]]]
     times = {kind: {stage: [] for stage in STAGES} for kind in pictures}
     for start in [*range(0, TIMED, TURN)] * 4:

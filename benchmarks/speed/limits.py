@@ -47,7 +47,7 @@ from benchmarks.plots import Plot
 from benchmarks.sessions import bare_session
 from benchmarks.speed.multiply_adds import multiply_adds, products
 from captcha_rt import Solver
-from captcha_rt.model import detach
+from captcha_rt.model import EMBEDDED, detach
 from captcha_rt.session import CPU, Session
 
 SIZES: Final = (512, 768, 1024)  # rows and columns of square matrices
@@ -236,7 +236,7 @@ def measure_path(rounds: int = ROUNDS["path"]) -> dict[str, float]:
     Returns:
         Median milliseconds of both, and `share`: the session's time divided by that of `solve`.
     """
-    solver = Solver(device="cpu")
+    solver = Solver(EMBEDDED, device="cpu")
     calls: dict[str, Call] = {
         "session": partial(solver.session.run, noise(solver.manifest)),
         "solve": partial(solver.solve, SAMPLES[0].read_bytes()),

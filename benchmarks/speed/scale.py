@@ -35,6 +35,7 @@ from benchmarks.harness import (
 from benchmarks.plots import Plot
 from benchmarks.speed.workers import BATCH_SIZE, DISTINCT, pictures, read_by_workers
 from captcha_rt import CaptchaRTError, Solver
+from captcha_rt.model import EMBEDDED
 from captcha_rt.session import CPU, Session
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def read_many(count: int) -> dict[str, Any]:
         SystemExit: If a picture can't be read.
     """
     files = pictures(min(count, CHUNK))
-    solver = Solver(device="cpu")
+    solver = Solver(EMBEDDED, device="cpu")
     solver.solve_batch(pictures(BATCH_SIZE))
     before = memory()["VmRSS"]
 
@@ -116,7 +117,7 @@ def read_in_batches(batches: Sequence[int], rounds: int) -> list[dict[str, float
         batches: The batch sizes.
         rounds: How many turns each batch size has.
     """
-    solver = Solver(device="cpu")
+    solver = Solver(EMBEDDED, device="cpu")
     files = pictures(max(batches))
     calls = {str(b): partial(solver.solve_batch, files, batch_size=b) for b in batches}
     times = in_turn(calls, rounds=rounds)

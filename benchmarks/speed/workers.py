@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from benchmarks.harness import RUNS, rounded
 from captcha_rt import Solver
+from captcha_rt.model import EMBEDDED
 
 BATCH_SIZE: Final = 8  # pictures that a thread or a process reads at a time
 DISTINCT: Final = 500  # pictures that differ
@@ -92,4 +93,4 @@ def _read(files: Sequence[bytes]) -> int:
 @cache
 def _solver() -> Solver:
     """The solver of a process, which all threads share."""
-    return Solver(device="cpu")
+    return Solver(EMBEDDED, device="cpu")

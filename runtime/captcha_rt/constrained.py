@@ -1,7 +1,4 @@
-"""Reads scores with what the user knows: the characters, the length; and several texts on request.
-
-Plain reading, in `decoders`, needs none of this and doesn't load it.
-"""
+"""Reads scores with what the user knows, the characters or the length, and names likely texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +12,9 @@ from numpy.typing import NDArray
 from captcha_rt.charset import Charset
 from captcha_rt.decoders import Decoded, read_path, read_positions
 
+MAX_ALTERNATIVES: Final = 100
+"""The time of the search grows with their number."""
+
 _BEAM: Final = 60  # the texts that are kept at a time step, at least
 _NEGLIGIBLE: Final = 1e-4  # a class with less probability doesn't make a text likely
 
@@ -26,9 +26,10 @@ class Constraints:
     Attributes:
         allowed: The characters that a text may hold; None allows all of the model's.
         length: The number of characters; None leaves it open.
-        alternatives: The number of the likeliest texts to name, at least 0.
+        alternatives: How many of the likeliest texts to name, at most `MAX_ALTERNATIVES`.
 
     Raises:
+        TypeError: If a value has another type.
         ValueError: If no character is allowed, or a number is out of range.
     """
 
@@ -37,12 +38,23 @@ class Constraints:
     alternatives: int = 0
 
     def __post_init__(self) -> None:
-        if self.allowed is not None and not self.allowed:
+        if self.allowed is not None and not isinstance(self.allowed, str):
+            raise TypeError(f"allowed is a text of characters, not {self.allowed!r}")
+        if self.allowed == "":
             raise ValueError("allowed has no character; leave it out to allow all")
+        if self.length is not None and type(self.length) is not int:
+            raise TypeError(f"a length is a whole number, not {self.length!r}")
         if self.length is not None and self.length < 1:
             raise ValueError(f"a length is at least 1, not {self.length}")
-        if self.alternatives < 0:
-            raise ValueError(f"alternatives are at least 0, not {self.alternatives}")
+        if type(self.alternatives) is not int:
+            raise TypeError(f"alternatives are a whole number, not {self.alternatives!r}")
+        if not 0 <= self.alternatives <= MAX_ALTERNATIVES:
+            raise ValueError(f"alternatives are in 0..{MAX_ALTERNATIVES}, not {self.alternatives}")
+
+    @property
+    def know_something(self) -> bool:
+        """Whether something is known of the texts, not only alternatives are wanted."""
+        return self.allowed is not None or self.length is not None
 
     def fit(self, text: str) -> bool:
         """Whether a text is as it is known to be."""
@@ -89,9 +101,9 @@ def decode_constrained(
 def _keep(probabilities: NDArray[np.float32], classes: Sequence[int]) -> NDArray[np.float32]:
     """Sets all other classes to 0, and scales those that are kept to a sum of 1."""
     kept = np.zeros_like(probabilities)
-    kept[..., classes] = probabilities[..., classes]
-    sums = np.maximum(kept.sum(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
-    return np.asarray(kept / sums)
+    # Where all of them have the probability 0, they are equally likely.
+    kept[..., classes] = np.maximum(probabilities[..., classes], np.finfo(np.float32).tiny)
+    return np.asarray(kept / kept.sum(axis=-1, keepdims=True))
 
 
 def _read_time_steps(
@@ -99,15 +111,18 @@ def _read_time_steps(
 ) -> Decoded:
     """Reads the time steps of one picture, `(T, C)`, as CTC has them."""
     assert blank is not None  # noqa: S101  (CTC's decoder needs a blank, which a manifest checks)
-    texts = _likeliest_texts(probabilities, blank, constraints) if constraints.alternatives else []
     if constraints.length is None:
         decoded = read_path(probabilities, probabilities.argmax(axis=1).tolist(), blank)
+        texts = _likeliest_texts(probabilities, blank, constraints)
         return replace(decoded, alternatives=_scaled(texts, 1.0))
+    # All that follows are quotients, which stay the same; the products would vanish in float64.
     rows = probabilities.astype(np.float64)
+    rows /= rows.max(axis=1, keepdims=True)
     best, whole = _path_of_length(rows, blank, constraints.length)
     if not whole:
         return Decoded((), (), (), 0.0)
     decoded = read_path(probabilities, best, blank)
+    texts = _likeliest_texts(rows, blank, constraints)
     confidence = min(_probability_of(decoded.ids, rows, blank) / whole, 1.0)
     return replace(decoded, confidence=confidence, alternatives=_scaled(texts, whole))
 
@@ -139,17 +154,18 @@ def _path_of_length(
         The path, empty if there is none, and the probability of all paths with this length.
     """
     steps, classes = probabilities.shape
+    if length > steps:
+        return [], 0.0
     runs, run_sums = np.zeros((2, length + 1, classes))
     blanks, blank_sums = np.zeros((2, length + 1))
     blanks[0] = blank_sums[0] = 1.0
     # Where a path came from: the class of the time step before.
     from_runs = np.zeros((steps, length + 1, classes), np.intp)
     from_blanks = np.zeros((steps, length + 1), np.intp)
-    rows = np.arange(length + 1)
     for step, now in enumerate(probabilities):
         first = runs.argmax(axis=1)
         others = runs.copy()
-        others[rows, first] = 0
+        np.put_along_axis(others, first[:, None], 0, axis=1)
         second = others.argmax(axis=1)
         # A new character follows the best run of another character, or a blank.
         before = np.where(np.arange(classes) == first[:, None], second[:, None], first[:, None])
@@ -162,7 +178,7 @@ def _path_of_length(
         stays = runs >= started
         new_runs = np.where(stays, runs, started) * now
         from_runs[step] = np.where(stays, np.arange(classes), came)
-        highest = runs[rows, first]
+        highest = runs[np.arange(length + 1), first]
         from_blanks[step] = np.where(blanks >= highest, blank, first)
         new_blanks = np.maximum(blanks, highest) * now[blank]
         totals = run_sums.sum(axis=1)
@@ -176,22 +192,31 @@ def _path_of_length(
     if not max(runs[length, best], blanks[length]) > 0:
         return [], 0.0
     last = blank if blanks[length] >= runs[length, best] else best
-    path, count = [last], length
-    for step in range(steps - 1, 0, -1):
+    return _trace_back(from_runs, from_blanks, last, length, blank), whole
+
+
+def _trace_back(
+    from_runs: NDArray[np.intp], from_blanks: NDArray[np.intp], last: int, count: int, blank: int
+) -> list[int]:
+    """Goes back along the best path: its last class and number of characters are known."""
+    path = [last]
+    for step in range(len(from_runs) - 1, 0, -1):
         if last == blank:
             last = int(from_blanks[step, count])
         else:
-            before_last = int(from_runs[step, count, last])
-            count -= before_last != last
-            last = before_last
+            before = int(from_runs[step, count, last])
+            count -= before != last
+            last = before
         path.append(last)
-    return path[::-1], whole
+    return path[::-1]
 
 
 def _likeliest_texts(
-    probabilities: NDArray[np.float32], blank: int, constraints: Constraints
+    probabilities: NDArray[np.float32] | NDArray[np.float64], blank: int, constraints: Constraints
 ) -> list[tuple[tuple[int, ...], float]]:
     """The likeliest texts, each with the sum over its paths, by prefix beam search."""
+    if not constraints.alternatives:
+        return []
     longest = inf if constraints.length is None else constraints.length
     width = max(_BEAM, 4 * constraints.alternatives)
     # A text's probability, by whether its paths end on a blank or on its last character.
@@ -275,7 +300,7 @@ def _texts_by_position(
         for text, probability in texts.items():
             for c in np.argsort(-row)[: count + 1].tolist():
                 longer = text if c == blank else (*text, c)
-                if length is None or len(longer) <= length:
+                if row[c] and (length is None or len(longer) <= length):
                     grown[longer] = grown.get(longer, 0.0) + probability * float(row[c])
         texts = dict(nlargest(max(_BEAM, 4 * count), grown.items(), key=lambda item: item[1]))
     found = [item for item in texts.items() if item[0] and length in (None, len(item[0]))]

@@ -145,6 +145,7 @@ class Decoder:
             and returns one `Decoded` per picture.
         axes: The number of axes of the graph's output, including the batch.
         needs_blank: Whether the charset must have a blank.
+        reads_paths: Whether the scores are those of time steps, and a text is a path through them.
         reads_glyphs: Whether the recipe cuts a picture into glyphs, and each glyph is a row of the
             batch. Then `decode` gets the rows of each picture together, `(N, glyphs, C)`.
     """
@@ -152,11 +153,12 @@ class Decoder:
     decode: Callable[..., list[Decoded]]
     axes: int = 3
     needs_blank: bool = False
+    reads_paths: bool = False
     reads_glyphs: bool = False
 
 
 DECODERS: Final[Mapping[str, Decoder]] = {
-    "ctc": Decoder(ctc_greedy_decode, needs_blank=True),
+    "ctc": Decoder(ctc_greedy_decode, needs_blank=True, reads_paths=True),
     "position": Decoder(position_decode),
     "glyph": Decoder(position_decode, axes=2, reads_glyphs=True),
 }

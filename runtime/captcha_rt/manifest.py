@@ -7,26 +7,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.charset import Charset
-from captcha_rt.decoders import (
-    DECODERS,
-    Decoded,
-    Decoder,
-    Scores,
-    ctc_greedy_decode,
-    to_probabilities,
-)
+from captcha_rt.constrained import Constraints, decode_constrained
+from captcha_rt.decoders import DECODERS, Decoded, Decoder, Scores, to_probabilities
 from captcha_rt.errors import CaptchaRTError, ManifestError, RecipeError
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Glyphs, Scale
-
-if TYPE_CHECKING:
-    from captcha_rt.constrained import Constraints
 
 __all__ = ["Manifest"]
 
@@ -195,7 +186,7 @@ class Manifest:
         return tensors.reshape(-1, *tensors.shape[2:])
 
     def decode(
-        self, scores: NDArray[np.float32], constraints: "Constraints | None" = None
+        self, scores: NDArray[np.float32], constraints: Constraints | None = None
     ) -> list[tuple[str, Decoded]]:
         """Reads the texts from scores, with this model's decoder and charset.
 
@@ -217,11 +208,9 @@ class Manifest:
                 scores, blank=self.charset.blank, kind=self.scores, temperature=self.temperature
             )
         else:
-            from captcha_rt.constrained import decode_constrained  # plain reading needs none of it
-
             probabilities = to_probabilities(scores, self.scores, self.temperature)
             decoded = decode_constrained(
-                probabilities, self.charset, constraints, ctc=decoder.decode is ctc_greedy_decode
+                probabilities, self.charset, constraints, ctc=decoder.reads_paths
             )
         return [(self.charset.decode(d.ids), d) for d in decoded]
 

@@ -51,7 +51,7 @@ class Reader:
         """
         tensor = self.manifest.prepare(picture)
         scores = self.session.run(self.manifest.batch(tensor[None]))
-        [solution] = self._read(scores, constraints)
+        [solution] = self.decode(scores, constraints)
         return solution
 
     def read_batch(
@@ -74,16 +74,27 @@ class Reader:
         """Reads one batch. If the batch fails, its pictures are tried one by one."""
         try:
             scores = self.session.run(self.manifest.batch(np.stack(tensors)))
-            return [*self._read(scores, constraints)]
+            return [*self.decode(scores, constraints)]
         except (ModelError, ScoresError) as error:
             if len(tensors) == 1:
                 return [error]
             each = (self._read_tensors([tensor], constraints) for tensor in tensors)
             return [answer for answers in each for answer in answers]
 
-    def _read(self, scores: NDArray[np.float32], constraints: Constraints | None) -> list[Solution]:
-        """Reads the scores of one batch."""
+    def decode(
+        self, scores: NDArray[np.float32], constraints: Constraints | None = None
+    ) -> list[Solution]:
+        """Makes answers of the network's scores for several pictures.
+
+        Args:
+            scores: The graph's output.
+            constraints: What is known of the texts.
+
+        Raises:
+            ScoresError: If a score is NaN or infinite.
+        """
         manifest = self.manifest
+        named = constraints is not None and constraints.alternatives
         return [
             Solution(
                 text,
@@ -91,10 +102,14 @@ class Reader:
                 tuple(map(Character, text, decoded.confidences)),
                 manifest.name,
                 manifest.min_confidence,
-                tuple(
-                    Alternative(manifest.charset.decode(ids), probability)
-                    for ids, probability in decoded.alternatives
-                ),
+                self._name(decoded.alternatives) if named else None,
             )
             for text, decoded in manifest.decode(scores, constraints)
         ]
+
+    def _name(
+        self, alternatives: Sequence[tuple[tuple[int, ...], float]]
+    ) -> tuple[Alternative, ...]:
+        """The likeliest texts, from their class ids."""
+        decode = self.manifest.charset.decode
+        return tuple(Alternative(decode(ids), probability) for ids, probability in alternatives)

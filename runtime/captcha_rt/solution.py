@@ -40,12 +40,13 @@ class Solution:
 
     Attributes:
         text: The text; may be empty.
-        confidence: How sure the model is of the whole text, in 0..1; the decoder defines it.
+        confidence: How sure the model is of the whole text, in 0..1; the decoder defines it. 0 for
+            what is no answer: no character, or from the embedded models a stray one or two.
         characters: The characters of the text, in order.
         model: The name of the model that read it.
         min_confidence: The lowest confidence that this model's answers should have, in 0..1:
             `Manifest.min_confidence`.
-        alternatives: The likeliest texts, the likeliest first; empty unless they were asked for.
+        alternatives: The likeliest texts, the likeliest first; None if they were not asked for.
     """
 
     text: str
@@ -53,7 +54,7 @@ class Solution:
     characters: tuple[Character, ...]
     model: str
     min_confidence: float = 0.0
-    alternatives: tuple[Alternative, ...] = ()
+    alternatives: tuple[Alternative, ...] | None = None
 
     @property
     def accepted(self) -> bool:
@@ -99,6 +100,6 @@ def answer_to_json(answer: Solution | CaptchaRTError) -> dict[str, Any]:
         return {"error": {"type": type(answer).__name__, "message": str(answer)}}
     values = asdict(answer)
     del values["min_confidence"]
-    if not answer.alternatives:
+    if answer.alternatives is None:
         del values["alternatives"]
     return values

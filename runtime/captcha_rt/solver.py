@@ -29,7 +29,8 @@ class Solver:
     the time. Where that one is not sure, a general one reads the picture too.
 
     Attributes:
-        readers: The models in the order in which they read, at least one.
+        readers: The models in the order in which they read: the user's, or the small and the
+            general one.
         max_pixels: The largest number of pixels of a picture. Larger pictures are refused before
             they are decoded.
     """
@@ -103,10 +104,11 @@ class Solver:
             image: A path, the bytes of an image file, or an array, as `decode_image` takes it.
             allowed: The characters that the text may hold, if known, such as `"0123456789"`.
             length: The number of characters of the text, if known.
-            alternatives: The number of the likeliest texts to name in the answer.
+            alternatives: How many of the likeliest texts to name in the answer, at most 100.
 
         Returns:
-            The text, with confidences.
+            The text, with confidences. If the embedded models read only a stray character or two,
+            the confidence is 0, unless the length is known.
 
         Raises:
             ImageDecodeError: If the image can't be decoded.
@@ -115,13 +117,23 @@ class Solver:
             ModelError: If the model fails.
             CharsetError: If the model has none of the allowed characters.
             ValueError: If nothing is allowed, or a number is out of range.
+            TypeError: If what is known has another type.
         """
-        constraints, readers = self._choose(allowed, length, alternatives)
+        constraints = self._constrain(allowed, length, alternatives)
         picture = decode_image(image, max_pixels=self.max_pixels)
-        [answer] = _read_batch([picture], constraints, readers)
-        if isinstance(answer, CaptchaRTError):
-            raise answer
-        return answer
+        read: list[Solution | CaptchaRTError] | None = None
+        if constraints is None:  # the way of most pictures, without the work of batches
+            try:
+                answer = self.readers[0].read(picture)
+                if self.settles(answer):
+                    return answer
+                read = [answer]
+            except CaptchaRTError as error:
+                read = [error]
+        [found] = self._read_batch([picture], constraints, read)
+        if isinstance(found, CaptchaRTError):
+            raise found
+        return found
 
     def solve_batch(
         self,
@@ -193,37 +205,48 @@ class Solver:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it is at least 1")
-        constraints, readers = self._choose(allowed, length, alternatives)
-        return self._solve_stream(images, batch_size, constraints, readers)
+        constraints = self._constrain(allowed, length, alternatives)
+        return self._solve_stream(images, batch_size, constraints)
 
-    def _choose(
+    def settles(self, answer: Solution) -> bool:
+        """Whether no other model reads a picture if the first one has given an answer.
+
+        With a single model that is always so. The small model's answer has to be accepted, and must
+        not be a stray character or two.
+        """
+        if len(self.readers) == 1:
+            return True
+        return answer.accepted and len(answer.text) >= _SHORTEST
+
+    def _constrain(
         self, allowed: str | None, length: int | None, alternatives: int
-    ) -> tuple[Constraints | None, Sequence[Reader]]:
-        """What is known, None if it is nothing, and the readers that know an allowed character."""
+    ) -> Constraints | None:
+        """What is known of the texts; None if it is nothing."""
         if allowed is None and length is None and not alternatives:
-            return None, self.readers
+            return None
         constraints = Constraints(allowed, length, alternatives)
-        readers = [r for r in self.readers if constraints.allows_some(r.manifest.charset)]
-        if not readers:
-            charsets = " or ".join(repr(r.manifest.charset.characters) for r in self.readers)
-            raise CharsetError(f"none of the allowed characters {allowed!r} is in {charsets}")
-        return constraints, readers
+        charset = self.readers[-1].manifest.charset  # the general model knows all characters
+        if not constraints.allows_some(charset):
+            raise CharsetError(
+                f"none of the allowed characters {allowed!r} is one of the model's, "
+                f"{charset.characters!r}"
+            )
+        return constraints
 
     def _solve_stream(
         self,
         images: Iterable[ImageSource | CaptchaRTError],
         batch_size: int,
         constraints: Constraints | None,
-        readers: Sequence[Reader],
     ) -> Iterator[Solution | CaptchaRTError]:
         """The generator behind `solve_many`, whose arguments are checked."""
         waiting: list[NDArray[np.uint8] | CaptchaRTError] = []
         for image in images:
             waiting.append(self._decode(image))
             if len(waiting) == batch_size:
-                yield from _read_batch(waiting, constraints, readers)
+                yield from self._read_waiting(waiting, constraints)
                 waiting.clear()
-        yield from _read_batch(waiting, constraints, readers)
+        yield from self._read_waiting(waiting, constraints)
 
     def _decode(self, image: ImageSource | CaptchaRTError) -> NDArray[np.uint8] | CaptchaRTError:
         """Decodes one picture; returns the error if that fails."""
@@ -234,67 +257,72 @@ class Solver:
         except CaptchaRTError as error:
             return error
 
+    def _read_waiting(
+        self,
+        waiting: Sequence[NDArray[np.uint8] | CaptchaRTError],
+        constraints: Constraints | None,
+    ) -> list[Solution | CaptchaRTError]:
+        """Reads the pictures of one batch; errors stay in their places."""
+        pictures = [item for item in waiting if isinstance(item, np.ndarray)]
+        answers = iter(self._read_batch(pictures, constraints) if pictures else ())
+        return [next(answers) if isinstance(item, np.ndarray) else item for item in waiting]
 
-def _read_batch(
-    waiting: Sequence[NDArray[np.uint8] | CaptchaRTError],
-    constraints: Constraints | None,
-    readers: Sequence[Reader],
-) -> list[Solution | CaptchaRTError]:
-    """Reads the pictures of one batch with one reader or two; errors stay in their places."""
-    pictures = [picture for picture in waiting if isinstance(picture, np.ndarray)]
-    if len(readers) == 1:
-        read = readers[0].read_batch(pictures, constraints)
-    else:
-        read = _read_with_both(pictures, constraints, *readers)
-    answers = iter(read)
-    return [next(answers) if isinstance(item, np.ndarray) else item for item in waiting]
+    def _read_batch(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        constraints: Constraints | None,
+        read: list[Solution | CaptchaRTError] | None = None,
+    ) -> list[Solution | CaptchaRTError]:
+        """Reads pictures with the only model, or with the small one and then the general one.
+
+        The small model is not told what is known before it has answered: to know that a letter of
+        another kind of picture is a digit would make it sure of a wrong one.
+
+        Args:
+            pictures: The pictures.
+            constraints: What is known.
+            read: What the first model has read without constraints, if it has read already.
+        """
+        small, *others = self.readers
+        if not others:
+            return read or small.read_batch(pictures, constraints)
+        [general] = others
+        answers = small.read_batch(pictures) if read is None else read
+        left = [
+            i
+            for i, answer in enumerate(answers)
+            if isinstance(answer, CaptchaRTError)
+            or not self.settles(answer)
+            or not (constraints is None or constraints.fit(answer.text))
+        ]
+        if left:
+            asked = general.read_batch([pictures[i] for i in left], constraints)
+            for i, answer in zip(left, asked, strict=True):
+                answers[i] = _better(answers[i], answer, constraints)
+        if constraints is not None:
+            kept = [i for i in range(len(answers)) if _is_of(answers[i], small)]
+            again = small.read_batch([pictures[i] for i in kept], constraints) if kept else ()
+            for i, answer in zip(kept, again, strict=True):
+                answers[i] = answer
+        return answers
 
 
-def _read_with_both(
-    pictures: Sequence[NDArray[np.uint8]],
-    constraints: Constraints | None,
-    small: Reader,
-    general: Reader,
-) -> list[Solution | CaptchaRTError]:
-    """Reads pictures with the small model, and what that one is not sure of with the general one.
-
-    The small model is not told what is known: to know that a letter of another kind of picture is a
-    digit would make it sure of a wrong one. Its answer counts if it fits what is known.
-    """
-    answers = [_weigh(answer, constraints) for answer in small.read_batch(pictures)]
-    left = []
-    for i, answer in enumerate(answers):
-        if isinstance(answer, CaptchaRTError) or not answer.accepted:
-            left.append(i)
-        elif constraints is not None and constraints.alternatives:
-            answers[i] = small.read(pictures[i], constraints)
-    if left:
-        read = general.read_batch([pictures[i] for i in left], constraints)
-        for i, answer in zip(left, read, strict=True):
-            answers[i] = _better(answers[i], _weigh(answer, constraints))
-    return answers
-
-
-def _weigh(
-    answer: Solution | CaptchaRTError, constraints: Constraints | None
-) -> Solution | CaptchaRTError:
-    """Takes the confidence from what is not as it is known to be, and from stray characters."""
-    if isinstance(answer, CaptchaRTError):
-        return answer
-    if constraints is not None:
-        if not constraints.fit(answer.text):
-            return replace(answer, confidence=0.0)
-        if constraints.length is not None:
-            return answer
-    return answer if len(answer.text) >= _SHORTEST else replace(answer, confidence=0.0)
+def _is_of(answer: Solution | CaptchaRTError, reader: Reader) -> bool:
+    """Whether a model gave an answer."""
+    return isinstance(answer, Solution) and answer.model == reader.manifest.name
 
 
 def _better(
-    small: Solution | CaptchaRTError, general: Solution | CaptchaRTError
+    small: Solution | CaptchaRTError,
+    general: Solution | CaptchaRTError,
+    constraints: Constraints | None,
 ) -> Solution | CaptchaRTError:
-    """The general model's answer, unless the small one is surer of an answer that is rejected."""
-    if isinstance(small, CaptchaRTError):
-        return general
+    """The general model's answer; the small one's where that is surer of what both reject."""
     if isinstance(general, CaptchaRTError):
         return small
+    known = constraints is not None and constraints.know_something
+    if len(general.text) < _SHORTEST and not (constraints and constraints.length):
+        general = replace(general, confidence=0.0)
+    if known or isinstance(small, CaptchaRTError) or len(small.text) < _SHORTEST:
+        return general
     return general if general.accepted or general.confidence >= small.confidence else small

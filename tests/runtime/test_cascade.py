@@ -102,14 +102,54 @@ def test_the_small_model_does_not_answer_against_what_is_known(solver: Solver) -
     fitting = solver.solve(SAMPLES[0], length=5, alternatives=2)
     assert (fitting.text, fitting.model) == (SAMPLES[0].stem, "compact")
     assert fitting.alternatives[0].text == SAMPLES[0].stem
+    # To ask for alternatives changes nothing else.
+    assert fitting.confidence == solver.solve(SAMPLES[0], length=5).confidence
+
+
+def test_rejected_answers_have_their_alternatives(solver: Solver) -> None:
+    """Also where the small model is the surer of two that are rejected."""
+    models = set()
+    for number, path in enumerate(SAMPLES * 6):
+        picture = cv2.GaussianBlur(cv2.imread(str(path)), (0, 0), 1.5 + 0.1 * number)
+        plain = solver.solve(picture)
+        asked = solver.solve(picture, alternatives=3)
+        assert (asked.text, asked.model) == (plain.text, plain.model)
+        assert asked.confidence == pytest.approx(plain.confidence, abs=1e-4)
+        if not asked.accepted:
+            models.add(asked.model)
+            assert len(asked.alternatives) == 3 or not asked.text
+    assert "compact" in models
+    assert solver.solve(SAMPLES[0]).alternatives is None
+    assert solver.solve(np.full((50, 150, 1), 255, np.uint8), alternatives=3).alternatives == ()
 
 
 def test_stray_characters_are_no_answer(solver: Solver) -> None:
-    """One or two of them have no confidence, unless the length is known."""
-    for text in ("8", "47"):
-        answer = solver.solve(drawn(text))
-        assert len(answer.text) > 2 or answer.confidence == 0
+    """One or two of them have no confidence, whatever is allowed, unless the length is known."""
+    strays = 0
+    for text in ("D", "B", "E", "4", "47", "DB"):
+        for known in ({}, {"allowed": "0123456789BDEGIJLOSUVWX"}):
+            answer = solver.solve(drawn(text), **known)
+            strays += len(answer.text) <= 2
+            assert len(answer.text) > 2 or not answer.confidence
+            explained = explain(solver, drawn(text))
+            assert explained.confidence == pytest.approx(solver.solve(drawn(text)).confidence)
+    assert strays >= 4
     assert solver.solve(drawn("47"), length=2).confidence > 0
+
+
+def test_a_batch_knows_what_is_known(solver: Solver) -> None:
+    """Each picture is read as by `solve`, errors stay in their places."""
+    broken = ImageDecodeError("no picture")
+    pictures = [SAMPLES[0], broken, drawn("48215"), SAMPLES[1], drawn("7B3KR")]
+    known = {"length": 5, "alternatives": 2}
+    answers = solver.solve_batch(pictures, **known)
+    assert answers.pop(1) is broken
+    for picture, answer in zip((p for p in pictures if p is not broken), answers, strict=True):
+        assert isinstance(answer, Solution)
+        one = solver.solve(picture, **known)
+        assert (answer.text, answer.model) == (one.text, one.model)
+        assert answer.confidence == pytest.approx(one.confidence, abs=1e-4)
+        assert [a.text for a in answer.alternatives] == [a.text for a in one.alternatives]
 
 
 def test_characters_that_no_model_has_are_refused(solver: Solver) -> None:
@@ -119,8 +159,13 @@ def test_characters_that_no_model_has_are_refused(solver: Solver) -> None:
     with pytest.raises(CharsetError):
         solver.solve_many([], allowed="ä")  # before any picture is taken
     assert solver.solve(SAMPLES[0], allowed="+-=?BDE").model == "general"
-    for known in ({"allowed": ""}, {"length": 0}, {"alternatives": -1}):
-        with pytest.raises(ValueError, match=r"no character|not"):
+    for known, message in (
+        ({"allowed": ""}, "no character"),
+        ({"length": 0}, "at least 1, not 0"),
+        ({"alternatives": -1}, "0..100, not -1"),
+        ({"alternatives": 101}, "0..100, not 101"),
+    ):
+        with pytest.raises(ValueError, match=message):
             solver.solve(SAMPLES[0], **known)
 
 
@@ -158,7 +203,15 @@ def test_the_command_takes_what_is_known(command, tmp_path: Path) -> None:
     values = json.loads(result.stdout)
     assert values["error"]["type"] == "LowConfidenceError"
     assert [len(alternative["text"]) for alternative in values["alternatives"]] == [4, 4]
-    for wrong in (("--allowed", ""), ("--allowed", "ä"), ("--length", "0")):
+    result = command("solve", picture, "--length", "100000000000", "--min-confidence", "0")
+    assert (result.returncode, result.stdout.strip()) == (0, "")
+    wrong_values = (
+        ("--allowed", ""),
+        ("--allowed", "ä"),
+        ("--length", "0"),
+        ("--alternatives", "101"),
+    )
+    for wrong in wrong_values:
         result = command("solve", picture, *wrong)
         assert (result.returncode, result.stdout) == (2, "")
         assert "Traceback" not in result.stderr

@@ -132,8 +132,40 @@ def test_a_length_that_no_text_has_reads_nothing() -> None:
     assert len(read.ids) == 3
 
 
-def test_numbers_out_of_range_are_refused() -> None:
-    """The error names the number."""
-    for known in ({"allowed": ""}, {"length": 0}, {"alternatives": -1}):
-        with pytest.raises(ValueError, match=r"no character|not"):
-            Constraints(**known)
+def test_an_allowed_character_without_probability_is_still_the_only_one() -> None:
+    """Where the network is sure of another one, nothing that isn't allowed is read."""
+    for charset in (Charset("abc"), Charset("abc", blank=3), Charset("abc", blank=0)):
+        scores = np.zeros((1, 2, charset.classes), np.float32)
+        scores[..., charset.encode("a")[0]] = 1
+        for ctc in (True, False)[charset.blank is None :]:
+            constraints = Constraints(allowed="b", alternatives=3)
+            [read] = decode_constrained(scores, charset, constraints, ctc=ctc)
+            named = {c for text, _ in read.alternatives for c in text}
+            assert {*read.ids, *named} <= {charset.encode("b")[0]}
+
+
+def test_long_rows_do_not_vanish() -> None:
+    """The products over many time steps of many classes are smaller than float64 can hold."""
+    scores = np.full((1, 400, 4000), 1 / 4000, np.float32)
+    charset = Charset("".join(map(chr, range(0x4E00, 0x4E00 + 3999))), blank=0)
+    [read] = decode_constrained(scores, charset, Constraints(length=3), ctc=True)
+    assert len(read.ids) == 3
+    assert 0 <= read.confidence < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"allowed": ""}, "no character"),
+        ({"length": 0}, "at least 1, not 0"),
+        ({"alternatives": -1}, r"0\.\.100, not -1"),
+        ({"alternatives": 101}, r"0\.\.100, not 101"),
+        ({"allowed": ["48", "2"]}, r"a text of characters, not \['48', '2'\]"),
+        ({"length": 5.0}, "a whole number, not 5.0"),
+        ({"alternatives": "5"}, "a whole number, not '5'"),
+    ],
+)
+def test_wrong_values_are_refused(known: dict[str, object], message: str) -> None:
+    """The error names the value, and what it has to be."""
+    with pytest.raises((ValueError, TypeError), match=message):
+        Constraints(**known)

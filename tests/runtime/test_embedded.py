@@ -9,7 +9,7 @@ from captcha_rt import Solver, load_model
 from captcha_rt.diagnostics.card import model_card
 from captcha_rt.labels import read_labels
 from captcha_rt.metrics import Prediction, evaluate
-from captcha_rt.model import EMBEDDED
+from captcha_rt.model import EMBEDDED, GENERAL
 
 KINDS = ("captcha_v2", "thsrc", "court", "metu")
 SAMPLES = sorted((Path(__file__).parent.parent / "samples").glob("*.png"))
@@ -51,10 +51,11 @@ def test_what_shows_no_text_is_rejected() -> None:
         assert solver.solve(picture).confidence < solver.manifest.min_confidence
 
 
-def test_its_card_is_the_generated_one() -> None:
+@pytest.mark.parametrize(("file", "card"), [(EMBEDDED, "MODEL_CARD"), (GENERAL, "GENERAL_CARD")])
+def test_the_card_is_the_generated_one(file: Path, card: str) -> None:
     """The committed card is what `captcha-rt info --card` prints."""
-    card = EMBEDDED.with_name("MODEL_CARD.md").read_text("utf-8")
-    assert card == model_card(load_model().manifest, EMBEDDED.stat().st_size)
+    written = file.with_name(f"{card}.md").read_text("utf-8")
+    assert written == model_card(load_model(file).manifest, file.stat().st_size)
 
 
 @pytest.mark.parametrize("kind", KINDS)

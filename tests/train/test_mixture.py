@@ -19,6 +19,7 @@ from captcha_rt_train.generators.mixture.faces import (
     read_faces,
 )
 from captcha_rt_train.generators.mixture.fetch import families, fetch_fonts, licence_of
+from captcha_rt_train.generators.mixture.page import is_legible
 from captcha_rt_train.generators.mixture.styles import FREE, STYLES
 
 FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
@@ -107,6 +108,28 @@ def test_letters_differ_from_the_paper(faces: Faces) -> None:
         picture = draw(np.random.default_rng(seed), faces, bare).picture.astype(int)
         paper = np.median(picture, axis=(0, 1))
         assert (np.abs(picture - paper).max(axis=2) > 15).mean() > 0.002
+
+
+def test_what_nobody_can_read_is_known() -> None:
+    """A text in the paper's colour, one among as strong clutter, and one that is covered."""
+    ink = np.zeros((40, 100), np.uint8)
+    ink[10:30, 20:80] = 255
+    paper = np.full(3, 250, np.float32)
+    empty = np.full((40, 100, 3), 250, np.float32)
+
+    def legible(letters: float, clutter: float, covered: int) -> bool:
+        written = empty.copy()
+        written[ink > 0] = letters
+        picture = written.copy()
+        picture[::2][ink[::2] == 0] -= clutter
+        picture[10 : 10 + covered, 20:80] = 250
+        return is_legible(picture, written, empty, ink, paper)
+
+    assert legible(100, 20, 0)
+    assert not legible(245, 0, 0)
+    assert not legible(100, 180, 0)
+    assert legible(100, 20, 5)
+    assert not legible(100, 20, 15)
 
 
 def test_a_style_refuses_unknown_names() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run
+from captcha_rt_train.data.drawn import DrawnBatches
 from captcha_rt_train.data.real import read_real
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.generators import simplecaptcha
@@ -63,11 +64,19 @@ def test_a_batch_knows_where_the_characters_stand(small: Preset, faces: Path) ->
     drawn = draw_batch(faces, manifest, (0, 1), 40)
     assert drawn.pictures.shape == (40, 48, 192, 3)
     assert drawn.labels.shape == drawn.columns.shape == (40, LENGTH)
-    for labels, columns in zip(drawn.labels, drawn.columns, strict=True):
+    marked = characters = 0
+    for picture, labels, columns in zip(*drawn, strict=True):
         text = manifest.charset.decode(c for c in labels if c)
         assert set(text) <= set(CHARACTERS)
         assert (np.diff(columns[: len(text)]) > -0.02).all()
         assert ((columns >= -0.02) & (columns <= 1.02)).all()
+        ink = np.abs(picture.astype(int) - np.median(picture, axis=(0, 1))).max(axis=2) > 40
+        marked += sum(
+            ink[:, max(round(x * 192) - 8, 0) : round(x * 192) + 9].any()
+            for x in columns[: len(text)]
+        )
+        characters += len(text)
+    assert marked > 0.9 * characters  # pale letters have less ink
     again = draw_batch(faces, manifest, (0, 1), 40)
     assert (again.pictures == drawn.pictures).all()
 
@@ -194,6 +203,15 @@ def test_real_pictures_are_mixed_in(small: Preset, faces: Path, tmp_path: Path) 
     assert (real.choose((0, 1), 20).pictures == chosen.pictures).all()
     texts = {manifest.charset.decode(c for c in row if c) for row in chosen.labels}
     assert texts < {path.stem for path in folder.iterdir()}
+    batches = DrawnBatches(
+        faces, manifest, batch_size=32, steps=1, time_steps=48, seed=0, epoch=0, real=real
+    )
+    inputs, target = batches[0]
+    batches.close()
+    assert inputs.shape == (32, 48, 192, 3)
+    assert ((target["times"] == -1).all(axis=1).nonzero()[0] == [30, 31]).all()
+    mixed = {manifest.charset.decode(c for c in row if c) for row in target["labels"][30:]}
+    assert mixed < {path.stem for path in folder.iterdir()}
     run = Run(tmp_path / "run")
     trained = pretrain(job(run, small, faces, real=real))
     assert trained.training["real"] == 7

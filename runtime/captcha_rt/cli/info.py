@@ -13,7 +13,7 @@ from captcha_rt.model import GENERAL, load_model
 
 def info(
     model: Annotated[
-        Path | None, typer.Argument(help="A .onnx file; the embedded one by default.")
+        Path | None, typer.Argument(help="A .onnx file; by default the small embedded one.")
     ] = None,
     as_json: JsonOption = False,
     card: Annotated[bool, typer.Option("--card", help="Print the model card.")] = False,

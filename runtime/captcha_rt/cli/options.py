@@ -8,7 +8,7 @@ import typer
 from captcha_rt.session import MAX_THREADS, Device
 
 ModelOption = Annotated[
-    Path | None, typer.Option("--model", "-m", help="A .onnx file; the embedded one by default.")
+    Path | None, typer.Option("--model", "-m", help="A .onnx file; the embedded ones by default.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to run; auto uses CUDA if it works.")]
 ThreadsOption = Annotated[

@@ -1,6 +1,7 @@
 """The command `captcha-rt solve`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,10 +16,11 @@ from captcha_rt.cli.options import (
     ThreadsOption,
 )
 from captcha_rt.cli.output import LOW_CONFIDENCE, OK, SOME_FAILED, complain_about, one_line
+from captcha_rt.constrained import MAX_ALTERNATIVES
 from captcha_rt.errors import CaptchaRTError, LowConfidenceError
 from captcha_rt.pictures import expand_path
 from captcha_rt.progress import track
-from captcha_rt.solution import Solution, answer_to_json, reject_unsure
+from captcha_rt.solution import Alternative, Solution, answer_to_json, reject_unsure
 from captcha_rt.solver import Solver
 
 
@@ -47,7 +49,10 @@ def solve(
         int | None, typer.Option(min=1, help="The number of characters of each text.")
     ] = None,
     alternatives: Annotated[
-        int, typer.Option(min=0, help="Also name so many likely texts, with probabilities.")
+        int,
+        typer.Option(
+            min=0, max=MAX_ALTERNATIVES, help="Name so many likely texts, with probabilities."
+        ),
     ] = 0,
     quiet: QuietOption = False,
 ) -> None:
@@ -77,27 +82,32 @@ def solve(
     for (name, _), answer in zip(sources, shown, strict=True):
         kept = reject_unsure(answer, min_confidence)
         codes.add(_exit_code(kept))
-        likely = answer.alternatives if isinstance(answer, Solution) else ()
+        likely = (answer.alternatives or ()) if isinstance(answer, Solution) else ()
         if as_json or as_jsonl:
             objects.append({"path": name, **answer_to_json(kept)})
-            if likely:  # what was rejected has them too
+            if alternatives:  # what was rejected has them too
                 objects[-1]["alternatives"] = [asdict(alternative) for alternative in likely]
             if as_jsonl:
                 typer.echo(json.dumps(objects.pop()))
             continue
-        start = "" if alone else f"{one_line(name)}\t"
         if isinstance(kept, CaptchaRTError):
             complain_about(name, kept)
-        if likely:
-            for alternative in likely:
-                typer.echo(f"{start}{alternative.text}\t{alternative.probability:.4f}")
-        elif isinstance(kept, Solution):
-            typer.echo(f"{start}{kept.text}")
-        elif not alone:
-            typer.echo(start)
+        for line in _lines(kept, likely, alone=alone):
+            typer.echo(line if alone else f"{one_line(name)}\t{line}")
     if as_json:
         typer.echo(json.dumps(objects[0] if alone else objects, indent=2))
     raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))
+
+
+def _lines(
+    answer: Solution | CaptchaRTError, likely: Sequence[Alternative], *, alone: bool
+) -> list[str]:
+    """What is printed for a picture, without its path: the likely texts, or the answer."""
+    if likely:
+        return [f"{alternative.text}\t{alternative.probability:.4f}" for alternative in likely]
+    if isinstance(answer, Solution):
+        return [answer.text]
+    return [] if alone else [""]
 
 
 def _exit_code(answer: Solution | CaptchaRTError) -> int:

@@ -50,7 +50,7 @@ def model_card(manifest: Manifest, size: int) -> str:
     lines += [
         f"| {name.replace('_', ' ')} | {_value(v)} |"
         for name, v in manifest.training.items()
-        if name != "sources" and v not in ("", None)
+        if name not in ("sources", "limits") and v not in ("", None)
     ]
     rejected = (
         f"What it reads with a confidence below {manifest.min_confidence} is better rejected, as "
@@ -58,12 +58,8 @@ def model_card(manifest: Manifest, size: int) -> str:
         if manifest.min_confidence
         else "It answers with some text for any other picture too: look at the confidence."
     )
-    lines += [
-        "",
-        "## Limits",
-        "",
-        f"It reads pictures of the kinds that it was trained on. {rejected}",
-    ]
+    own = f"It reads pictures of the kinds that it was trained on. {rejected}"
+    lines += ["", "## Limits", "", manifest.training.get("limits", own)]
     return "\n".join([*lines, ""])
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from captcha_rt.errors import CaptchaRTError, InstallationError, ProviderError
-from captcha_rt.model import EMBEDDED
 from captcha_rt.session import Device, import_onnxruntime, installed
 from captcha_rt.solver import Solver
 
@@ -45,7 +44,7 @@ class Report:
 
 
 def examine() -> Report:
-    """Looks at what is installed, and loads the embedded model on each device."""
+    """Looks at what is installed, and loads the embedded models on each device."""
     compiled_in: tuple[str, ...] = ()
     active: dict[str, tuple[str, ...]] = {}
     absent: dict[str, str] = {}
@@ -56,7 +55,7 @@ def examine() -> Report:
         problems.append(str(error))
     for device in get_args(Device) if compiled_in else ():
         try:
-            active[device] = Solver(EMBEDDED, device=device).providers
+            active[device] = Solver(device=device).providers
         except ProviderError as error:
             absent[device] = str(error)
         except CaptchaRTError as error:

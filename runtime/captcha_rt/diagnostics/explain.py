@@ -77,7 +77,7 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
         ModelError: If the model fails.
     """
     picture = decode_image(image, max_pixels=solver.max_pixels)
-    reader = _reader_of(solver, picture)
+    reader, weighed = _reader_and_confidence(solver, picture)
     manifest = reader.manifest
     panels = [_panel(f"picture {picture.shape}", picture)]
     below: list[Sheet] = []
@@ -91,7 +91,7 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
             below += _channels(name, activations(rows), turned=turned)
         scores = reader.session.run(rows)
         [(text, decoded)] = manifest.decode(scores)
-        confidence = decoded.confidence
+        confidence = decoded.confidence if weighed is None else weighed
         below += _scores(manifest, scores.reshape(-1, scores.shape[-1]), text, decoded)
     except CaptchaRTError as problem:
         if not isinstance(problem, RecipeError | ScoresError):
@@ -104,16 +104,19 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
     return Explanation(sheet, text, confidence, error)
 
 
-def _reader_of(solver: Solver, picture: NDArray[np.uint8]) -> Reader:
-    """The model whose answer `solve` gives; the first if none has one."""
+def _reader_and_confidence(
+    solver: Solver, picture: NDArray[np.uint8]
+) -> tuple[Reader, float | None]:
+    """The model whose answer `solve` gives, and its confidence; the first if none has one."""
     first, *others = solver.readers
     if not others:
-        return first
+        return first, None
     try:
-        name = solver.solve(picture).model
+        answer = solver.solve(picture)
     except CaptchaRTError:
-        return first
-    return next(reader for reader in solver.readers if reader.manifest.name == name)
+        return first, None
+    reader = next(r for r in solver.readers if r.manifest.name == answer.model)
+    return reader, answer.confidence
 
 
 def _trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture, bool]]:

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Final
 
 from captcha_rt.steps.curve import RemoveCurve
+from captcha_rt.steps.framing import Fit, Trim
 from captcha_rt.steps.glyphs import Clip, Glyphs, RemoveArtifacts
 from captcha_rt.steps.simple import (
     Channel,
     Crop,
     Denoise,
-    Fit,
     Grey,
     Median,
     Morphology,
@@ -26,7 +26,6 @@ from captcha_rt.steps.simple import (
     Transpose,
 )
 from captcha_rt.steps.step import Picture, Step, settings
-from captcha_rt.steps.trim import Trim
 
 __all__ = [
     "STEPS",

@@ -2,13 +2,16 @@
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from captcha_rt.cli.options import QuietOption
+
+if TYPE_CHECKING:
+    from captcha_rt_train.data.real import RealPictures
+    from captcha_rt_train.presets import Preset
 
 
 def pretrain(
@@ -45,29 +48,17 @@ def pretrain(
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     from captcha_rt_export.run import Run
-    from captcha_rt_train.data.real import read_real
     from captcha_rt_train.presets import load_preset
-    from captcha_rt_train.training.pretraining import (
-        Pretraining,
-        plan_general,
-        pretrain,
-        use_bfloat16,
-    )
+    from captcha_rt_train.training.pretraining import Pretraining, pretrain, use_bfloat16
     from captcha_rt_train.training.trunk import load_trunk
 
     use_bfloat16()
     chosen = load_preset(preset)
-    pictures = None
-    if real is not None:
-        manifest = plan_general(chosen).manifest
-        pictures = read_real(real, manifest, replace(chosen.settings, seed=seed))
-        for name, reason in pictures.skipped:
-            typer.echo(f"skipped: {name}: {reason}", err=True)
     job = Pretraining(
         run=Run(run),
         preset=chosen,
         faces=faces,
-        real=pictures,
+        real=None if real is None else _read_real(real, chosen),
         seed=seed,
         minutes=minutes,
         start=None if start is None else load_trunk(start),
@@ -82,3 +73,15 @@ def pretrain(
         f"{accuracy['pictures']} drawn pictures"
     )
     typer.echo(f"trunk: {job.run.trunk_file}")
+
+
+def _read_real(path: Path, preset: "Preset") -> "RealPictures":
+    """Reads the pictures to mix in, and says which were skipped."""
+    from captcha_rt_train.data.real import read_real
+    from captcha_rt_train.training.pretraining import plan_general
+
+    # Split by the preset's own seed, whatever --seed says: what is held back stays that.
+    pictures = read_real(path, plan_general(preset).manifest, preset.settings)
+    for name, reason in pictures.skipped:
+        typer.echo(f"skipped: {name}: {reason}", err=True)
+    return pictures

@@ -57,7 +57,7 @@ class Style:
         aliased: The probability of letters and strokes without smooth edges, as GIFs have them.
         fills: Weights of `solid`, `hollow`, `outlined`, `shadow`, `stippled`, `thin`, `bold`.
         papers: Weights of `plain`, `gradient`, `cloud`, `grid`, `dots`, `hatch`.
-        wave: The largest shift of a wave over the picture, as a share of the height.
+        wave: The largest shift of a wave over the picture, as a share of its height.
         fish: The strength of fish-eyes, in 0..1.
         tilt: The largest perspective, as a share of the height.
         strokes: The number of lines, arcs, waves and layers of dashes or spots.
