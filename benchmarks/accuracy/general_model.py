@@ -21,8 +21,8 @@ CALIBRATION, CALIBRATION_SEED = 4000, (2, 0)
 RANGES: Final = 400
 """The number of these pictures that set the ranges of 8 bits."""
 
-RIGHT: Final = 0.97
-"""The fraction of the accepted drawn pictures that has to be right."""
+RIGHT: Final = 0.98
+"""The fraction of the accepted drawn pictures that has to be right: other kinds have fewer."""
 
 TEMPERATURES: Final = tuple(round(0.4 + 0.02 * step, 2) for step in range(81))
 """The temperatures that are tried: the lower one is, the more is accepted."""

@@ -18,7 +18,6 @@ from captcha_rt.steps import (
     Rgb,
     Scale,
     Threshold,
-    Trim,
 )
 
 pictures = st.tuples(st.integers(3, 12), st.integers(3, 12), st.sampled_from([1, 3])).flatmap(
@@ -248,41 +247,11 @@ def test_fit_takes_any_picture(picture: NDArray[np.uint8]) -> None:
     outside = np.ones((20, 80), bool)
     height, width = (max(1, round(scale * side)) for side in picture.shape[:2])
     outside[top : top + height, left : left + width] = False
-    assert (framed[outside] == np.median(picture, axis=(0, 1)).astype(np.uint8)).all()
+    rows = picture[:: max(1, len(picture) // 16)]
+    assert (framed[outside] == np.median(rows, axis=(0, 1)).astype(np.uint8)).all()
 
 
 def test_fit_wants_bytes() -> None:
     """It comes before the scaling; the message says so."""
     with pytest.raises(RecipeError, match="put the step 'scale' after it"):
         Recipe((Scale(), Fit(8, 8))).apply(np.zeros((4, 4, 1), np.uint8))
-
-
-@pytest.mark.parametrize(("paper", "ink"), [(255, 0), (0, 255), (128, 60), (10, 250)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_trim_keeps_the_ink_and_a_margin(paper: int, ink: int, channels: int) -> None:
-    """A frame at the edge and a few specks don't count; 15 hundredths of the height stay around."""
-    picture = np.full((60, 200, channels), paper, np.uint8)
-    picture[[0, -1]] = picture[:, [0, -1]] = ink
-    picture[5, 180] = ink  # one speck in its row, one in its column
-    picture[20:40, 50:120, 0] = ink  # in one channel alone
-    assert Trim().box(picture) == (17, 43, 47, 123)
-    assert (Trim()(picture) == picture[17:43, 47:123]).all()
-    assert Trim(margin=0).box(picture) == (20, 40, 50, 120)
-
-
-@given(
-    arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 90), st.sampled_from((1, 3, 4))))
-)
-def test_trim_takes_any_picture(picture: NDArray[np.uint8]) -> None:
-    """A part of it is left, with all of the ink that counts; without ink everything."""
-    top, bottom, left, right = Trim().box(picture)
-    assert 0 <= top < bottom <= picture.shape[0]
-    assert 0 <= left < right <= picture.shape[1]
-    plain = np.full_like(picture, 7)
-    assert Trim()(plain).shape == plain.shape
-
-
-def test_trim_wants_bytes() -> None:
-    """After `scale` there are no levels."""
-    with pytest.raises(RecipeError, match="it takes uint8"):
-        Recipe((Scale(), Trim())).apply(np.zeros((8, 8, 1), np.uint8))

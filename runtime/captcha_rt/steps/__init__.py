@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from captcha_rt.steps.curve import RemoveCurve
-from captcha_rt.steps.framing import Fit, Trim
+from captcha_rt.steps.framing import Fit
 from captcha_rt.steps.glyphs import Clip, Glyphs, RemoveArtifacts
 from captcha_rt.steps.simple import (
     Channel,
@@ -47,7 +47,6 @@ __all__ = [
     "Step",
     "Threshold",
     "Transpose",
-    "Trim",
     "settings",
 ]
 
@@ -56,7 +55,6 @@ STEPS: Final[Mapping[str, Callable[..., Step]]] = {
     "rgb": Rgb,
     "scale": Scale,
     "resize": Resize,
-    "trim": Trim,
     "fit": Fit,
     "transpose": Transpose,
     "channel": Channel,

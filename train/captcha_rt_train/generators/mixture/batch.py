@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from captcha_rt.manifest import Manifest
 from captcha_rt.recipe import Recipe
-from captcha_rt.steps import Fit, Scale, Trim
+from captcha_rt.steps import Fit, Scale
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.generators.mixture.draw import draw
 from captcha_rt_train.generators.mixture.faces import load_faces
@@ -56,17 +56,12 @@ def draw_batch(faces: Path, manifest: Manifest, seed: Sequence[int], size: int) 
     columns = np.zeros((size, LENGTH), np.float32)
     for number in range(size):
         drawn = draw(np.random.default_rng([*seed, number]), all_faces)
-        picture, centres = drawn.picture, drawn.centres
-        for step in start.steps:
-            if isinstance(step, Trim):
-                centres = centres - step.box(picture)[2]
-            picture = step(picture)
-        pictures[number] = fit(picture)
+        *_, (_, pictures[number]) = start.trace(drawn.picture)
         length = len(drawn.label)
         labels[number, :length] = manifest.charset.encode(drawn.label)
-        scale, left, _ = fit.place(picture.shape)
-        # A pale letter at the end may have been cut off.
-        columns[number, :length] = ((centres * scale + left) / fit.width).clip(0, 1)
+        scale, left, _ = fit.place(drawn.picture.shape)
+        # Bent letters may stand a little outside.
+        columns[number, :length] = ((drawn.centres * scale + left) / fit.width).clip(0, 1)
     return DrawnBatch(pictures, labels, columns)
 
 
@@ -74,14 +69,14 @@ def without_scale(recipe: Recipe) -> tuple[Recipe, Fit]:
     """Splits the end off a recipe for drawn pictures.
 
     Returns:
-        The recipe without its last two steps, and the last but one, `fit`.
+        The recipe without its last step, `scale`, and the step before that, `fit`.
 
     Raises:
         TrainingError: If the recipe does not end with the steps `fit` and `scale`.
     """
     match recipe.steps:
         case (*_, Fit() as fit, Scale()):
-            return Recipe(recipe.steps[:-2]), fit
+            return Recipe(recipe.steps[:-1]), fit
     names = ", ".join(step.name for step in recipe.steps)
     raise TrainingError(
         f"a recipe for drawn pictures ends with the steps 'fit' and 'scale', not with: {names}"
