@@ -51,11 +51,6 @@ class Constraints:
         if not 0 <= self.alternatives <= MAX_ALTERNATIVES:
             raise ValueError(f"alternatives are in 0..{MAX_ALTERNATIVES}, not {self.alternatives}")
 
-    @property
-    def know_something(self) -> bool:
-        """Whether something is known of the texts, not only alternatives are wanted."""
-        return self.allowed is not None or self.length is not None
-
     def fit(self, text: str) -> bool:
         """Whether a text is as it is known to be."""
         right_length = self.length is None or len(text) == self.length

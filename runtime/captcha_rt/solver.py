@@ -303,13 +303,22 @@ class Solver:
             kept = [i for i in range(len(answers)) if _is_of(answers[i], small)]
             again = small.read_batch([pictures[i] for i in kept], constraints) if kept else ()
             for i, answer in zip(kept, again, strict=True):
-                answers[i] = answer
+                answers[i] = _rejected_as(answers[i], answer)
         return answers
 
 
 def _is_of(answer: Solution | CaptchaRTError, reader: Reader) -> bool:
     """Whether a model gave an answer."""
     return isinstance(answer, Solution) and answer.model == reader.manifest.name
+
+
+def _rejected_as(
+    before: Solution | CaptchaRTError, answer: Solution | CaptchaRTError
+) -> Solution | CaptchaRTError:
+    """What the small model reads knowing what is known; it stays as sure of what was rejected."""
+    if isinstance(before, Solution) and isinstance(answer, Solution) and not before.accepted:
+        return replace(answer, confidence=min(before.confidence, answer.confidence))
+    return before if isinstance(answer, CaptchaRTError) else answer
 
 
 def _better(
@@ -320,9 +329,10 @@ def _better(
     """The general model's answer; the small one's where that is surer of what both reject."""
     if isinstance(general, CaptchaRTError):
         return small
-    known = constraints is not None and constraints.know_something
     if len(general.text) < _SHORTEST and not (constraints and constraints.length):
         general = replace(general, confidence=0.0)
-    if known or isinstance(small, CaptchaRTError) or len(small.text) < _SHORTEST:
+    if isinstance(small, CaptchaRTError) or len(small.text) < _SHORTEST:
+        return general
+    if constraints is not None and not constraints.fit(small.text):
         return general
     return general if general.accepted or general.confidence >= small.confidence else small

@@ -82,3 +82,19 @@ def test_the_page_says_how_far_the_general_model_is() -> None:
     epochs = result["model"]["epochs"]
     assert f"after {trunk.epoch} of {epochs} epochs, {trunk.epoch * 25_600:,} pictures" in page
     assert general.table(result) in page
+
+
+def test_the_page_compares_the_general_model_with_the_panels_means() -> None:
+    """The means of four systems over the drawn and over the real kinds."""
+    page = " ".join((ROOT / "docs" / "general-model.md").read_text("utf-8").split())
+    systems = json.loads((RESULTS / "unseen.json").read_text("utf-8"))["systems"]
+    names = ("captcha-rt", "ddddocr 1.6.1", "ddddocr 1.6.1 beta", "RapidOCR")
+    drawn, real = (
+        [f"{100 * systems[name]['means'][group]:.1f} %" for name in names]
+        for group in ("drawn", "foreign")
+    )
+    assert (
+        f"{drawn[0]} for captcha-rt, {drawn[1]} for ddddocr 1.6.1, {drawn[2]} for its beta model "
+        f"and {drawn[3]} for RapidOCR"
+    ) in page
+    assert f"it is {real[0]}, {real[1]}, {real[2]} and {real[3]}" in page
