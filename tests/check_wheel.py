@@ -59,6 +59,7 @@ EXPECTED = {
     "captcha_rt/solver.py",
     "captcha_rt/steps/__init__.py",
     "captcha_rt/steps/curve.py",
+    "captcha_rt/steps/framing.py",
     "captcha_rt/steps/glyphs.py",
     "captcha_rt/steps/simple.py",
     "captcha_rt/steps/step.py",
