@@ -25,7 +25,7 @@ DATA = {
 }
 PARAMETERS = {
     "compact": 146_460,
-    "general": 518_780,
+    "general": 544_540,
     "multihead": 4_835_208,
     "ensemble": 6 * 619_370,
     "glyph": 143_114,
