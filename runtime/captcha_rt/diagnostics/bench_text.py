@@ -16,7 +16,7 @@ def describe(report: Report) -> str:
         f"processor: {report.processor}, {report.cores} cores",
         "versions: " + ", ".join(f"{name} {v}" for name, v in report.versions.items()),
         "session: from NumPy to NumPy, so that copies to a GPU and back are counted",
-        "stages: where two models read a picture, the sums over both; batches are the first one's",
+        "stages: the sum over the models that read a picture; batches of the session: the first",
     ]
     titles = ("p50", "p90", "p99", "rounds")
     rates = {
