@@ -20,7 +20,7 @@ pictures inside its environment.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -173,24 +173,49 @@ def measure(
         name: [pictures_of_round(systems[name], sets, n, rounds) for n in range(rounds)]
         for name in systems
     }
-    rows: dict[str, list[Any]] = {name: [] for name in ready}
-    for number in range(rounds + starts):
-        task_name = "reading" if number < rounds else "starting"
-        say(f"round {number + 1} of {rounds + starts}: {task_name}")
-        for name, python in [*ready.items()]:
-            if number < rounds:
-                task = partial(read, python, systems[name], reading[name][number])
-            else:
-                task = partial(start, python, systems[name])
-            try:
-                rows[name].append(part.row(f"{number}-{name.replace(' ', '_')}", task))
-            except MissingError as error:
-                found[name] = missing(name, error)
-                del ready[name]
-    for name in ready:
+
+    def task(name: str, number: int) -> Any:  # noqa: ANN401  (rows of JSON)
+        if number < rounds:
+            return read(ready[name], systems[name], reading[name][number])
+        return start(ready[name], systems[name])
+
+    rows = take_turns(part, [*ready], rounds + starts, task, found)
+    for name in rows:
         found[name]["sets"] = summarize_predictions(rows[name][:rounds], reading[name])
         found[name].update(summarize_starts(rows[name][rounds:]))
     return found
+
+
+def take_turns(
+    part: Part,
+    names: Sequence[str],
+    rounds: int,
+    task: Callable[[str, int], Any],
+    found: dict[str, dict[str, Any]],
+) -> dict[str, list[Any]]:
+    """Lets all systems do their tasks in turn; rows that the part has kept are not measured again.
+
+    Args:
+        part: Keeps the rows.
+        names: The names of the systems.
+        rounds: The number of rounds.
+        task: Measures the row of a system and a round.
+        found: Gets the reason by the name of each system that fails.
+
+    Returns:
+        The rows of each other system by its name.
+    """
+    rows: dict[str, list[Any]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in [*rows]:
+            say(f"round {number + 1} of {rounds}: {name}")
+            try:
+                row = part.row(f"{number}-{name.replace(' ', '_')}", partial(task, name, number))
+                rows[name].append(row)
+            except MissingError as error:
+                found[name] = missing(name, error)
+                del rows[name]
+    return rows
 
 
 def choose_pictures(data: Path) -> dict[str, PictureSet]:

@@ -19,7 +19,6 @@ minutes. With `--table` it only prints the tables of the result.
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +33,12 @@ from benchmarks.harness import (
     rounded,
     say,
 )
-from benchmarks.peers.compare import choose_pictures, is_exact_match, pictures_of_round
+from benchmarks.peers.compare import (
+    choose_pictures,
+    is_exact_match,
+    pictures_of_round,
+    take_turns,
+)
 from benchmarks.peers.generators import GENERATORS, draw, labelled
 from benchmarks.peers.reading import WARM_UP, PictureSet, read
 from benchmarks.peers.systems import (
@@ -114,18 +118,13 @@ def measure(
     needed = {system.environment for system in systems.values()}
     environments = {name: wanted for name, wanted in ENVIRONMENTS.items() if name in needed}
     ready, found = set_up(systems, environments, part.runs / "environments")
-    rows: dict[str, list[Any]] = {name: [] for name in ready}
     rounds = [pictures_of_round(_OURS, sets, number, ROUNDS) for number in range(ROUNDS)]
-    for number, pictures in enumerate(rounds):
-        for name, python in [*ready.items()]:
-            say(f"round {number + 1} of {ROUNDS}: {name}")
-            task = partial(read, python, systems[name], pictures)
-            try:
-                rows[name].append(part.row(f"{number}-{name.replace(' ', '_')}", task))
-            except MissingError as error:
-                found[name] = missing(name, error)
-                del ready[name]
-    for name in ready:
+
+    def task(name: str, number: int) -> Any:  # noqa: ANN401  (rows of JSON)
+        return read(ready[name], systems[name], rounds[number])
+
+    rows = take_turns(part, [*ready], ROUNDS, task, found)
+    for name in rows:
         found[name]["sets"] = {
             set_name: summarize(
                 [text for pictures in rounds for _, text in pictures[set_name].samples],
