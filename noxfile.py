@@ -71,6 +71,13 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def frozen(session: nox.Session) -> None:
+    """Build a program with PyInstaller and the wheel, and run it; takes a minute."""
+    _install(session, "-c", CONSTRAINTS, f"{_wheel()}[cpu]", "pyinstaller")
+    session.run("python", "tests/check_frozen.py", str(SAMPLE))
+
+
+@nox.session(requires=["build"])
 def lowest(session: nox.Session) -> None:
     """Run the runtime's tests at the lower bounds of its dependencies."""
     bounds = ROOT / "dist" / "lowest.txt"

@@ -29,6 +29,18 @@ def stripes_nan() -> Path:
 
 
 @pytest.fixture
+def stripes_loop() -> Path:
+    """The model of `stripes`, but it never ends on a black picture."""
+    return MODELS / "stripes-loop.onnx"
+
+
+@pytest.fixture
+def stripes_spin() -> Path:
+    """The same, but onnxruntime can't stop it: its thread runs until the process ends."""
+    return MODELS / "stripes-spin.onnx"
+
+
+@pytest.fixture
 def stripes_array() -> Callable[[str], NDArray[np.uint8]]:
     """Draws a picture `(4, 16, 1)` whose columns show the 16 characters of `-abc`."""
 
@@ -113,8 +125,10 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_run(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of `crnn`, four epochs on the generated pictures."""
+    """A finished run of `crnn`, four epochs on the generated pictures; it reads nothing yet."""
     run = tmp_path_factory.mktemp("runs") / "trained"
     program = [sys.executable, "-m", "captcha_rt", "train", sample_folder, "-o", run]
-    subprocess.run([*program, "--epochs", "4", "--test", "0.1"], check=True, capture_output=True)
+    line = [*program, "--epochs", "4", "--test", "0.1"]
+    done = subprocess.run(line, check=False, capture_output=True, text=True)
+    assert (done.returncode, (run / "manifest.json").exists()) == (1, True), done.stderr
     return run

@@ -12,6 +12,7 @@ from captcha_rt.decoders import softmax
 from captcha_rt.errors import CaptchaRTError, RecipeError
 from captcha_rt.image import decode_image
 from captcha_rt.manifest import Manifest
+from captcha_rt.metrics import only_answer
 from captcha_rt.session import Session
 from captcha_rt_export.errors import ExportError
 
@@ -26,15 +27,17 @@ SCORE_TOLERANCE: Final = 1e-4
 
 
 class Parity(NamedTuple):
-    """How far the converted graph differs from Keras.
+    """How far the converted graph differs from Keras, and what it reads.
 
     Attributes:
         probability: The largest difference of a probability.
         score: The largest difference of a score, as the network returns it.
+        only_answer: The text that the network answers every picture with; None if the texts differ.
     """
 
     probability: float
     score: float
+    only_answer: str | None
 
 
 def prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:
@@ -84,7 +87,7 @@ def check_parity(
         tensors: `(P, ...)` float32, from real pictures: noise would hardly show a difference.
 
     Returns:
-        The largest differences.
+        The largest differences, and whether the texts differ at all.
 
     Raises:
         ExportError: If names, axes or shapes differ from the manifest, a probability differs by
@@ -95,19 +98,22 @@ def check_parity(
     except CaptchaRTError as error:
         raise ExportError(f"the converted model doesn't fit its description: {error}") from error
     # Where there are fewer pictures than in the largest batch, they are repeated to fill it.
-    tensors = tensors[np.arange(max(len(tensors), *BATCHES)) % len(tensors)]
+    pictures = len(tensors)
+    tensors = tensors[np.arange(max(pictures, *BATCHES)) % pictures]
     expected = model.predict(manifest.batch(tensors), batch_size=64, verbose=0)
     found = [
         _compare(run_batches(session, manifest, tensors, batch), expected, manifest, batch)
         for batch in BATCHES
     ]
-    return Parity(*map(max, zip(*found, strict=True)))
+    probability, score = map(max, zip(*found, strict=True))
+    texts = [text for text, _ in manifest.decode(expected)]
+    return Parity(probability, score, only_answer(texts[:pictures]))
 
 
 def _compare(
     scores: NDArray[np.float32], expected: NDArray[np.float32], manifest: Manifest, batch: int
-) -> Parity:
-    """Compares the scores of one batch size with Keras's."""
+) -> tuple[float, float]:
+    """Compares the scores of one batch size with Keras's; returns the largest differences."""
     if scores.shape != expected.shape:
         raise ExportError(f"ONNX answers {scores.shape}, Keras {expected.shape}")
     score = float(np.abs(scores - expected).max())
@@ -126,12 +132,12 @@ def _compare(
             f"at batch {batch} {len(different)} texts differ; the first is "
             f"{different[0][0]!r}, Keras reads {different[0][1]!r}"
         )
-    return Parity(probability, score)
+    return probability, score
 
 
 def _prepare(path: Path, manifest: Manifest) -> NDArray[np.float32]:
     try:
-        return manifest.prepare(decode_image(path))
+        return manifest.prepare(decode_image(path, merge=manifest.recipe.merge))
     except RecipeError as error:
         raise type(error)(f"{path}: {error}") from error
 

@@ -1,11 +1,17 @@
 """The characters and the blank: the meaning of a model's classes."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from captcha_rt.errors import CharsetError
 
 __all__ = ["Charset"]
+
+_SHOWN: Final = 100
+"""The characters that a message shows of a charset; Chinese ones have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +23,12 @@ class Charset:
     never assumed.
 
     Attributes:
-        characters: The characters, each a single code point. No character occurs twice.
+        characters: The characters, each a single code point of Unicode. No character occurs twice.
         blank: The blank's class, in `0..len(characters)`; None for models without a blank.
 
     Raises:
-        CharsetError: If there are no characters, a character occurs twice, or the blank is out of
-            range.
+        CharsetError: If there are no characters, a character occurs twice or is half of a surrogate
+            pair, or the blank is out of range.
     """
 
     characters: str
@@ -33,9 +39,11 @@ class Charset:
             raise CharsetError(f"characters are a text of one or more, not {self.characters!r}")
         if self.blank is not None and type(self.blank) is not int:  # True is an int, too
             raise CharsetError(f"the blank is a class's number or None, not {self.blank!r}")
-        doubled = sorted({c for c in self.characters if self.characters.count(c) > 1})
-        if doubled:
-            raise CharsetError(f"a charset holds each character once; doubled: {''.join(doubled)}")
+        if len(set(self.characters)) < len(self.characters):
+            doubled = "".join(sorted(c for c, n in Counter(self.characters).items() if n > 1))
+            raise CharsetError(f"a charset holds each character once; doubled: {shorten(doubled)}")
+        if not is_unicode(self.characters):
+            raise CharsetError("a charset's characters are Unicode, not halves of surrogate pairs")
         if self.blank is not None and not 0 <= self.blank <= len(self.characters):
             raise CharsetError(
                 f"the blank is class {self.blank}, but there are only "
@@ -59,13 +67,15 @@ class Charset:
         Raises:
             CharsetError: If the text has a character outside of the charset.
         """
-        foreign = sorted(set(text) - set(self.characters))
-        if foreign:
+        ids = _class_ids(self.characters, self.blank)
+        try:
+            return [ids[character] for character in text]
+        except KeyError:
+            foreign = "".join(sorted(set(text) - ids.keys()))
             raise CharsetError(
-                f"{text!r} has characters outside of the charset "
-                f"{self.characters!r}: {''.join(foreign)!r}"
-            )
-        return [self._skip_blank(self.characters.index(c)) for c in text]
+                f"{shorten(text)!r} has characters outside of the charset "
+                f"{shorten(self.characters)!r}: {shorten(foreign)!r}"
+            ) from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """Turns class ids into a text.
@@ -81,10 +91,28 @@ class Charset:
         """
         return "".join(map(self._character, ids))
 
-    def _skip_blank(self, index: int) -> int:
-        return index + (self.blank is not None and index >= self.blank)
-
     def _character(self, class_id: int) -> str:
         if class_id == self.blank or not 0 <= class_id < self.classes:
-            raise CharsetError(f"class {class_id} is no character of {self.characters!r}")
+            raise CharsetError(f"class {class_id} is no character of {shorten(self.characters)!r}")
         return self.characters[class_id - (self.blank is not None and class_id > self.blank)]
+
+
+def shorten(characters: str) -> str:
+    """The first characters of a long text, for a message."""
+    return characters if len(characters) <= _SHOWN else f"{characters[:_SHOWN]}…"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: halves of surrogate pairs, which JSON may hold, can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=8)
+def _class_ids(characters: str, blank: int | None) -> dict[str, int]:
+    """The class of each character; with thousands of characters a search for each takes long."""
+    skipped = len(characters) if blank is None else blank
+    return {c: index + (index >= skipped) for index, c in enumerate(characters)}

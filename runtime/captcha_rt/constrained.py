@@ -86,7 +86,8 @@ def decode_constrained(
         N results. If no text has the length, a result is empty, with the confidence 0.
     """
     if constraints.allowed is not None:
-        known = "".join(c for c in charset.characters if c in constraints.allowed)
+        allowed = set(constraints.allowed)
+        known = "".join(c for c in charset.characters if c in allowed)
         blank = [] if charset.blank is None else [charset.blank]
         probabilities = _keep(probabilities, [*charset.encode(known), *blank])
     read = _read_time_steps if ctc else _read_positions

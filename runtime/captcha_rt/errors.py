@@ -10,11 +10,12 @@ may catch.
     ├── CharsetError           ValueError         an invalid charset, or a text outside of one
     ├── FolderError            ValueError         no folder, or a folder without pictures
     ├── LabelError             ValueError         labels that are missing or ambiguous
-    ├── LowConfidenceError     ValueError         an answer below the smallest confidence
+    ├── LowConfidenceError     ValueError         no answer, or one below the smallest confidence
+    ├── SumError               ValueError         an answer that is no sum, where one is asked for
     ├── ModelError
     │   ├── ModelNotFoundError FileNotFoundError  no file at the path
     │   ├── ManifestError      ValueError         a missing, damaged or unknown description
-    │   └── ScoresError        ArithmeticError    NaN or infinite scores
+    │   └── ScoresError        ArithmeticError    scores that can't be read
     ├── ProviderError          RuntimeError       the device asked for is not available
     └── InstallationError      ImportError        a distribution is missing or installed twice
 """
@@ -34,6 +35,7 @@ __all__ = [
     "RecipeError",
     "ScoresError",
     "SegmentationError",
+    "SumError",
 ]
 
 
@@ -66,7 +68,11 @@ class LabelError(CaptchaRTError, ValueError):
 
 
 class LowConfidenceError(CaptchaRTError, ValueError):
-    """The picture was read, but with a confidence below the smallest one that is accepted."""
+    """Nothing was read, or with a confidence below the smallest one that is accepted."""
+
+
+class SumError(CaptchaRTError, ValueError):
+    """The value of a sum was asked for, but the text is no sum, or has no whole value."""
 
 
 class ModelError(CaptchaRTError):
@@ -82,7 +88,7 @@ class ManifestError(ModelError, ValueError):
 
 
 class ScoresError(ModelError, ArithmeticError):
-    """The model returned NaN or infinite scores."""
+    """The model returned NaN or infinite scores, or probabilities that are none."""
 
 
 class ProviderError(CaptchaRTError, RuntimeError):

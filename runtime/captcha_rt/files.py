@@ -1,9 +1,20 @@
 """Writes files so that no reader ever sees half of one."""
 
+import errno
 import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+_PARTIAL: Final = re.compile(r"\.partial-[0-9a-f]{16}(\..*)?")
+_STALE_SECONDS: Final = 3600
 
 
 @contextmanager
@@ -11,21 +22,79 @@ def write_atomically(path: Path) -> Iterator[Path]:
     """Writes a file under another name, and renames it at the end.
 
     If the process is killed while it writes, or raises an error, the file at `path` stays as it
-    was.
+    was. Several processes may write the same file at once; the last one wins. A new file gets the
+    permissions that the umask allows; a file that is replaced keeps its permissions and, where the
+    process may give files away, its owner.
+
+    What is no file can't be replaced: a pipe or a character device, such as `/dev/stdout`, gets the
+    bytes when they are complete.
 
     Args:
         path: The file to write, or a symbolic link to it. The folder must exist.
 
     Yields:
-        The path to write to, in the file's folder and with the file's suffixes.
+        The path of an empty file to write to, with the last two suffixes of `path`.
+
+    Raises:
+        OSError: If the file can't be written, or `path` is a folder, a socket or a block device.
     """
-    path = path.resolve()
-    # Always the same name, so that the next process overwrites what a killed process left.
-    partial = path.with_name(f".partial-{path.name}")
+    before = _status(path)
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        with _write_through(path, before.st_mode) as whole:
+            yield whole
+        return
+    target = Path(os.path.realpath(path))  # unlike Path.resolve, raises no error for a loop
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(target.parent))
+    _remove_stale(target.parent)
+    # A name that nobody can guess and plant a link at; `touch` doesn't follow links here either.
+    partial = target.with_name(f".partial-{secrets.token_hex(8)}{''.join(target.suffixes[-2:])}")
     try:
+        partial.touch(0o666 if before is None else 0o600, exist_ok=False)
         yield partial
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
+        if before is not None:
+            if hasattr(os, "chown"):
+                with suppress(PermissionError):
+                    os.chown(partial, before.st_uid, before.st_gid)
+            partial.chmod(stat.S_IMODE(before.st_mode))
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """The status of what is at a path, or a link leads to; None if there is nothing."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def _write_through(path: Path, mode: int) -> Iterator[Path]:
+    """Writes a temporary file, and its bytes into a pipe or a device."""
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder: name a file in it", str(path))
+    if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        raise OSError(errno.EINVAL, "is a socket or a block device: name a file", str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / path.name
+        whole.touch()
+        yield whole
+        with whole.open("rb") as data, path.open("wb") as out:
+            shutil.copyfileobj(data, out)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Removes what killed processes left in a folder.
+
+    Whether the process that made a file still lives can't be asked: it may run in another container
+    or on another machine. But none pauses so long while it writes.
+    """
+    with suppress(OSError):
+        for name in filter(_PARTIAL.fullmatch, os.listdir(folder)):  # noqa: PTH208  (only names)
+            with suppress(OSError):
+                if time.time() - os.lstat(folder / name).st_mtime > _STALE_SECONDS:
+                    os.unlink(folder / name)  # noqa: PTH108

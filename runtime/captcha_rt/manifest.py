@@ -4,25 +4,38 @@ The module `model` defines how the description is stored in the `.onnx` file.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from math import inf
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt.charset import Charset
+from captcha_rt.charset import Charset, is_unicode
 from captcha_rt.constrained import Constraints, decode_constrained
-from captcha_rt.decoders import DECODERS, Decoded, Decoder, Scores, to_probabilities
+from captcha_rt.decoders import (
+    DECODERS,
+    TEMPERATURES,
+    Decoded,
+    Decoder,
+    Scores,
+    to_probabilities,
+)
 from captcha_rt.errors import CaptchaRTError, ManifestError, RecipeError
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Glyphs, Scale
 
 __all__ = ["Manifest"]
 
-FORMAT: Final = 1
-"""The version of the description's format; a runtime reads only the versions that it knows."""
+FORMAT: Final = 2
+"""The version of the description's format that is written."""
+
+_KNOWN_FORMATS: Final = (1, 2)
+"""The versions that are read. They differ in the file alone: see the module `model`."""
+
+_LARGE: Final = 50_000
+"""Pixels of a picture that is worth a look at what the recipe will make of it, before it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +94,23 @@ class Manifest:
             the step `glyphs` one row per glyph.
         output: The graph's output, float32: `(N, T, C)` for `"ctc"`, `(N, L, C)` for `"position"`,
             `(N, C)` for `"glyph"`.
-        temperature: Logits are divided by this number, above 0, before the softmax. This makes a
-            confidence the probability that the answer is right; the texts stay the same. If the
-            output holds probabilities, the graph has already applied the temperature.
+        temperature: Logits are divided by this number, in 0.001..1000, before the softmax. This
+            makes a confidence the probability that the answer is right; the texts stay the same. If
+            the output holds probabilities, the graph has already applied the temperature.
         min_confidence: Answers with a confidence below this one should be rejected, in 0..1. The
             value is chosen so that most pictures of other kinds are rejected, but few of the kinds
             that the model was trained on.
+        arithmetic: Whether the pictures show sums, or some do, such as `3+5=?`: then an answer
+            also has the sum's value.
+        shortest: The number of characters of the shortest text that the model was trained on. A
+            shorter answer is a part of a text, as of a picture that is cut off, or a stray
+            character in a picture of another kind: its confidence is 0.
         graph: The size and checksum of the graph; None before the model is exported.
         training: Facts about the training: data, pictures, settings, versions.
         accuracy: The metrics that `metrics.summarize` returns, by the name of the pictures that
             were read, such as `test`.
         licence: The model's licence, as an SPDX expression where there is one.
+        format: The version of the description's format, as it was read.
         glyphs: The number of glyphs that one picture is cut into, each a row of the batch; None
             without the step `glyphs`. Derived from the recipe.
         tensor_shape: The shape that `prepare` returns: the shape of the input without the batch,
@@ -110,10 +129,13 @@ class Manifest:
     output: Tensor
     temperature: float = 1.0
     min_confidence: float = 0.0
+    arithmetic: bool = False
+    shortest: int = 0
     graph: Graph | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     licence: str = "unknown"
+    format: int = FORMAT
     # Derived once, since every picture needs them.
     glyphs: int | None = field(init=False, repr=False, compare=False)
     tensor_shape: tuple[int | None, ...] = field(init=False, repr=False, compare=False)
@@ -121,6 +143,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.licence, str):
             raise ManifestError(f"name and licence are texts: {self.name!r}, {self.licence!r}")
+        if not is_unicode(self.name + self.licence):
+            raise ManifestError(f"name or licence is no Unicode: {self.name!r}, {self.licence!r}")
         if not isinstance(self.training, Mapping) or not isinstance(self.accuracy, Mapping):
             raise ManifestError("training and accuracy are objects")
         if not any(isinstance(step, Scale) for step in self.recipe.steps):
@@ -129,14 +153,20 @@ class Manifest:
             raise ManifestError(
                 f"unknown kind of scores {self.scores!r}; known: {get_args(Scores)}"
             )
-        if type(self.temperature) not in (int, float) or not 0 < self.temperature < inf:
-            raise ManifestError(f"the temperature is above 0, not {self.temperature!r}")
+        low, high = TEMPERATURES
+        if type(self.temperature) not in (int, float) or not low <= self.temperature <= high:
+            raise ManifestError(f"the temperature is in {low}..{high}, not {self.temperature!r}")
         if type(self.min_confidence) not in (int, float) or not 0 <= self.min_confidence <= 1:
             raise ManifestError(f"the smallest confidence is in 0..1: {self.min_confidence!r}")
+        if type(self.arithmetic) is not bool:
+            raise ManifestError(f"arithmetic is true or false, not {self.arithmetic!r}")
+        if type(self.shortest) is not int or self.shortest < 0:
+            raise ManifestError(f"the shortest text has 0 or more characters: {self.shortest!r}")
         counts = [step.count for step in self.recipe.steps if isinstance(step, Glyphs)]
         object.__setattr__(self, "glyphs", counts[0] if counts else None)
         object.__setattr__(self, "tensor_shape", (*counts[:1], *self.input.shape[1:]))
         self._check_decoder()
+        self._check_recipe()
 
     def _check_decoder(self) -> None:
         """Checks that charset, recipe and output are as the decoder needs them."""
@@ -152,6 +182,18 @@ class Manifest:
                 f"the charset's {classes} classes"
             )
 
+    def _check_recipe(self) -> None:
+        """Compares what the recipe makes of every picture with the input, as far as it is known."""
+        made, taken = self.recipe.fixed_shape(), self.tensor_shape
+        if made is None:
+            return
+        known = [axis is None or axis == wanted for axis, wanted in zip(made, taken, strict=False)]
+        if len(made) != len(taken) or not all(known):
+            shown = ", ".join("?" if axis is None else str(axis) for axis in made)
+            raise ManifestError(
+                f"the recipe makes tensors of the shape ({shown}), the model takes {taken}"
+            )
+
     def prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Runs the recipe on one picture and checks the shape of the result.
 
@@ -164,13 +206,20 @@ class Manifest:
         Raises:
             RecipeError: If the recipe can't use the picture, or the result has another shape.
         """
+        if picture.shape[0] * picture.shape[1] > _LARGE:
+            known = self.recipe.fixed_shape(picture.shape)
+            if known is not None and None not in known:
+                self._check_shape(picture, known)
         tensor = self.recipe.apply(picture)
-        if tensor.shape != self.tensor_shape:
+        self._check_shape(picture, tensor.shape)
+        return tensor
+
+    def _check_shape(self, picture: NDArray[np.uint8], shape: tuple[int | None, ...]) -> None:
+        if shape != self.tensor_shape:
             raise RecipeError(
-                f"a picture of shape {picture.shape} becomes {tensor.shape}, "
+                f"a picture of shape {picture.shape} becomes {shape}, "
                 f"the model takes {self.tensor_shape}"
             )
-        return tensor
 
     def batch(self, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Makes the graph's input from several prepared pictures.
@@ -198,7 +247,7 @@ class Manifest:
             For each picture the text, and the decoder's result that the text was made from.
 
         Raises:
-            ScoresError: If a score is NaN or infinite.
+            ScoresError: If a score is NaN or infinite, or probabilities are none.
         """
         if self.glyphs is not None:
             scores = scores.reshape(-1, self.glyphs, self.charset.classes)
@@ -212,15 +261,20 @@ class Manifest:
             decoded = decode_constrained(
                 probabilities, self.charset, constraints, ctc=decoder.reads_paths
             )
+        if constraints is None or constraints.length is None:  # else the user knows better
+            decoded = [
+                d if len(d.ids) >= self.shortest else replace(d, confidence=0.0) for d in decoded
+            ]
         return [(self.charset.decode(d.ids), d) for d in decoded]
 
     def to_json(self) -> str:
         """The description as JSON, with the format version first."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        values: dict[str, Any] = {"format": self.format}
+        values |= {f.name: getattr(self, f.name) for f in fields(self) if f.init}
         for name in ("charset", "input", "output", "graph"):
             values[name] = None if values[name] is None else asdict(values[name])
         values["recipe"] = self.recipe.to_json()
-        return json.dumps({"format": FORMAT, **values}, ensure_ascii=False)
+        return json.dumps(values, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Manifest":
@@ -236,13 +290,14 @@ class Manifest:
             ManifestError: If the text is no description, or has an unknown format version.
         """
         try:
-            values = json.loads(text)
+            decoded = text if isinstance(text, str) else text.decode()
+            values = json.loads(decoded, object_pairs_hook=_unique)
             if not isinstance(values, dict) or "format" not in values:
                 raise ManifestError("the description has no format version")
-            version = values.pop("format")
-            if type(version) is not int or version != FORMAT:
+            version = values["format"]
+            if type(version) is not int or version not in _KNOWN_FORMATS:
                 raise ManifestError(
-                    f"the description has format version {version!r}; this captcha-rt reads "
+                    f"the description has format version {version!r}; this captcha-rt reads up to "
                     f"version {FORMAT}: update captcha-rt, or export the model again"
                 )
             return cls(**{name: _field(name, value) for name, value in values.items()})
@@ -264,6 +319,15 @@ def _find_decoder(name: str) -> Decoder:
         return DECODERS[name]
     except KeyError:
         raise ManifestError(f"unknown decoder {name!r}; known: {tuple(DECODERS)}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. A key that stands twice has another value for other readers."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        [(doubled, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ManifestError(f"the description has the key {doubled!r} twice")
+    return values
 
 
 def _field(name: str, value: Any) -> Any:  # noqa: ANN401  (JSON in, a field's type out)

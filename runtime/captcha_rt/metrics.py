@@ -130,6 +130,22 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
+def only_answer(texts: Sequence[str]) -> str | None:
+    """Finds out whether a model answers every picture with the same text, or with none.
+
+    Such a model has learned nothing, unless all pictures show this text.
+
+    Args:
+        texts: The answers to different pictures.
+
+    Returns:
+        The text, which may be empty; None if the texts differ, or two or fewer are equal by chance.
+    """
+    if len(set(texts)) == 1 and (not texts[0] or len(texts) > 2):
+        return texts[0]
+    return None
+
+
 def calibration_error(predictions: Sequence[Prediction], bins: int = 10) -> float:
     """Computes the expected calibration error.
 

@@ -10,6 +10,7 @@ from captcha_rt.errors import CaptchaRTError, ModelError, ScoresError
 from captcha_rt.model import Model
 from captcha_rt.session import Device, Provider, Session
 from captcha_rt.solution import Alternative, Character, Solution
+from captcha_rt.sums import value_of
 
 
 class Reader:
@@ -75,9 +76,10 @@ class Reader:
         try:
             scores = self.session.run(self.manifest.batch(np.stack(tensors)))
             return [*self.decode(scores, constraints)]
-        except (ModelError, ScoresError) as error:
+        except (ModelError, ScoresError, MemoryError) as error:
             if len(tensors) == 1:
-                return [error]
+                short = ModelError("not enough memory to read the picture")
+                return [short if isinstance(error, MemoryError) else error]
             each = (self._read_tensors([tensor], constraints) for tensor in tensors)
             return [answer for answers in each for answer in answers]
 
@@ -103,6 +105,7 @@ class Reader:
                 manifest.name,
                 manifest.min_confidence,
                 self._name(decoded.alternatives) if named else None,
+                value_of(text) if manifest.arithmetic else None,
             )
             for text, decoded in manifest.decode(scores, constraints)
         ]

@@ -14,7 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.errors import RecipeError
-from captcha_rt.steps import STEPS, Picture, Step, settings
+from captcha_rt.steps import (
+    STEPS,
+    Channel,
+    Clip,
+    Crop,
+    Denoise,
+    Fit,
+    Frames,
+    Glyphs,
+    Grey,
+    Median,
+    Morphology,
+    Picture,
+    RemoveArtifacts,
+    RemoveCurve,
+    Resize,
+    Rgb,
+    Rows,
+    Scale,
+    Step,
+    Threshold,
+    Transpose,
+    settings,
+)
 
 __all__ = ["Recipe"]
 
@@ -68,6 +91,49 @@ class Recipe:
             result = _run(step, result)
             yield step, result
 
+    @property
+    def merge(self) -> Frames | None:
+        """What makes one picture of the frames of an animation: the first step, if it does that."""
+        first = self.steps[0] if self.steps else None
+        return first if isinstance(first, Frames) else None
+
+    def fixed_shape(
+        self, picture: tuple[int | None, ...] = (None, None, None)
+    ) -> tuple[int | None, ...] | None:
+        """Finds the shape that all results have.
+
+        Args:
+            picture: The shape of the pictures, `(H, W, C)`, None where it may be any.
+
+        Returns:
+            The size of each axis, None where it depends on the picture; None for a recipe with a
+            step that this method doesn't know.
+        """
+        shape = picture
+        for step in self.steps:
+            match step:
+                case Scale() | Threshold() | Morphology() | Median() | Frames():
+                    continue
+                case RemoveCurve() | RemoveArtifacts():
+                    continue
+                case Resize(height, width) | Fit(height, width):
+                    shape = (height, width, *shape[2:])
+                case Crop(width=width, height=height):
+                    shape = (height, width, *shape[2:])
+                case Transpose():
+                    shape = (*shape[1::-1], *shape[2:])
+                case Grey() | Channel():
+                    shape = (*shape[:2], 1)
+                case Rgb() | Denoise():
+                    shape = (*shape[:2], 3)
+                case Clip() | Rows():
+                    shape = (None, None, *shape[2:])
+                case Glyphs(count, height, width):
+                    shape = (count, height, width, 1)
+                case _:
+                    return None
+        return shape
+
     def to_json(self) -> list[dict[str, Any]]:
         """Returns the steps as JSON values: one object per step, with its name under `step`."""
         return [{"step": step.name, **settings(step)} for step in self.steps]
@@ -87,7 +153,10 @@ class Recipe:
         """
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
             raise RecipeError(f"a recipe is a list of objects, not {steps!r:.80}")
-        return cls(tuple(_build(step) for step in steps))
+        built = tuple(_build(step) for step in steps)
+        if any(isinstance(step, Frames) for step in built[1:]):
+            raise RecipeError('the step "frames" is the first step, or there is none')
+        return cls(built)
 
 
 def _run(step: Step, picture: Picture) -> Picture:
@@ -96,6 +165,10 @@ def _run(step: Step, picture: Picture) -> Picture:
         return step(picture)
     except RecipeError as error:
         raise type(error)(f"step {step.name!r}: {error}") from error
+    except MemoryError as error:
+        raise RecipeError(
+            f"step {step.name!r}: not enough memory for a picture of shape {picture.shape}"
+        ) from error
     except (cv2.error, ValueError, TypeError) as error:
         raise RecipeError(
             f"step {step.name!r} can't use a picture of shape {picture.shape} "

@@ -4,6 +4,8 @@ import ctypes
 import logging
 import os
 import sys
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 
 from captcha_rt.errors import InstallationError, ModelError, ProviderError
 from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.model import has_loop
+from captcha_rt.run_limit import RunLimit
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -46,8 +50,9 @@ _log = logging.getLogger("captcha_rt")
 class Session:
     """A loaded model: takes prepared pictures, returns scores. Safe to share between threads.
 
+    In a process that is forked later, the model is loaded anew when it is first used.
+
     Attributes:
-        onnx: The `onnxruntime.InferenceSession`.
         providers: The active providers in order of priority, as the session itself reports them.
     """
 
@@ -88,20 +93,35 @@ class Session:
         options.log_severity_level = 4  # errors are raised; they needn't be printed as well
 
         wanted = _providers_for(ort, device) if providers is None else _check_known(ort, providers)
-        try:
-            self.onnx: Any = ort.InferenceSession(model, options, providers=wanted)
-        except ValueError as error:  # a provider's options
-            raise ProviderError(f"providers {wanted}: {error}") from error
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelError(f"onnxruntime can't load the model: {_first_line(error)}") from error
-        self.onnx.disable_fallback()  # otherwise a run that fails on CUDA silently uses the CPU
-        self.providers: tuple[str, ...] = tuple(self.onnx.get_providers())
+        self._arguments = model, options, wanted
+        self._onnx: Any = _load(*self._arguments)
+        self.providers: tuple[str, ...] = tuple(self._onnx.get_providers())
         _check_active(self.providers, wanted, device if providers is None else None)
-        _check_tensors("input", self.onnx.get_inputs(), manifest.input)
-        _check_tensors("output", self.onnx.get_outputs(), manifest.output)
+        _check_tensors("input", self._onnx.get_inputs(), manifest.input)
+        _check_tensors("output", self._onnx.get_outputs(), manifest.output)
         self._input = manifest.input.name
         self._outputs = [manifest.output.name]
         self._score_shape = manifest.output.shape[1:]
+        self._limit = RunLimit() if has_loop(model) else None
+        _sessions.add(self)
+
+    @property
+    def onnx(self) -> Any:  # noqa: ANN401  (a module without types)
+        """The `onnxruntime.InferenceSession`.
+
+        Raises:
+            ProviderError: If the process was forked since, and the session is not on the CPU.
+        """
+        if self._onnx is None:  # forked
+            if self.providers[0] != CPU:
+                raise ProviderError(
+                    f"{self.providers[0]} doesn't work in a process that was forked after it had "
+                    "loaded the model: load the model in the process that uses it, or start "
+                    'processes with multiprocessing.get_context("spawn")'
+                )
+            with _loading:
+                self._onnx = self._onnx or _load(*self._arguments)
+        return self._onnx
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Runs the network.
@@ -113,10 +133,22 @@ class Session:
             The scores, `(N, ...)` float32, of the shape `manifest.output.shape`.
 
         Raises:
-            ModelError: If onnxruntime fails, or the scores have another shape.
+            ModelError: If onnxruntime fails, the scores have another shape, or a graph with a loop
+                takes longer than `run_limit.RUN_SECONDS`.
+            ProviderError: As for `onnx`.
         """
+        onnx = self.onnx
         try:
-            scores = self.onnx.run(self._outputs, {self._input: inputs})[0]
+            if self._limit is None:
+                scores = onnx.run(self._outputs, {self._input: inputs})[0]
+            else:
+                feeds = {self._input: inputs}
+                scores = self._limit.run(
+                    lambda options: onnx.run(self._outputs, feeds, options)[0],
+                    import_onnxruntime().RunOptions(),
+                )
+        except ModelError:
+            raise
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise ModelError(f"onnxruntime failed: {_first_line(error)}") from error
         if scores.shape != (len(inputs), *self._score_shape):
@@ -125,6 +157,45 @@ class Session:
                 f"not {(len(inputs), *self._score_shape)} as its description says"
             )
         return np.asarray(scores)
+
+
+_sessions: Final = weakref.WeakSet[Session]()
+_loading: Final = threading.RLock()
+
+
+def _load(model: bytes, options: Any, providers: Sequence[Provider]) -> Any:  # noqa: ANN401
+    """Creates onnxruntime's session."""
+    try:
+        with _loading:
+            onnx = import_onnxruntime().InferenceSession(model, options, providers=providers)
+    except ValueError as error:  # a provider's options
+        raise ProviderError(f"providers {providers}: {error}") from error
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise ModelError(f"onnxruntime can't load the model: {_first_line(error)}") from error
+    onnx.disable_fallback()  # otherwise a run that fails on CUDA silently uses the CPU
+    return onnx
+
+
+def _leave_sessions() -> None:
+    """Leaves the sessions of the parent alone: only the thread that forked goes on in the child.
+
+    A session's threads don't exist in the child, and a lock that another thread held is never
+    released. So the session can neither run nor be freed: its destructor waits for the threads.
+    """
+    for session in _sessions:
+        if session._onnx is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session._onnx))  # so it is never freed
+            session._onnx = None
+    _loading.release()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+    # A fork waits until no other thread is loading: onnxruntime's own locks are held meanwhile.
+    os.register_at_fork(
+        before=_loading.acquire,
+        after_in_parent=_loading.release,
+        after_in_child=_leave_sessions,
+    )
 
 
 @cache
@@ -150,6 +221,8 @@ def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
     try:
         import onnxruntime
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while its extension was loaded
+            raise KeyboardInterrupt from error
         what = "onnxruntime is not installed" if not found else f"onnxruntime is broken ({error})"
         raise InstallationError(f"{what}: {_INSTALL}") from error
     return onnxruntime

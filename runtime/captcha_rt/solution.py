@@ -1,9 +1,10 @@
 """The answer to a picture: the text and its confidence, rejection, and the JSON form."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from captcha_rt.errors import CaptchaRTError, LowConfidenceError
+from captcha_rt.errors import CaptchaRTError, LowConfidenceError, SumError
+from captcha_rt.sums import value_of
 
 __all__ = ["Alternative", "Character", "Solution"]
 
@@ -41,12 +42,16 @@ class Solution:
     Attributes:
         text: The text; may be empty.
         confidence: How sure the model is of the whole text, in 0..1; the decoder defines it. 0 for
-            what is no answer: no character, or from the embedded models a stray one or two.
+            what is no answer: no character, or fewer than any text that the model was trained on.
         characters: The characters of the text, in order.
         model: The name of the model that read it.
         min_confidence: The lowest confidence that this model's answers should have, in 0..1:
             `Manifest.min_confidence`.
         alternatives: The likeliest texts, the likeliest first; None if they were not asked for.
+        value: The value of the sum that the text is, as `value_of` works it out; None if the text
+            is no sum, or the model reads no sums.
+        frames: The number of frames of the picture's file. If it is above 1, the text is that of
+            the first frame, unless the model's recipe begins with the step `frames`.
     """
 
     text: str
@@ -55,11 +60,13 @@ class Solution:
     model: str
     min_confidence: float = 0.0
     alternatives: tuple[Alternative, ...] | None = None
+    value: int | None = None
+    frames: int = 1
 
     @property
     def accepted(self) -> bool:
-        """Whether the confidence reaches the model's limit."""
-        return self.confidence >= self.min_confidence
+        """Whether the confidence is above 0, and reaches the model's limit."""
+        return 0 < self.confidence >= self.min_confidence
 
 
 def reject_unsure(
@@ -70,19 +77,43 @@ def reject_unsure(
     Args:
         answer: An answer, or an error in place of one, as `Solver.solve_many` yields them.
         min_confidence: The lowest confidence to accept, in 0..1; None is the limit of the model
-            that read the picture.
+            that read the picture. What is no answer has the confidence 0, and is only accepted if
+            that is given as the limit.
 
     Returns:
         `answer` itself, or a LowConfidenceError whose message holds the text.
     """
     if isinstance(answer, CaptchaRTError):
         return answer
-    limit = answer.min_confidence if min_confidence is None else min_confidence
-    if answer.confidence >= limit:
+    if answer.accepted if min_confidence is None else answer.confidence >= min_confidence:
         return answer
+    if not answer.text:
+        return LowConfidenceError("read no character")
+    if not answer.confidence:
+        return LowConfidenceError(
+            f"read {answer.text!r}, shorter than any text that the model was trained on"
+        )
+    limit = answer.min_confidence if min_confidence is None else min_confidence
     return LowConfidenceError(
         f"read {answer.text!r} with confidence {answer.confidence:.4f}, below {limit}"
     )
+
+
+def evaluate_sum(answer: Solution | CaptchaRTError) -> Solution | CaptchaRTError:
+    """Adds the value of the sum that an answer is, also if its model wasn't trained on sums.
+
+    Args:
+        answer: An answer, or an error in place of one.
+
+    Returns:
+        The answer with a value, a SumError if its text is no sum, or the error itself.
+    """
+    if isinstance(answer, CaptchaRTError):
+        return answer
+    value = value_of(answer.text)
+    if value is None:
+        return SumError(f"read {answer.text!r}, which is no sum with a whole value, such as 3+5=?")
+    return replace(answer, value=value)
 
 
 def answer_to_json(answer: Solution | CaptchaRTError) -> dict[str, Any]:
@@ -93,13 +124,15 @@ def answer_to_json(answer: Solution | CaptchaRTError) -> dict[str, Any]:
 
     Returns:
         `{"text", "confidence", "characters": [{"text", "confidence"}, ...], "model"}`,
-        with `"alternatives": [{"text", "probability"}, ...]` if they were asked for; or
+        with `"alternatives": [{"text", "probability"}, ...]` if they were asked for, the integer
+        `"value"` if the text is a sum, and `"frames"` if there are several; or
         `{"error": {"type", "message"}}`.
     """
     if isinstance(answer, CaptchaRTError):
         return {"error": {"type": type(answer).__name__, "message": str(answer)}}
     values = asdict(answer)
     del values["min_confidence"]
-    if answer.alternatives is None:
-        del values["alternatives"]
+    for name, absent in (("alternatives", None), ("value", None), ("frames", 1)):
+        if values[name] == absent:
+            del values[name]
     return values

@@ -3,14 +3,15 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captcha_rt.cascade import better, is_by, rejected_as
 from captcha_rt.constrained import Constraints
 from captcha_rt.errors import CaptchaRTError, CharsetError
-from captcha_rt.image import MAX_PIXELS, ImageSource, decode_image
+from captcha_rt.image import MAX_PIXELS, ImageSource, Opened, open_image
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import EMBEDDED, GENERAL, load_model
 from captcha_rt.reader import Reader
@@ -19,14 +20,15 @@ from captcha_rt.solution import Solution
 
 __all__ = ["Solver"]
 
-_SHORTEST: Final = 3  # characters of a text, for the embedded models: fewer are stray ones
+_Answer = TypeVar("_Answer", bound=Solution | CaptchaRTError)
 
 
 class Solver:
-    """Reads text captchas. Safe to share between threads.
+    """Reads text captchas. Safe to share between threads, and on the CPU with forked processes.
 
     Without a model of the user's, it has two: a small one reads a picture first, in a fraction of
-    the time. Where that one is not sure, a general one reads the picture too.
+    the time. Where that one is not sure, a general one reads the picture too. A copy, and what is
+    read from a pickle, loads the model's file anew.
 
     Attributes:
         readers: The models in the order in which they read: the user's, or the small and the
@@ -63,12 +65,22 @@ class Solver:
             InstallationError: If onnxruntime is missing, or installed twice.
             ValueError: If the device is unknown, or `threads` is out of range.
         """
-        files = (EMBEDDED, GENERAL) if model is None else (model,)
-        self.readers = tuple(
-            Reader(load_model(file), device=device, providers=providers, threads=threads)
-            for file in files
-        )
         self.max_pixels = max_pixels
+        self._settings: Any = {"device": device, "providers": providers, "threads": threads}
+        self.readers = self._load(model)
+        # A pickle may be read in another working folder.
+        self._model = None if model is None else os.path.abspath(model)  # noqa: PTH100
+
+    def _load(self, model: str | os.PathLike[str] | None) -> tuple[Reader, ...]:
+        files = (EMBEDDED, GENERAL) if model is None else (model,)
+        return tuple(Reader(load_model(file), **self._settings) for file in files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "readers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.readers = self._load(self._model)
 
     @property
     def manifest(self) -> Manifest:
@@ -101,14 +113,15 @@ class Solver:
         """Reads one picture.
 
         Args:
-            image: A path, the bytes of an image file, or an array, as `decode_image` takes it.
+            image: A path, the bytes of an image file, an array, a Pillow image or base64 text, as
+                `decode_image` takes it.
             allowed: The characters that the text may hold, if known, such as `"0123456789"`.
             length: The number of characters of the text, if known.
             alternatives: How many of the likeliest texts to name in the answer, at most 100.
 
         Returns:
-            The text, with confidences. If the embedded models read only a stray character or two,
-            the confidence is 0, unless the length is known.
+            The text, with confidences. If it is shorter than all texts that the model was trained
+            on, the confidence is 0, unless the length is known.
 
         Raises:
             ImageDecodeError: If the image can't be decoded.
@@ -120,20 +133,20 @@ class Solver:
             TypeError: If what is known has another type.
         """
         constraints = self._constrain(allowed, length, alternatives)
-        picture = decode_image(image, max_pixels=self.max_pixels)
+        picture, frames = self.open(image)
         read: list[Solution | CaptchaRTError] | None = None
         if constraints is None:  # the way of most pictures, without the work of batches
             try:
                 answer = self.readers[0].read(picture)
                 if self.settles(answer):
-                    return answer
+                    return _of_frames(answer, frames)
                 read = [answer]
             except CaptchaRTError as error:
                 read = [error]
         [found] = self._read_batch([picture], constraints, read)
         if isinstance(found, CaptchaRTError):
             raise found
-        return found
+        return _of_frames(found, frames)
 
     def solve_batch(
         self,
@@ -211,12 +224,9 @@ class Solver:
     def settles(self, answer: Solution) -> bool:
         """Whether no other model reads a picture if the first one has given an answer.
 
-        With a single model that is always so. The small model's answer has to be accepted, and must
-        not be a stray character or two.
+        With a single model that is always so. The small model's answer has to be accepted.
         """
-        if len(self.readers) == 1:
-            return True
-        return answer.accepted and len(answer.text) >= _SHORTEST
+        return len(self.readers) == 1 or answer.accepted
 
     def _constrain(
         self, allowed: str | None, length: int | None, alternatives: int
@@ -240,7 +250,7 @@ class Solver:
         constraints: Constraints | None,
     ) -> Iterator[Solution | CaptchaRTError]:
         """The generator behind `solve_many`, whose arguments are checked."""
-        waiting: list[NDArray[np.uint8] | CaptchaRTError] = []
+        waiting: list[Opened | CaptchaRTError] = []
         for image in images:
             waiting.append(self._decode(image))
             if len(waiting) == batch_size:
@@ -248,24 +258,30 @@ class Solver:
                 waiting.clear()
         yield from self._read_waiting(waiting, constraints)
 
-    def _decode(self, image: ImageSource | CaptchaRTError) -> NDArray[np.uint8] | CaptchaRTError:
+    def open(self, image: ImageSource) -> Opened:
+        """Decodes a picture as this solver reads it; errors are those of `decode_image`."""
+        merge = self.readers[0].manifest.recipe.merge
+        return open_image(image, max_pixels=self.max_pixels, merge=merge)
+
+    def _decode(self, image: ImageSource | CaptchaRTError) -> Opened | CaptchaRTError:
         """Decodes one picture; returns the error if that fails."""
         if isinstance(image, CaptchaRTError):
             return image
         try:
-            return decode_image(image, max_pixels=self.max_pixels)
+            return self.open(image)
         except CaptchaRTError as error:
             return error
 
     def _read_waiting(
-        self,
-        waiting: Sequence[NDArray[np.uint8] | CaptchaRTError],
-        constraints: Constraints | None,
+        self, waiting: Sequence[Opened | CaptchaRTError], constraints: Constraints | None
     ) -> list[Solution | CaptchaRTError]:
         """Reads the pictures of one batch; errors stay in their places."""
-        pictures = [item for item in waiting if isinstance(item, np.ndarray)]
-        answers = iter(self._read_batch(pictures, constraints) if pictures else ())
-        return [next(answers) if isinstance(item, np.ndarray) else item for item in waiting]
+        pictures = [item.pixels for item in waiting if isinstance(item, Opened)]
+        found = iter(self._read_batch(pictures, constraints) if pictures else ())
+        return [
+            _of_frames(next(found), item.frames) if isinstance(item, Opened) else item
+            for item in waiting
+        ]
 
     def _read_batch(
         self,
@@ -298,41 +314,17 @@ class Solver:
         if left:
             asked = general.read_batch([pictures[i] for i in left], constraints)
             for i, answer in zip(left, asked, strict=True):
-                answers[i] = _better(answers[i], answer, constraints)
+                answers[i] = better(answers[i], answer, constraints)
         if constraints is not None:
-            kept = [i for i in range(len(answers)) if _is_of(answers[i], small)]
+            kept = [i for i in range(len(answers)) if is_by(answers[i], small.manifest.name)]
             again = small.read_batch([pictures[i] for i in kept], constraints) if kept else ()
             for i, answer in zip(kept, again, strict=True):
-                answers[i] = _rejected_as(answers[i], answer)
+                answers[i] = rejected_as(answers[i], answer)
         return answers
 
 
-def _is_of(answer: Solution | CaptchaRTError, reader: Reader) -> bool:
-    """Whether a model gave an answer."""
-    return isinstance(answer, Solution) and answer.model == reader.manifest.name
-
-
-def _rejected_as(
-    before: Solution | CaptchaRTError, answer: Solution | CaptchaRTError
-) -> Solution | CaptchaRTError:
-    """What the small model reads knowing what is known; it stays as sure of what was rejected."""
-    if isinstance(before, Solution) and isinstance(answer, Solution) and not before.accepted:
-        return replace(answer, confidence=min(before.confidence, answer.confidence))
-    return before if isinstance(answer, CaptchaRTError) else answer
-
-
-def _better(
-    small: Solution | CaptchaRTError,
-    general: Solution | CaptchaRTError,
-    constraints: Constraints | None,
-) -> Solution | CaptchaRTError:
-    """The general model's answer; the small one's where that is surer of what both reject."""
-    if isinstance(general, CaptchaRTError):
-        return small
-    if len(general.text) < _SHORTEST and not (constraints and constraints.length):
-        general = replace(general, confidence=0.0)
-    if isinstance(small, CaptchaRTError) or len(small.text) < _SHORTEST:
-        return general
-    if constraints is not None and not constraints.fit(small.text):
-        return general
-    return general if general.accepted or general.confidence >= small.confidence else small
+def _of_frames(answer: _Answer, frames: int) -> _Answer:
+    """The answer to a picture of a file with several frames says how many these are."""
+    if frames > 1 and isinstance(answer, Solution):
+        return replace(answer, frames=frames)
+    return answer

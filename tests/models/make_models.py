@@ -3,16 +3,19 @@
 `stripes.onnx` reads vertical stripes by their grey level. Each column of a picture is one time
 step, and the class whose level is nearest to the column's mean has the highest logit. So a test can
 draw a picture with a known text, and everything from picture to text is real. `stripes-nan.onnx`
-does so, too, but returns NaN for a picture that is all black. `bars.onnx` reads six vertical bars,
+does so, too, but returns NaN for a picture that is all black. `stripes-loop.onnx` and
+`stripes-spin.onnx` never end with such a picture; onnxruntime can stop the one, but not the other,
+whose loop has no node in it. `bars.onnx` reads six vertical bars,
 which are cut out as glyphs, by their widths: the mean level of a glyph tells the width.
 """
 
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from captcha_rt.charset import Charset
 from captcha_rt.manifest import Manifest, Tensor
@@ -32,11 +35,12 @@ BARS = (3, 6, 9)
 """The widths of the bars a, b and c, in pixels; they are 18 pixels high."""
 
 
-def make_stripes(*, nan_on_black: bool) -> bytes:
+def make_stripes(on_black: Literal["read", "nan", "loop", "spin"]) -> bytes:
     """Makes a model that reads one stripe per column.
 
     Args:
-        nan_on_black: Whether a black picture gives NaN.
+        on_black: What happens with a picture that is all black: it is read, gives NaN, or the graph
+            never ends, in a loop with a node (`"loop"`) or without one (`"spin"`).
 
     Returns:
         The bytes of the model file.
@@ -45,16 +49,24 @@ def make_stripes(*, nan_on_black: bool) -> bytes:
     # -(x - level)², without the -x² that all classes share, is linear in x.
     slope = (2 * SHARPNESS * levels)[None]
     bias = -SHARPNESS * levels**2
+    output = "logits" if on_black == "read" else "scores"
     nodes = [
         helper.make_node("ReduceMean", ["image", "height"], ["columns"], keepdims=0),
         helper.make_node("MatMul", ["columns", "slope"], ["product"]),
-        helper.make_node("Add", ["product", "bias"], ["scores" if nan_on_black else "logits"]),
+        helper.make_node("Add", ["product", "bias"], [output]),
     ]
     constants = {"height": np.asarray([2], np.int64), "slope": slope, "bias": bias}
-    if nan_on_black:
+    if on_black != "read":
         constants |= {"picture": np.asarray([1, 2], np.int64), "zero": np.zeros(1, np.float32)}
+        nodes.append(helper.make_node("ReduceMax", ["columns", "picture"], ["brightest"]))
+    if on_black in ("loop", "spin"):
         nodes += [
-            helper.make_node("ReduceMax", ["columns", "picture"], ["brightest"]),
+            helper.make_node("ReduceMin", ["brightest"], ["darkest"], keepdims=0),
+            helper.make_node("LessOrEqual", ["darkest", "zero"], ["black"]),
+            helper.make_node("Loop", ["", "black", "scores"], ["logits"], body=_body(on_black)),
+        ]
+    if on_black == "nan":
+        nodes += [
             helper.make_node("Log", ["brightest"], ["log"]),
             helper.make_node(
                 "Mul", ["log", "zero"], ["nothing"]
@@ -72,6 +84,19 @@ def make_stripes(*, nan_on_black: bool) -> bytes:
         licence="Apache-2.0",
     )
     return build(nodes, constants, manifest)
+
+
+def _body(on_black: str) -> GraphProto:
+    """The body of a loop that runs for ever if it runs at all: it only passes on what it gets."""
+    shape = ["N", WIDTH, len(LEVELS)]
+    black = helper.make_tensor_value_info("still", TensorProto.BOOL, None)
+    step = helper.make_tensor_value_info("step", TensorProto.INT64, [])
+    before = helper.make_tensor_value_info("before", TensorProto.FLOAT, shape)
+    if on_black == "spin":
+        return helper.make_graph([], "body", [step, black, before], [black, before])
+    after = helper.make_tensor_value_info("after", TensorProto.FLOAT, shape)
+    copy = helper.make_node("Identity", ["before"], ["after"])
+    return helper.make_graph([copy], "body", [step, black, before], [black, after])
 
 
 def make_bars() -> bytes:
@@ -118,8 +143,10 @@ def build(nodes: list[NodeProto], constants: dict[str, np.ndarray], manifest: Ma
 
 MODELS = {
     HERE / "bars.onnx": make_bars,
-    HERE / "stripes.onnx": partial(make_stripes, nan_on_black=False),
-    HERE / "stripes-nan.onnx": partial(make_stripes, nan_on_black=True),
+    HERE / "stripes.onnx": partial(make_stripes, "read"),
+    HERE / "stripes-nan.onnx": partial(make_stripes, "nan"),
+    HERE / "stripes-loop.onnx": partial(make_stripes, "loop"),
+    HERE / "stripes-spin.onnx": partial(make_stripes, "spin"),
 }
 
 if __name__ == "__main__":

@@ -61,3 +61,17 @@ def test_a_broken_onnxruntime_says_why(tmp_path: Path) -> None:
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('libfoo is gone')")
     result = run(SOLVE, PYTHONPATH=str(tmp_path))
     assert "onnxruntime is broken (libfoo is gone)" in result.stderr
+
+
+def test_ctrl_c_while_onnxruntime_is_loaded_is_no_broken_installation(
+    run_python, tmp_path: Path
+) -> None:
+    """Its extension module turns the interrupt into an ImportError."""
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError from KeyboardInterrupt()")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from captcha_rt import Solver\n"
+        "try: Solver()\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    assert run_python(code).stdout == "interrupted\n"

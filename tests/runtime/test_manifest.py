@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from captcha_rt import (
     load_model,
 )
 from captcha_rt.manifest import FORMAT, Tensor
-from captcha_rt.model import attach, detach
+from captcha_rt.model import EMBEDDED, GENERAL, attach, detach
+from captcha_rt.recipe import Recipe
+from captcha_rt.steps import Scale, Transpose
 
 
 @pytest.fixture
@@ -32,10 +35,26 @@ def change(model: bytes, **values: object) -> bytes:
     """Returns the model with other values in its description's JSON."""
     manifest = detach(model)
     text = manifest.to_json()
-    changed = json.dumps({**json.loads(text), **values}, ensure_ascii=False)
-    graph = model[: manifest.graph.size]
-    entry = b"\x0a\x0acaptcha_rt\x12" + varint(len(changed.encode())) + changed.encode()
-    return graph + b"\x72" + varint(len(entry)) + entry
+    changed = json.dumps({**json.loads(text), **values})
+    return seal(model[: manifest.graph.size] + entry(changed))
+
+
+def entry(value: str) -> bytes:
+    """The metadata entry that holds a description."""
+    found = b"\x0a\x0acaptcha_rt\x12" + varint(len(value.encode())) + value.encode()
+    return b"\x72" + varint(len(found)) + found
+
+
+def seal(model: bytes) -> bytes:
+    """Appends the checksum over all bytes."""
+    model += b"\x72\x55\x0a\x11captcha_rt_sha256\x12\x40"
+    return model + hashlib.sha256(model).hexdigest().encode()
+
+
+def unsealed(model: bytes) -> bytes:
+    """The same model as a file of the format version 1, which has no checksum."""
+    manifest = detach(model)
+    return model[: manifest.graph.size] + entry(replace(manifest, format=1).to_json())
 
 
 def varint(number: int) -> bytes:
@@ -86,9 +105,9 @@ def test_a_picture_is_prepared_for_the_graph(bars: Path, bars_array, stripes: Pa
     manifest = load_model(bars).manifest
     tensor = manifest.prepare(bars_array("abcabc"))
     assert (tensor.shape, tensor.dtype) == (manifest.tensor_shape, np.float32)
-    wrong = replace(load_model(stripes).manifest, input=Tensor("image", (None, 17, 4, 1)))
-    with pytest.raises(RecipeError, match=r"becomes \(16, 4, 1\), the model takes \(17, 4, 1\)"):
-        wrong.prepare(np.zeros((4, 16, 1), np.uint8))
+    as_it_is = replace(load_model(stripes).manifest, recipe=Recipe((Scale(), Transpose())))
+    with pytest.raises(RecipeError, match=r"becomes \(17, 4, 1\), the model takes \(16, 4, 1\)"):
+        as_it_is.prepare(np.zeros((4, 17, 1), np.uint8))
 
 
 def test_a_temperature_changes_the_confidence_alone(manifest: Manifest) -> None:
@@ -106,25 +125,85 @@ def test_a_temperature_changes_the_confidence_alone(manifest: Manifest) -> None:
     assert all(warm > cool for warm, cool in pairs)
 
 
-def test_every_flipped_byte_around_the_description_is_noticed(
-    model: bytes, manifest: Manifest
-) -> None:
-    """The entry's tag, length and key, too: an ONNX reader would see another file."""
-    assert manifest.graph is not None
-    for position in range(manifest.graph.size, model.index(b"{", manifest.graph.size)):
-        changed = bytearray(model)
-        changed[position] ^= 1
+def test_every_flipped_byte_is_noticed(model: bytes, bars: Path) -> None:
+    """A file with one bit changed anywhere is refused, whether in the graph or behind it."""
+    rng = np.random.default_rng(0)
+    for data in (model, bars.read_bytes()):
+        for position in range(len(data)):
+            damaged = bytearray(data)
+            damaged[position] ^= 1 << rng.integers(8)
+            with pytest.raises(ManifestError):
+                detach(bytes(damaged))
+
+
+@pytest.mark.parametrize("file", [EMBEDDED, GENERAL])
+def test_the_embedded_models_are_covered(file: Path) -> None:
+    """A changed bit of the embedded models is refused, too; so is any other letter in a value."""
+    data = file.read_bytes()
+    start = detach(data).graph.size
+    for position in {*range(0, start, 20_011), *range(start, len(data), 37), len(data) - 1}:
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << position % 8
         with pytest.raises(ManifestError):
-            detach(bytes(changed))
-
-
-def test_every_flipped_byte_is_noticed(model: bytes, manifest: Manifest) -> None:
-    """A graph with one bit changed anywhere is refused before onnxruntime sees it."""
-    for position in range(manifest.graph.size):
-        damaged = bytearray(model)
-        damaged[position] ^= 1
-        with pytest.raises(ManifestError, match="damaged or was changed"):
             detach(bytes(damaged))
+
+
+def test_files_of_version_1_are_read(model: bytes, manifest: Manifest) -> None:
+    """They have no checksum over all bytes, but the graph has one."""
+    old = unsealed(model)
+    assert detach(old) == replace(manifest, format=1)
+    assert b"sha256" not in old.replace(b'"sha256"', b"")
+    for position in range(old.index(b'{"format"')):
+        damaged = bytearray(old)
+        damaged[position] ^= 1
+        with pytest.raises(ManifestError):
+            detach(bytes(damaged))
+
+
+def test_only_version_1_has_no_checksum(model: bytes) -> None:
+    """A file of the version 2 without its checksum was cut off, and version 1 never had one."""
+    with pytest.raises(ManifestError, match="cut off"):
+        detach(model[: model.rindex(b"\x72\x55")])
+    with pytest.raises(ManifestError, match="only format version 1"):
+        detach(seal(unsealed(model)))
+
+
+def test_a_second_description_is_refused(model: bytes, manifest: Manifest) -> None:
+    """ONNX readers would see the one and captcha-rt the other, however the entry is written."""
+    graph = model[: manifest.graph.size]
+    value = manifest.to_json()
+    swapped = b"\x12\x02{}\x0a\x0acaptcha_rt"
+    for second in (entry(value), b"\x72" + varint(len(swapped)) + swapped, model[len(graph) :]):
+        with pytest.raises(ManifestError, match="already holds a description"):
+            attach(graph + second, manifest)
+        with pytest.raises(ManifestError, match="descriptions"):
+            detach(seal(graph + second + entry(value)))
+    with pytest.raises(ManifestError):
+        attach(model, manifest)
+
+
+def test_the_name_of_a_tensor_is_no_description(manifest: Manifest) -> None:
+    """A graph may hold the same bytes as a description's key, elsewhere than in its metadata."""
+    node = b"\x0a\x0acaptcha_rt\x12\x01x"  # NodeProto: an input and an output
+    graph = b"\x08\x08\x3a" + bytes([len(node) + 2]) + b"\x0a" + bytes([len(node)]) + node
+    assert detach(attach(graph, manifest)).graph.size == len(graph)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"decoder": "ctc"', '"decoder": "ctc", "decoder": "ctc"'),
+        ('"blank": 0', '"blank": 1, "blank": 0'),
+        ('{"step": "grey"', '{"step": "rgb", "step": "grey"'),
+        ('"accuracy": {}', '"accuracy": {"a": {"b": 1, "b": 2}}'),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(manifest: Manifest, old: str, new: str) -> None:
+    """Readers of JSON differ in which of the values they take."""
+    text = manifest.to_json()
+    with pytest.raises(ManifestError, match=r"key '.*' twice"):
+        Manifest.from_json(text.replace(old, new))
+    assert Manifest.from_json(text) == manifest
 
 
 def test_every_cut_is_noticed(model: bytes) -> None:
@@ -161,7 +240,10 @@ def test_what_is_no_model_is_named(data: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"format": FORMAT + 1}, f"version {FORMAT + 1}; this captcha-rt reads version {FORMAT}"),
+        (
+            {"format": FORMAT + 1},
+            f"version {FORMAT + 1}; this captcha-rt reads up to version {FORMAT}",
+        ),
         ({"format": "1"}, "version '1'"),
         ({"decoder": "magic"}, "unknown decoder 'magic'"),
         ({"scores": "votes"}, "unknown kind of scores 'votes'"),
@@ -188,8 +270,17 @@ def test_what_is_no_model_is_named(data: bytes, message: str) -> None:
         ({"graph": None}, "which graph"),
         ({"surprise": 1}, "surprise"),
         ({"decoder": "glyph"}, "go together"),
-        ({"temperature": 0}, "the temperature is above 0, not 0"),
-        ({"temperature": "1"}, "the temperature is above 0, not '1'"),
+        ({"temperature": 0}, r"the temperature is in 0\.001\.\.1000\.0, not 0"),
+        ({"temperature": "1"}, r"the temperature is in .* not '1'"),
+        ({"temperature": 5e-324}, r"the temperature is in .* not 5e-324"),
+        ({"temperature": 1e300}, r"the temperature is in .* not 1e\+300"),
+        ({"temperature": float("nan")}, r"the temperature is in .* not nan"),
+        ({"name": "\ud800"}, "no Unicode"),
+        ({"charset": {"characters": "ab\udc00", "blank": 0}}, "surrogate"),
+        (
+            {"input": {"name": "image", "shape": [None, 17, 4, 1]}},
+            r"makes tensors of the shape \(16, 4, 1\), the model takes \(17, 4, 1\)",
+        ),
         ({"min_confidence": 1.5}, r"the smallest confidence is in 0\.\.1: 1.5"),
         ({"min_confidence": None}, r"the smallest confidence is in 0\.\.1: None"),
         ({"recipe": [{"step": "glyphs"}, {"step": "scale"}]}, "go together"),
@@ -207,6 +298,7 @@ def test_descriptions_that_can_not_be_used_are_refused(
 def test_a_change_of_nothing_is_accepted(model: bytes, manifest: Manifest) -> None:
     """`change`, the helper of the test above, changes nothing but the values."""
     assert detach(change(model)) == manifest
+    assert change(model) == model
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "3", "null", '"text"', "\x00", "[" * 3000])
@@ -218,9 +310,10 @@ def test_json_of_another_kind_is_refused(text: str) -> None:
 
 def test_attach_describes_the_graph_it_is_given(manifest: Manifest) -> None:
     """Size and SHA-256 are computed anew, whatever the description said before."""
-    described = detach(attach(b"another graph", manifest)).graph
+    graph = b"\x08\x08\x12\x07another"
+    described = detach(attach(graph, manifest)).graph
     assert described is not None
-    assert described.size == len(b"another graph")
+    assert described.size == len(graph)
     assert described != manifest.graph
 
 

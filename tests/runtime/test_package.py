@@ -1,13 +1,8 @@
-"""The package's imports, public names and version, and how files are written."""
-
-import subprocess
-import sys
-from pathlib import Path
+"""The package's imports, public names and version."""
 
 import pytest
 
 import captcha_rt
-from captcha_rt.files import write_atomically
 
 ALIASES = {"Device", "ImageSource", "Provider"}
 
@@ -23,9 +18,15 @@ def test_import_loads_only_what_it_needs(run_python) -> None:
 
 
 def test_bare_import_loads_nothing(run_python) -> None:
-    """`import captcha_rt` loads not even NumPy before a name is used."""
-    code = "import sys, captcha_rt; print('numpy' in sys.modules)"
-    assert run_python(code).stdout == "False\n"
+    """`import captcha_rt` loads not even NumPy before a name is used.
+
+    The command line loads not even `typing` before it can catch Ctrl-C.
+    """
+    code = (
+        "import sys; before = {*sys.modules}; import captcha_rt.cli\n"
+        "print([m for m in ('numpy', 'typing', 're') if m in {*sys.modules} - before])"
+    )
+    assert run_python(code).stdout == "[]\n"
 
 
 def test_an_error_loads_only_errors(run_python) -> None:
@@ -64,34 +65,3 @@ def test_the_version_is_the_distributions() -> None:
     from importlib.metadata import version
 
     assert captcha_rt.__version__ == version("captcha-rt")
-
-
-def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
-    """A process that is killed while it writes leaves the old file as it was."""
-    path = tmp_path / "model.onnx"
-    path.write_text("old")
-    code = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from captcha_rt.files import write_atomically\n"
-        "with write_atomically(Path(sys.argv[1])) as partial:\n"
-        "    partial.write_text('half'); os.kill(os.getpid(), signal.SIGTERM)"
-    )
-    result = subprocess.run([sys.executable, "-c", code, path], check=False)
-    assert result.returncode != 0
-    assert path.read_text() == "old"
-
-
-def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    """An error while a file is written leaves the old file, and no partial one."""
-    path = tmp_path / "model.onnx"
-    path.write_text("old")
-
-    def fail() -> None:
-        with write_atomically(path) as partial:
-            partial.write_text("half")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert list(tmp_path.iterdir()) == [path]
-    assert path.read_text() == "old"

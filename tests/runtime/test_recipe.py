@@ -75,7 +75,7 @@ def test_a_recipe_survives_json() -> None:
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ({"step": "sharpen"}, "unknown recipe step 'sharpen'; known are grey"),
+        ({"step": "sharpen"}, "unknown recipe step 'sharpen'; known are frames, grey"),
         ({"height": 50}, "unknown recipe step None"),
         ({"step": "resize", "height": 50}, "resize.*width"),
         ({"step": "resize", "height": 0, "width": 9}, "1 to 32767 pixels, not 0"),

@@ -25,7 +25,7 @@ from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.model import attach
 from captcha_rt.recipe import Recipe
 from captcha_rt.solution import answer_to_json, reject_unsure
-from captcha_rt.steps import Grey, Scale, Transpose
+from captcha_rt.steps import Grey, Resize, Scale, Transpose
 
 TEXTS = {
     "-aa--bb--cc-----": "abc",
@@ -228,14 +228,16 @@ def test_a_picture_that_gives_another_input_shape_is_its_own_error(
     "values",
     [
         {"input": Tensor("picture", (None, 16, 4, 1))},
-        {"input": Tensor("image", (None, 16, 5, 1))},
+        {
+            "input": Tensor("image", (None, 16, 5, 1)),
+            "recipe": Recipe((Grey(), Scale(), Resize(5, 16), Transpose())),
+        },
         {"output": Tensor("scores", (None, 16, 4))},
         {"output": Tensor("logits", (None, 17, 4))},
-        {"input": Tensor("image", (None, 16, 4))},
     ],
 )
 def test_a_graph_that_is_not_as_described_is_refused(
-    stripes: Path, tmp_path: Path, values: dict[str, Tensor]
+    stripes: Path, tmp_path: Path, values: dict[str, object]
 ) -> None:
     """Names, axes and shapes are compared at load, and the message holds both."""
     path = remodel(stripes, tmp_path / "other.onnx", **values)
@@ -248,7 +250,7 @@ def test_bytes_that_onnxruntime_can_not_load_are_a_model_error(
 ) -> None:
     """The message names the file and gives onnxruntime's reason."""
     path = tmp_path / "junk.onnx"
-    path.write_bytes(attach(b"\x08\x08junk", load_model(stripes).manifest))
+    path.write_bytes(attach(b"\x08\x08\x3a\x04junk", load_model(stripes).manifest))
     with pytest.raises(ModelError, match=r"junk\.onnx: onnxruntime can't load"):
         Solver(path)
 

@@ -31,7 +31,7 @@ def test_confidences_come_close_to_the_accuracy(
         recipe=Recipe((Scale(),)),
         decoder="ctc",
         scores="logits",
-        input=Tensor("scores", (None, STEPS, CLASSES)),
+        input=Tensor("scores", (None, STEPS, CLASSES, 1)),
         output=Tensor("scores", (None, STEPS, CLASSES)),
     )
     scores = np.zeros((STEPS, CLASSES), np.float32)
@@ -40,9 +40,12 @@ def test_confidences_come_close_to_the_accuracy(
     count = 200
     labels = ["b" if n < accuracy * count else "a" for n in range(count)]
     picture = np.zeros((1, 1, 1), np.uint8)
-    samples = [Sample(None, str(n), label, picture, scores) for n, label in enumerate(labels)]
-    rows = keras.Input((STEPS, CLASSES), name="scores")
-    temperature = fit_temperature(keras.Model(rows, rows), manifest, samples)
+    samples = [
+        Sample(None, str(n), label, picture, scores[..., None]) for n, label in enumerate(labels)
+    ]
+    rows = keras.Input((STEPS, CLASSES, 1), name="scores")
+    network = keras.Model(rows, keras.layers.Reshape((STEPS, CLASSES))(rows))
+    temperature = fit_temperature(network, manifest, samples)
     assert low < temperature < high
     _, before = manifest.decode(scores[None])[0]
     _, after = manifest.decode(scores[None] / temperature)[0]

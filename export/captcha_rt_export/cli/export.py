@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from captcha_rt.cli.output import SOME_FAILED, fail
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run of `captcha-rt train`.")],
@@ -31,10 +33,11 @@ def export(
     ] = 0.0,
 ) -> None:
     """Convert a trained run to one .onnx file, checked against Keras on real pictures."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # If TensorFlow sees a GPU, tf2onnx writes LSTMs that no ONNX runtime knows.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    from captcha_rt_export.backend import set_up_keras
+
+    set_up_keras("tensorflow")
     from captcha_rt_export.export import export_run
     from captcha_rt_export.parity import BATCHES
     from captcha_rt_export.run import Run
@@ -57,5 +60,12 @@ def export(
             f"in 8 bits {changed.right} of {changed.pictures} pictures are read right, in float "
             f"{changed.float_right}; {changed.milliseconds:.3f} ms a picture, in float "
             f"{changed.float_milliseconds:.3f}"
+        )
+    if report.parity.only_answer is not None:
+        answer = report.parity.only_answer or "nothing"
+        fail(
+            f"the model answers all {report.pictures} pictures with {answer}: it has learned "
+            "nothing, or --pictures has to name a folder with different texts",
+            SOME_FAILED,
         )
     typer.echo(f"next: captcha-rt solve PICTURE --model {out}")

@@ -4,8 +4,6 @@ import io
 import os
 import sys
 
-from captcha_rt.cli.lean import without_garbage_collection
-
 # OpenBLAS starts a thread for each core when NumPy is loaded. That costs 55 ms of CPU, and no
 # command uses these threads. Only the command line sets this variable: in other programs that use
 # the library, the number of threads is for the program to choose.
@@ -14,15 +12,30 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 def main() -> None:
     """Runs the command line. `captcha-rt --help` lists the exit codes."""
+    try:
+        from captcha_rt.cli.interrupts import end_at_once
+
+        end_at_once()
+        _open_closed_streams()
+        from captcha_rt.cli.lean import without_garbage_collection
+
+        with without_garbage_collection():
+            from captcha_rt.cli.app import app
+        try:
+            app()
+        except OSError:  # not even the message about wrong usage can be written to stderr
+            sys.exit(2)
+        finally:
+            end_at_once()
+    except KeyboardInterrupt:  # in the few moments when it doesn't end the program at once
+        sys.exit(130)
+
+
+def _open_closed_streams() -> None:
+    """Opens the streams that the caller has closed: `captcha-rt info >&-`."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # the caller closed it: `captcha-rt info >&-`
+        if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     # Characters that the output's encoding lacks are escaped, as on stderr.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        with without_garbage_collection():
-            from captcha_rt.cli.app import app
-        app()
-    except KeyboardInterrupt:  # during the imports
-        sys.exit(130)

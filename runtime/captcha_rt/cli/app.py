@@ -8,7 +8,8 @@ docstring is the help text. A new command of the runtime is a module in this fol
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Final, NamedTuple
@@ -17,8 +18,9 @@ import typer
 from typer.core import TyperGroup
 
 import captcha_rt
+from captcha_rt.cli.interrupts import INTERRUPTED, raise_interrupts
 from captcha_rt.cli.lean import make_lean, without_garbage_collection
-from captcha_rt.cli.output import BROKEN_PIPE, INTERRUPTED, MODEL, USAGE, fail
+from captcha_rt.cli.output import BROKEN_PIPE, MODEL, USAGE, fail
 from captcha_rt.errors import CaptchaRTError, InstallationError, ModelError, ProviderError
 
 GROUP: Final = "captcha_rt.commands"
@@ -99,25 +101,48 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Parses the options that come before a command."""
         make_lean(self, ctx)
-        return super().parse_args(ctx, args)
+        with _errors_as_lines():  # --help prints here
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Finds the command. Its modules are loaded then: from now on it can be interrupted."""
+        found = super().resolve_command(ctx, args)
+        raise_interrupts()
+        return found
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
-        """Runs a command; an error ends it with one line on stderr."""
+        """Runs a command."""
+        with _errors_as_lines():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors_as_lines() -> Iterator[None]:
+    """Ends the program with an exit code and, on stderr, one line, if there is an error."""
+    try:
         try:
-            try:
-                return super().invoke(ctx)
-            finally:
-                sys.stdout.flush()
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # Otherwise Python flushes stdout again at exit, and prints an error.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(BROKEN_PIPE) from None
-        except (ModelError, ProviderError, InstallationError) as error:
-            fail(str(error), MODEL)
-        except (CaptchaRTError, OSError) as error:
+            yield
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        _drop_output()
+        raise typer.Exit(BROKEN_PIPE) from None
+    except (ModelError, ProviderError, InstallationError) as error:
+        fail(str(error), MODEL)
+    except OSError as error:
+        if error.filename is not None:
             fail(str(error), USAGE)
+        _drop_output()
+        fail(f"can't write the output: {error.strerror or error}", USAGE)
+    except CaptchaRTError as error:
+        fail(str(error), USAGE)
+
+
+def _drop_output() -> None:
+    """Sends what is left of the output nowhere; otherwise Python fails to write it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _import_function(module: str, name: str) -> Callable[..., None]:
@@ -136,10 +161,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Reads text captchas.",
     epilog=(
-        "Exit codes: 0 all read, 1 some pictures could not be read, 2 wrong usage or a file or "
-        "folder that can't be used, 3 the model, its provider or the installation failed, 4 some "
-        "answers were below the smallest confidence, 130 stopped by Ctrl-C, 141 nobody read the "
-        "output."
+        "Exit codes: 0 all read, 1 some pictures could not be read, 2 wrong usage, a file or "
+        "folder that can't be used, or output that can't be written, 3 the model, its provider or "
+        "the installation failed, 4 some answers were below the smallest confidence, 130 stopped "
+        "by Ctrl-C, 141 nobody read the output."
     ),
 )
 

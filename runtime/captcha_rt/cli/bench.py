@@ -1,6 +1,5 @@
 """The command `captcha-rt bench`."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from captcha_rt.cli.options import (
     QuietOption,
     ThreadsOption,
 )
-from captcha_rt.cli.output import OK, SOME_FAILED, complain_about
+from captcha_rt.cli.output import OK, SOME_FAILED, complain_about, to_json
 from captcha_rt.diagnostics.bench import draw_picture, measure, read_pictures
 from captcha_rt.diagnostics.bench_text import describe
 from captcha_rt.pictures import expand_path
@@ -50,5 +49,5 @@ def bench(
     if model is not None:
         options += ["--model", str(model)]
     report = measure(solver, pictures, options, threads=threads, drawn=not paths, quiet=quiet)
-    typer.echo(json.dumps(asdict(report), indent=2) if as_json else describe(report))
+    typer.echo(to_json(asdict(report), indent=2) if as_json else describe(report))
     raise typer.Exit(SOME_FAILED if problems else OK)

@@ -1,12 +1,11 @@
 """The command `captcha-rt doctor`."""
 
-import json
 from dataclasses import asdict
 
 import typer
 
 from captcha_rt.cli.options import JsonOption
-from captcha_rt.cli.output import MODEL, OK, complain
+from captcha_rt.cli.output import MODEL, OK, complain, to_json
 from captcha_rt.diagnostics.doctor import examine
 
 
@@ -14,7 +13,7 @@ def doctor(as_json: JsonOption = False) -> None:
     """Say what is installed and what works here."""
     report = examine()
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2))
+        typer.echo(to_json(asdict(report), indent=2))
     else:
         typer.echo(f"python: {report.python}")
         for name, version in report.distributions.items():

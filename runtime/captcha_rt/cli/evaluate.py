@@ -1,9 +1,9 @@
 """The command `captcha-rt evaluate`."""
 
-import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
+from unicodedata import normalize
 
 import typer
 
@@ -16,7 +16,7 @@ from captcha_rt.cli.options import (
     QuietOption,
     ThreadsOption,
 )
-from captcha_rt.cli.output import OK, SOME_FAILED, complain, complain_about, one_line
+from captcha_rt.cli.output import OK, SOME_FAILED, complain, complain_about, one_line, to_json
 from captcha_rt.errors import CaptchaRTError
 from captcha_rt.labels import AUTO, FORMS_HELP, read_labels
 from captcha_rt.progress import track
@@ -27,6 +27,9 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="A folder of labelled pictures.")],
     model: ModelOption = None,
     labels: Annotated[str, typer.Option(help=FORMS_HELP)] = AUTO,
+    ignore_case: Annotated[
+        bool, typer.Option("--ignore-case", help="Count a as equal to A, in labels and answers.")
+    ] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
     batch_size: BatchOption = 8,
@@ -36,8 +39,11 @@ def evaluate(
     """Measure a model on labelled pictures."""
     solver = Solver(model, device=device, threads=threads)
     found = read_labels(folder, labels)
+    fold = str.lower if ignore_case else str
+    found = replace(found, items=tuple((path, fold(label)) for path, label in found.items))
     if not quiet:
-        typer.echo(one_line(found.description), err=True)
+        for line in (found.description, *found.remarks):
+            typer.echo(one_line(line), err=True)
     for where, problem in found.problems:  # without a label there is nothing to compare
         complain(f"skipped: {where}: {problem}")
     answers = solver.solve_many((path for path, _ in found.items), batch_size=batch_size)
@@ -45,16 +51,18 @@ def evaluate(
     predictions = []
     failed = 0
     for (path, label), answer in zip(found.items, shown, strict=True):
+        text, confidence = "", 0.0
         if isinstance(answer, CaptchaRTError):  # an error counts as misread
             failed += 1
             complain_about(str(path), answer)
-            predictions.append(metrics.Prediction(str(path), label, "", 0.0))
         else:
-            predictions.append(metrics.Prediction(str(path), label, answer.text, answer.confidence))
+            # Labels are in NFC; a model's characters may be decomposed.
+            text, confidence = fold(normalize("NFC", answer.text)), answer.confidence
+        predictions.append(metrics.Prediction(str(path), label, text, confidence))
     result = metrics.evaluate(predictions)
     if as_json:
         values = {"model": solver.name, "failed": failed, **asdict(result)}
-        typer.echo(json.dumps(values, indent=2))
+        typer.echo(to_json(values, indent=2))
     else:
         typer.echo(_describe(result))
     raise typer.Exit(SOME_FAILED if failed else OK)

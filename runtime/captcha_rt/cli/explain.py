@@ -1,7 +1,6 @@
 """The command `captcha-rt explain`."""
 
 import os
-import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,6 +16,7 @@ from captcha_rt.cli.output import SOME_FAILED, complain_about
 from captcha_rt.diagnostics import explain as diagnostics
 from captcha_rt.errors import ImageDecodeError, InstallationError
 from captcha_rt.files import write_atomically
+from captcha_rt.pictures import read_stdin
 from captcha_rt.solver import Solver
 
 GROUP: Final = "captcha_rt.activations"
@@ -40,8 +40,10 @@ def explain(
         raise typer.BadParameter("--layer and --run go together")
     layers = {} if layer is None or run is None else {layer: _activations(run, layer)}
     solver = Solver(model, device=device)
-    source = sys.stdin.buffer.read() if image == "-" else Path(image)
+    source = read_stdin() if image == "-" else Path(image)
     try:
+        if isinstance(source, ImageDecodeError):
+            raise source
         explanation = diagnostics.explain(solver, source, layers)
     except ImageDecodeError as error:
         complain_about(image, error)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from captcha_rt.cli.options import JsonOption
+from captcha_rt.cli.output import to_json
 from captcha_rt.diagnostics.card import model_card
 from captcha_rt.model import GENERAL, load_model
 
@@ -25,7 +26,7 @@ def info(
         return
     values = json.loads(loaded.manifest.to_json())
     if as_json:
-        typer.echo(json.dumps(values, indent=2))
+        typer.echo(to_json(values, indent=2))
         return
     typer.echo(f"file: {loaded.path} ({len(loaded.data):,} bytes)")
     for name, value in values.items():

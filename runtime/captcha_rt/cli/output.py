@@ -1,6 +1,9 @@
 """The exit codes, and the messages on stderr that all commands share."""
 
-from typing import Final, NoReturn
+import json
+import re
+from contextlib import suppress
+from typing import Any, Final, NoReturn
 
 import typer
 
@@ -13,7 +16,7 @@ SOME_FAILED: Final = 1
 """Some pictures could not be read."""
 
 USAGE: Final = 2
-"""Wrong usage, or a file or folder that can't be used."""
+"""Wrong usage, a file or folder that can't be used, or output that can't be written."""
 
 MODEL: Final = 3
 """The model, the provider or the installation failed."""
@@ -21,21 +24,44 @@ MODEL: Final = 3
 LOW_CONFIDENCE: Final = 4
 """Some answers have a lower confidence than `--min-confidence`."""
 
-INTERRUPTED: Final = 130
-"""Stopped by Ctrl-C: 128 + SIGINT, as shells have it."""
-
 BROKEN_PIPE: Final = 141
 """The reader of the output has gone: 128 + SIGPIPE, as shells have it."""
 
 
 def one_line(text: str) -> str:
     """Escapes control characters, with which a file's name could forge a line of output."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def to_json(values: Any, indent: int | None = None) -> str:  # noqa: ANN401  (any JSON value)
+    r"""Makes JSON that strict readers take.
+
+    Python keeps a byte of a path that is not UTF-8 as half of a surrogate pair, which is no Unicode
+    text: strict readers refuse it. Such a byte is written as `\xff`, as in lines of text.
+
+    Args:
+        values: What to write.
+        indent: As for `json.dumps`.
+    """
+    text = json.dumps(values, indent=indent)
+    if "\\ud" in text:  # half of a pair, or a pair, which stands for a rare character
+        paired = json.dumps(values, ensure_ascii=False)
+        whole = re.sub("[\ud800-\udfff]", lambda half: "\\" + _escape(half[0]), paired)
+        text = json.dumps(json.loads(whole), indent=indent)
+    return text
+
+
+def _escape(character: str) -> str:
+    """An escape of a character that can't be printed; of a byte that is not UTF-8, the byte."""
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return repr(character)[1:-1]
 
 
 def complain(message: str) -> None:
-    """Prints one line on stderr."""
-    typer.echo(f"captcha-rt: {one_line(message)}", err=True)
+    """Prints one line on stderr. Where that can't be written, nobody reads it."""
+    with suppress(OSError):
+        typer.echo(f"captcha-rt: {one_line(message)}", err=True)
 
 
 def complain_about(name: str, error: CaptchaRTError) -> None:

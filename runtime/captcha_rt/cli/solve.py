@@ -1,8 +1,9 @@
 """The command `captcha-rt solve`."""
 
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,12 +16,27 @@ from captcha_rt.cli.options import (
     QuietOption,
     ThreadsOption,
 )
-from captcha_rt.cli.output import LOW_CONFIDENCE, OK, SOME_FAILED, complain_about, one_line
+from captcha_rt.cli.output import (
+    LOW_CONFIDENCE,
+    OK,
+    SOME_FAILED,
+    complain,
+    complain_about,
+    one_line,
+    to_json,
+)
 from captcha_rt.constrained import MAX_ALTERNATIVES
 from captcha_rt.errors import CaptchaRTError, LowConfidenceError
+from captcha_rt.image import shortened
 from captcha_rt.pictures import expand_path
 from captcha_rt.progress import track
-from captcha_rt.solution import Alternative, Solution, answer_to_json, reject_unsure
+from captcha_rt.solution import (
+    Alternative,
+    Solution,
+    answer_to_json,
+    evaluate_sum,
+    reject_unsure,
+)
 from captcha_rt.solver import Solver
 
 
@@ -54,6 +70,9 @@ def solve(
             min=0, max=MAX_ALTERNATIVES, help="Name so many likely texts, with probabilities."
         ),
     ] = 0,
+    sums: Annotated[
+        bool, typer.Option("--evaluate-sum", help="Print the value of a sum: 8 for 3+5=?.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Read pictures.
@@ -64,10 +83,17 @@ def solve(
     """
     if as_json and as_jsonl:
         raise typer.BadParameter("choose one of --json and --jsonl")
+    if sums and alternatives:
+        raise typer.BadParameter("choose one of --evaluate-sum and --alternatives")
     if allowed == "":
         raise typer.BadParameter("--allowed has no character")
     solver = Solver(model, device=device, threads=threads)
-    sources = [source for path in paths for source in expand_path(path)]
+    sources = [
+        # A path as it was typed may also be base64 or a data URL, which Path would change.
+        (name, name if name == path and isinstance(image, Path) else image)
+        for path in paths
+        for name, image in expand_path(path)
+    ]
     alone = len(paths) == 1 and [name for name, _ in sources] == paths
     objects: list[dict[str, Any]] = []
     codes = {OK}
@@ -80,33 +106,37 @@ def solve(
     )
     shown = track(answers, len(sources), what="solving", quiet=quiet)
     for (name, _), answer in zip(sources, shown, strict=True):
+        name = name if os.path.lexists(name) else shortened(name)
         kept = reject_unsure(answer, min_confidence)
+        kept = evaluate_sum(kept) if sums else kept
         codes.add(_exit_code(kept))
+        if isinstance(answer, Solution) and answer.frames > 1 and not solver.manifest.recipe.merge:
+            complain(f"{name}: read the first of {answer.frames} frames")
         likely = (answer.alternatives or ()) if isinstance(answer, Solution) else ()
         if as_json or as_jsonl:
             objects.append({"path": name, **answer_to_json(kept)})
             if alternatives:  # what was rejected has them too
                 objects[-1]["alternatives"] = [asdict(alternative) for alternative in likely]
             if as_jsonl:
-                typer.echo(json.dumps(objects.pop()))
+                typer.echo(to_json(objects.pop()))
             continue
         if isinstance(kept, CaptchaRTError):
             complain_about(name, kept)
-        for line in _lines(kept, likely, alone=alone):
+        for line in _lines(kept, likely, sums=sums, alone=alone):
             typer.echo(line if alone else f"{one_line(name)}\t{line}")
     if as_json:
-        typer.echo(json.dumps(objects[0] if alone else objects, indent=2))
+        typer.echo(to_json(objects[0] if alone else objects, indent=2))
     raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))
 
 
 def _lines(
-    answer: Solution | CaptchaRTError, likely: Sequence[Alternative], *, alone: bool
+    answer: Solution | CaptchaRTError, likely: Sequence[Alternative], *, sums: bool, alone: bool
 ) -> list[str]:
     """What is printed for a picture, without its path: the likely texts, or the answer."""
     if likely:
         return [f"{alternative.text}\t{alternative.probability:.4f}" for alternative in likely]
     if isinstance(answer, Solution):
-        return [answer.text]
+        return [str(answer.value) if sums else answer.text]
     return [] if alone else [""]
 
 

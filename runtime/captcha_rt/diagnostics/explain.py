@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from captcha_rt.decoders import Decoded, to_probabilities
 from captcha_rt.errors import CaptchaRTError, RecipeError, ScoresError
-from captcha_rt.image import ImageSource, decode_image
+from captcha_rt.image import ImageSource
 from captcha_rt.manifest import Manifest
 from captcha_rt.reader import Reader
 from captcha_rt.solver import Solver
@@ -76,7 +76,7 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
         ImageDecodeError: If the picture can't be decoded. Then there is nothing to draw.
         ModelError: If the model fails.
     """
-    picture = decode_image(image, max_pixels=solver.max_pixels)
+    picture = solver.open(image).pixels
     reader, weighed = _reader_and_confidence(solver, picture)
     manifest = reader.manifest
     panels = [_panel(f"picture {picture.shape}", picture)]

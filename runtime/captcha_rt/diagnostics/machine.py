@@ -88,6 +88,11 @@ def run_command(
     Raises:
         InstallationError: If the command can't be started.
     """
+    if getattr(sys, "frozen", False):  # it would start this very program
+        raise InstallationError(
+            "a program that PyInstaller made can't start Python: measure where captcha-rt is "
+            "installed with pip"
+        )
     with TemporaryDirectory() as folder:
         report = Path(folder) / "usage.json"
         done = subprocess.run(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Final
 
-from captcha_rt.image import ImageSource, decode_image
+from captcha_rt.image import ImageSource
 from captcha_rt.solver import Solver
 
 STAGES: Final = ("decode", "recipe", "session", "decoder", "whole")
@@ -37,7 +37,7 @@ def time_stages(solver: Solver, pictures: Iterable[ImageSource]) -> dict[str, li
     rows: list[tuple[float, ...]] = []
     for image in pictures:
         start = perf_counter()
-        picture = decode_image(image, max_pixels=solver.max_pixels)
+        picture = solver.open(image).pixels
         decoded = perf_counter()
         recipe = network = decoder = 0.0
         for reader in solver.readers:

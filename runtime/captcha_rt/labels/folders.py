@@ -5,56 +5,44 @@ would train a network on wrong labels, without a warning. So a form is only chos
 fits the folder; otherwise the error lists the forms to choose from.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from captcha_rt.errors import FolderError, LabelError
-from captcha_rt.labels.matching import match
-from captcha_rt.labels.stems import STEM, STEM_FORMS, form_of, has_separator, label_in
-from captcha_rt.labels.tables import TABLE_SUFFIXES, read_tables
-from captcha_rt.pictures import find_pictures, name_below
+from captcha_rt.labels.files import (
+    describe_refused,
+    find_label_file,
+    find_label_files,
+    read_label_file,
+    read_label_files,
+)
+from captcha_rt.labels.matching import Tree
+from captcha_rt.labels.names import find_names, find_out, read_names
+from captcha_rt.labels.result import Labels, only_one
+from captcha_rt.labels.stems import parse_form
+from captcha_rt.pictures import describe_passed_over, find_pictures, list_visible, name_below, walk
 
 AUTO = "auto"
 FORMS_HELP = (
     "How the pictures are labelled: auto finds it out; stem (226md.png); stem-first, before the "
-    "first -, _ or . (226md-2.png); stem-last, after the last (17-226md.png); or a file in the "
-    "folder, .csv, .jsonl or .txt with tabs, as FILE or FILE:COLUMN (labels.csv:text)."
+    "first separator (226md-2.png); stem-last, after the last (17-226md.png); stem-first:_ names "
+    "the separator; re:PATTERN, a regular expression whose group is the label; or a file in the "
+    "folder, .csv, .json, .jsonl or .txt, as FILE or FILE:COLUMN (labels.csv:text)."
 )
+_SPLIT_NAMES: Final = (("train", "training"), ("val", "valid", "validation", "dev", "test"))
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """The labelled pictures of a folder.
-
-    Attributes:
-        form: The form of the labels, as `read_labels` takes it: `stem`, `labels.csv`, ...
-        source: The form in words.
-        items: The pictures' paths with their labels, sorted by path; at least one, and no label is
-            empty.
-        problems: What was skipped, each with the reason: pictures by their path below the folder,
-            rows such as `labels.csv:17`, and label files that could not be used.
-    """
-
-    form: str
-    source: str
-    items: tuple[tuple[Path, str], ...]
-    problems: tuple[tuple[str, str], ...]
-
-    @property
-    def description(self) -> str:
-        """One line that says where the labels are from, and how many pictures have a label."""
-        problems = f", {len(self.problems)} problems" if self.problems else ""
-        return f"labels: from {self.source}; {len(self.items)} pictures{problems}"
-
-
-def read_labels(folder: Path, form: str = AUTO) -> Labels:
+def read_labels(folder: Path, form: str = AUTO, *, without: Collection[Path] = ()) -> Labels:
     """Reads the labels of the pictures in a folder.
 
     The pictures are in the folder itself. If there are none, they are in the only sub-folder with
     pictures (`images/` beside `labels.csv`), or where the paths in the label file lead. Other
     sub-folders are not searched: they often hold rejected pictures, or other pictures with the same
-    names.
+    names. Hidden files are no pictures. The copies that file managers make of a picture
+    (`abcd (1).png` beside `abcd.png`) have its label; they are left out if their content is equal,
+    too.
 
     With `auto`, a label file is preferred to file names if at least half of its rows name pictures,
     or half of the pictures have a row.
@@ -62,9 +50,12 @@ def read_labels(folder: Path, form: str = AUTO) -> Labels:
     Args:
         folder: The folder.
         form: `auto`; `stem` (`226md.png`); `stem-first` or `stem-last`, the part before the first
-            or after the last `-`, `_` or `.`; or a label file in the folder, such as `labels.csv`.
-            If the file has several label columns, `labels.csv:text` names one. Without a header,
-            the columns are counted from 1.
+            or after the last separator, a `-`, `_`, `.` or space; with a separator of its own as
+            `stem-first:_`; `re:PATTERN`, where the pattern's only group finds the label in the
+            name without the suffix; or a label file, such as `labels.csv`. If the file has several
+            label columns, `labels.csv:text` names one. Without a header, the columns are counted
+            from 1.
+        without: Pictures and label files that are left out, without being listed.
 
     Returns:
         The labels, and what was skipped.
@@ -75,23 +66,31 @@ def read_labels(folder: Path, form: str = AUTO) -> Labels:
             the message lists the forms to choose from.
     """
     pictures, no_pictures = _pictures(folder)
-    if form in STEM_FORMS or form == AUTO:
-        files = _label_files(folder, pictures) if form == AUTO else []
-        found, refused = _from_files(folder, pictures, files)
+    tree = Tree(folder, list(walk(folder)), pictures)
+    resolved = {path.resolve() for path in without}
+    files = [path for path in find_label_files(tree) if path.resolve() not in resolved]
+    stem_form = parse_form(form)
+    if form == AUTO:
+        found, refused = read_label_files(tree, files)
+        not_used = describe_refused(tree, refused)
         if found:
-            return _only_one(folder, found)
+            labels = only_one(folder, found)
+        elif no_pictures is not None:
+            raise no_pictures
+        else:
+            labels = find_out(find_names(folder, pictures), not_used)
+        labels = replace(labels, problems=(*not_used, *labels.problems))
+        files = [*dict(refused), *(file for each in found for file in each.files)]
+    elif stem_form is not None:
         if no_pictures is not None:
             raise no_pictures
-        return _from_stems(folder, pictures, form, refused)
-    files = _label_files(folder, pictures)
-    names = {name_below(file, folder): file for file in files}
-    name, _, column = (form, "", "") if form in names else form.rpartition(":")
-    if name not in names:
-        raise LabelError(
-            f"no such form of labels: {form!r}; there are {AUTO}, {', '.join(STEM_FORMS)}, and "
-            f"label files in {folder}: {', '.join(names) or 'none'}"
-        )
-    return _only_one(folder, _from_file(folder, pictures, names[name], column))
+        labels, files = read_names(find_names(folder, pictures), stem_form), []
+    else:
+        file, column = find_label_file(folder, files, form)
+        if not file.is_relative_to(folder):
+            tree = Tree(folder, [*tree.files, *walk(file.parent)], pictures)
+        labels, files = only_one(folder, read_label_file(tree, file, column)), [file]
+    return _finish(labels, tree, files, without)
 
 
 def pictures_of(folder: Path) -> list[Path]:
@@ -120,7 +119,8 @@ def _pictures(folder: Path) -> tuple[list[Path], FolderError | None]:
         if not folder.is_dir():
             raise
         below: dict[str, list[Path]] = {}
-        for path in sorted(p for p in _entries(folder) if p.is_dir()):
+        folders = [path for path in list_visible(folder) if path.is_dir()]
+        for path in folders:
             try:
                 below[path.name] = find_pictures(path)
             except FolderError:  # no pictures, or not readable
@@ -128,150 +128,35 @@ def _pictures(folder: Path) -> tuple[list[Path], FolderError | None]:
         if len(below) == 1:
             return next(iter(below.values())), None
         hint = f"; its sub-folders {', '.join(below)} hold some: name one" if below else ""
+        train, held_back = ([p for p in folders if p.name.lower() in n] for n in _SPLIT_NAMES)
+        if train and held_back:
+            parts = f"{train[0]} --validation {held_back[0]}"
+            hint += f", or train on both: captcha-rt train {parts}"
         return [], FolderError(f"{error}{hint}")
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if not path.name.startswith(".")]
-    except OSError as error:
-        raise FolderError(f"can't read the folder {folder}: {error.strerror}") from error
-
-
-def _label_files(folder: Path, pictures: Sequence[Path]) -> list[Path]:
-    """Finds the files that may hold labels, in the folder itself and in the pictures' folder."""
-    folders = sorted({folder, *(path.parent for path in pictures)})
-    paths = (path for parent in folders for path in _entries(parent))
-    return sorted(p for p in paths if p.suffix.lower() in TABLE_SUFFIXES and p.is_file())
-
-
-def _from_files(
-    folder: Path, pictures: Sequence[Path], files: Sequence[Path]
-) -> tuple[list[Labels], list[tuple[str, str]]]:
-    """Reads each label column of each file; also returns the files that don't fit, with reasons."""
-    found: list[Labels] = []
-    refused: list[tuple[str, str]] = []
-    for file in files:
-        try:
-            candidates = _from_file(folder, pictures, file, None)
-        except LabelError as error:
-            refused.append((name_below(file, folder), str(error)))
-        else:
-            found += candidates
-    return found, refused
-
-
-def _from_file(
-    folder: Path, pictures: Sequence[Path], file: Path, column: str | None
-) -> list[Labels]:
-    """Reads each label column of a file.
-
-    Args:
-        folder: The folder.
-        pictures: The pictures that rows may name.
-        file: The label file.
-        column: The only column to read; `""` or None reads all columns. Only with None, columns of
-            which few rows fit are refused.
-
-    Returns:
-        The labels in each column that fits; at least one.
+def _finish(labels: Labels, tree: Tree, files: Sequence[Path], without: Collection[Path]) -> Labels:
+    """Leaves out what is to be left out, and adds the notes.
 
     Raises:
-        LabelError: If no column fits. The message says why the likeliest column doesn't.
+        LabelError: If no picture is left.
     """
-    name = name_below(file, folder)
-    tables = read_tables(file)
-    if column:
-        columns = list(dict.fromkeys(table.column for table in tables))
-        tables = [table for table in tables if table.column == column]
-        if not tables:
-            raise LabelError(f"no label column {column!r} in {name}; there are {columns}")
-    found: dict[str, Labels] = {}
-    reasons: list[str] = []
-    for table in tables:
-        if table.column in found:  # read before, with a likelier file column
-            continue
-        if table is not tables[0] and table.by_order:
-            # The first table takes the first row as a header, this one as a label. A wrong choice
-            # would shift all labels by a row.
-            if found and len(tables[0].rows) == len(pictures):
-                continue
-            if not found:
-                raise LabelError(
-                    f"{tables[0].source}: {reasons[0]}; if its first row is a label, too, "
-                    f"--labels {name}:{table.column}"
-                )
-        try:
-            items, problems = match(table, folder, pictures, partly=column is not None)
-        except LabelError as error:
-            reasons.append(str(error))
-        else:
-            found[table.column] = Labels(f"{name}:{table.column}", table.source, items, problems)
-    candidates = [labels for labels in found.values() if labels.items]
-    if not candidates:
-        raise LabelError(reasons[0] if reasons else f"no row of {name} gives a picture a label")
-    if len(candidates) == 1 and not column:
-        return [replace(candidates[0], form=name)]
-    return candidates
-
-
-def _only_one(folder: Path, found: Sequence[Labels]) -> Labels:
-    """Returns the labels if all candidates agree: two label files may hold the same labels."""
-    if len({labels.items for labels in found}) == 1:
-        return found[0]
-    raise _undecided(folder, found, "several label files or columns fit")
-
-
-def _from_stems(
-    folder: Path, pictures: Sequence[Path], form: str, refused: Sequence[tuple[str, str]]
-) -> Labels:
-    """Reads the labels in file names; `refused` are label files that don't fit, with reasons."""
-    stems = [path.stem for path in pictures]
-    chosen = form_of(stems) if form == AUTO else form
-    if chosen is None:
-        forms = STEM_FORMS if any(map(has_separator, stems)) else (STEM,)
-        candidates = [_read_stems(folder, pictures, f) for f in forms]
-        reasons = "".join(f"; {name} is of no use: {why}" for name, why in refused)
-        raise _undecided(
-            folder, candidates, f"the file names leave open what the labels are{reasons}"
-        )
-    if chosen != STEM and not any(map(has_separator, stems)):
-        raise LabelError(
-            f"--labels {chosen}: no file name in {folder} has a -, _ or ., as in "
-            f"{pictures[0].name}; --labels {STEM} takes the whole name"
-        )
-    labels = _read_stems(folder, pictures, chosen, strict=form == AUTO)
-    unused = [(name, f"not used: {why}") for name, why in refused if not name.endswith(".txt")]
-    if not labels.items:
-        raise LabelError(f"no file name in {folder} holds a label: {labels.problems[0]}")
-    return replace(labels, problems=(*unused, *labels.problems))
-
-
-def _read_stems(
-    folder: Path, pictures: Sequence[Path], form: str, *, strict: bool = False
-) -> Labels:
-    """Reads labels in stems. If `strict`, the form `stem` skips the few stems with a separator."""
-    items: list[tuple[Path, str]] = []
-    problems: list[tuple[str, str]] = []
-    for path in pictures:
-        label = label_in(path.stem, form)
-        if label is None:
-            problems.append((name_below(path, folder), "no -, _ or . in its name"))
-        elif strict and form == STEM and has_separator(path.stem):
-            reason = "a -, _ or . in its name, unlike most; --labels stem takes it as it is"
-            problems.append((name_below(path, folder), reason))
-        elif not label:
-            problems.append((name_below(path, folder), "empty label"))
-        else:
-            items.append((path, label))
-    return Labels(form, STEM_FORMS[form], tuple(items), tuple(problems))
-
-
-def _undecided(folder: Path, found: Sequence[Labels], what: str) -> LabelError:
-    """Makes the error that lists the forms to choose from."""
-    choices = [
-        f"--labels {labels.form} ({labels.items[0][0].name} shows {labels.items[0][1]!r})"
-        for labels in found
-        if labels.items
-    ]
-    return LabelError(f"{folder}: {what}; choose one: {', '.join(choices)}")
+    # Two forms of the same path are equal when they are resolved.
+    left_out = {path.resolve() for path in without}
+    hidden = {p for p in tree.files if p.resolve() in left_out} if left_out else set()
+    items = tuple((path, label) for path, label in labels.items if path not in hidden)
+    if not items:
+        raise LabelError(f"no labelled picture in {tree.folder} is left")
+    names = {name_below(path, tree.folder) for path in hidden}
+    problems = tuple(problem for problem in labels.problems if problem[0] not in names)
+    folders = {path.parent for path, _ in labels.items} - {path.parent for path in tree.pictures}
+    used = {*tree.pictures, *files, *hidden}
+    used |= {path for folder in folders for path in find_pictures(folder)}
+    notes = (*labels.notes, describe_passed_over(tree.files, used, tree.folder))
+    return replace(
+        labels,
+        items=items,
+        problems=problems,
+        notes=tuple(filter(None, notes)),
+        files=tuple(files),
+    )

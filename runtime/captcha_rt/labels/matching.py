@@ -1,15 +1,16 @@
 """Finds the picture that each row of a label file names."""
 
-import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
+from unicodedata import normalize
 
 from captcha_rt.errors import LabelError
 from captcha_rt.labels.tables import Row, Table
-from captcha_rt.pictures import SUFFIXES, find_pictures, name_below
+from captcha_rt.pictures import find_pictures, is_hidden, is_picture, name_below, stem_of
 
 
 class Match(NamedTuple):
@@ -24,17 +25,90 @@ class Match(NamedTuple):
     problems: tuple[tuple[str, str], ...]
 
 
-def match(table: Table, folder: Path, pictures: Sequence[Path], *, partly: bool = False) -> Match:
+class Tree:
+    """The files of a folder and below, found by their paths in NFC, with or without the suffix."""
+
+    def __init__(self, folder: Path, files: Sequence[Path], pictures: Sequence[Path]) -> None:
+        """Takes the files; they are sorted by their names when a name is looked for.
+
+        Args:
+            folder: The folder.
+            files: All files in the folder and below, hidden ones included.
+            pictures: The pictures of the folder itself or of its only sub-folder with pictures; may
+                be empty.
+        """
+        self.folder = folder
+        self.files = files
+        self.pictures = pictures
+
+    def at(self, path: str, bases: Iterable[Path]) -> list[Path]:
+        """The pictures at a path, relative to the first of some folders that has one.
+
+        The path may fit several pictures, as `7` fits `7.png` and `7.jpg`.
+        """
+        for base in bases:
+            key = self._key(base / path)
+            named = self._by_path.get(key) or self._by_stem.get(key) or []
+            if pictures := [*filter(is_picture, named)]:
+                return pictures
+        return []
+
+    def below(self, path: str) -> list[Path]:
+        """The pictures in any sub-folder whose paths end so.
+
+        A name alone is not looked for in folders that have a name in common: two folders may both
+        number their pictures from 1 on.
+        """
+        path = normalize("NFC", path)
+        named = self._by_name.get(path.rpartition("/")[2], [])
+        return [
+            file
+            for file in named
+            if f"/{self._key(file)}".endswith(f"/{path}")
+            or f"/{self._key(file.with_name(stem_of(file)))}".endswith(f"/{path}")
+            if "/" in path or file.parent not in self._twins
+            if is_picture(file)
+        ]
+
+    def _key(self, path: Path) -> str:
+        return normalize("NFC", name_below(path, self.folder))
+
+    @cached_property
+    def _visible(self) -> list[Path]:
+        return [path for path in self.files if not is_hidden(path)]
+
+    @cached_property
+    def _by_path(self) -> dict[str, list[Path]]:
+        return _group(self._visible, self._key)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[Path]]:
+        return _group(self._visible, lambda path: self._key(path.with_name(stem_of(path))))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        by_name = _group(self._visible, lambda path: normalize("NFC", path.name))
+        by_stem = _group(self._visible, lambda path: normalize("NFC", stem_of(path)))
+        return by_stem | by_name
+
+    @cached_property
+    def _twins(self) -> set[Path]:
+        """The folders that have the name of a picture in common with another folder."""
+        groups = _group(self._visible, lambda path: normalize("NFC", path.name)).values()
+        return {p.parent for group in groups if len(group) > 1 for p in group if is_picture(p)}
+
+
+def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
     """Gives each picture the label in its row of a table.
 
-    A row names its picture by the path relative to the label file, or by the file name of one of
-    `pictures`, with or without the suffix. If no path in the table leads to a file, only the last
-    parts of the paths are used: the pictures were moved after the table was written.
+    A row names its picture by a path, with or without the suffix, relative to the label file, to
+    the pictures' folder or to the folder. If few rows do, the path may also begin in a sub-folder.
+    If no path leads to a picture, the first parts of the paths are dropped: the pictures were moved
+    after the table was written.
 
     Args:
         table: The rows.
-        folder: The folder. Problems name pictures by their path below this folder.
-        pictures: The pictures that a name without a path may mean; may be empty.
+        tree: The files. Problems name pictures by their path below the tree's folder.
         partly: Whether to accept a table of which only few rows and pictures fit.
 
     Returns:
@@ -49,15 +123,18 @@ def match(table: Table, folder: Path, pictures: Sequence[Path], *, partly: bool 
     """
     problems: list[tuple[str, str]] = []
     labels: dict[Path, list[Row]] = defaultdict(list)
-    for row, path in _pairs(table, pictures):
+    for row, found in _pairs(table, tree):
         where = f"{table.path.name}:{row.line}"
-        if path is None:
-            problems.append((where, f"no such picture: {row.file!r}" if row.file else "no picture"))
+        if len(found) == 1:
+            labels[found[0]].append(row)
+        elif found:
+            names = ", ".join(name_below(path, tree.folder) for path in found)
+            problems.append((where, f"several pictures fit {row.file!r}: {names}"))
         else:
-            labels[path].append(row)
+            problems.append((where, f"no such picture: {row.file!r}" if row.file else "no picture"))
     fitting = sum(map(len, labels.values()))
     folders = sorted({path.parent for path in labels})
-    here = {path for parent in folders for path in find_pictures(parent)} or set(pictures)
+    here = {path for parent in folders for path in find_pictures(parent)} or set(tree.pictures)
     little = 2 * fitting < len(table.rows) and 2 * len(labels) < len(here)
     if not labels or (little and not partly):
         example = next((f": {p[1]}" for p in problems), "")
@@ -66,47 +143,69 @@ def match(table: Table, folder: Path, pictures: Sequence[Path], *, partly: bool 
         )
     items = []
     for path, rows in labels.items():
+        name = name_below(path, tree.folder)
         texts = {row.label: row.line for row in rows}
         if not all(texts):
             lines = ", ".join(str(row.line) for row in rows if not row.label)
-            problems.append((name_below(path, folder), f"no label in {table.path.name}:{lines}"))
+            problems.append((name, f"no label in {table.path.name}:{lines}"))
         elif len(texts) > 1:
             said = ", ".join(f"{text!r} in row {line}" for text, line in texts.items())
-            problems.append((name_below(path, folder), f"different labels: {said}"))
+            problems.append((name, f"different labels: {said}"))
         else:
             items.append((path, rows[0].label))
     missing = sorted(here - labels.keys())
-    problems += [(name_below(path, folder), f"no row in {table.path.name}") for path in missing]
+    problems += [
+        (name_below(path, tree.folder), f"no row in {table.path.name}") for path in missing
+    ]
     return Match(tuple(sorted(items)), tuple(problems))
 
 
-def _pairs(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, Path | None]]:
-    """Returns the rows in order, each with its picture or None."""
+def _pairs(table: Table, tree: Tree) -> list[tuple[Row, list[Path]]]:
+    """Returns the rows in order, each with the pictures that it may name."""
     if table.by_order:
-        return _assign_in_order(table, pictures)
-    names = {path.name: path for path in pictures}
-    stems = Counter(path.stem for path in pictures)  # a stem of two pictures names neither
-    names = {path.stem: path for path in pictures if stems[path.stem] == 1} | names
-    by_path = [_follow(row.file, table.path.parent) for row in table.rows]
-    moved = not any(by_path)
-    pairs: list[tuple[Row, Path | None]] = []
-    for row, path in zip(table.rows, by_path, strict=True):
-        parts = PureWindowsPath(row.file).parts  # accepts both kinds of slash
-        named = names.get(parts[-1]) if parts and (moved or len(parts) == 1) else None
-        pairs.append((row, path or named))
-    return pairs
+        pairs = _assign_in_order(table, tree.pictures)
+        return [(row, [path] if path else []) for row, path in pairs]
+    bases = [*dict.fromkeys((table.path.parent, *(p.parent for p in tree.pictures), tree.folder))]
+    paths = [_split(row.file) for row in table.rows]
+
+    def look(dropped: int) -> list[list[Path]]:
+        tails = [_join(parts[dropped:]) for parts in paths]
+        return [tree.at(tail, bases) if tail else [] for tail in tails]
+
+    found = look(0)
+    if 2 * sum(map(bool, found)) < len(paths):
+        tails = map(_join, paths)
+        found = [
+            pictures or (tree.below(tail) if tail else [])
+            for pictures, tail in zip(found, tails, strict=True)
+        ]
+    dropped = 1
+    while not any(found) and dropped < max(map(len, paths), default=0):
+        found = look(dropped)
+        if 2 * sum(map(bool, found)) < len(paths):
+            found = []
+        dropped += 1
+    if not any(found):
+        found = [tree.at(parts[-1], bases) if parts else [] for parts in paths]
+    return list(zip(table.rows, found, strict=True))
 
 
-def _follow(name: str, base: Path) -> Path | None:
-    """Finds the picture at a path of several parts; it must not leave the label file's folder."""
-    written = PureWindowsPath(name)
-    if len(written.parts) < 2 or written.anchor or ".." in written.parts:
-        return None
-    path = base.joinpath(*written.parts)
-    if path.suffix.lower() in SUFFIXES and os.path.isfile(path):  # noqa: PTH113  (never raises)
-        return path
-    found = [p for p in (path.with_name(path.name + s) for s in SUFFIXES) if os.path.isfile(p)]  # noqa: PTH113
-    return found[0] if len(found) == 1 else None
+def _split(path: str) -> tuple[str, ...]:
+    """The parts of a path with slashes of either kind; a name with a colon has no drive."""
+    return PureWindowsPath(path).parts if re.search(r"[/\\]", path) else (path,) if path else ()
+
+
+def _join(parts: Sequence[str]) -> str:
+    """The path of some parts; empty if it would lead out of the folder."""
+    leads_out = ".." in parts or (len(parts) > 1 and PureWindowsPath(parts[0]).anchor)
+    return "" if leads_out else "/".join(parts)
+
+
+def _group(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        groups[key(path)].append(path)
+    return dict(groups)
 
 
 def _assign_in_order(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, Path | None]]:
@@ -118,8 +217,8 @@ def _assign_in_order(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, 
     """
     rows, count = table.rows, len(pictures)
     in_order = sorted(pictures, key=_natural)
-    digits = all(re.fullmatch("[0-9]{1,9}", path.stem) for path in pictures)
-    of_number = {int(path.stem): path for path in pictures} if digits else {}
+    digits = all(re.fullmatch("[0-9]{1,9}", stem_of(path)) for path in pictures)
+    of_number = {int(stem_of(path)): path for path in pictures} if digits else {}
     numbered = len(of_number) == count and min(of_number, default=0) >= 1
     by_number = [of_number.get(n) if numbered else None for n in range(1, len(rows) + 1)]
     fitting = count - by_number.count(None) if len(rows) == count else 0
@@ -136,5 +235,5 @@ def _assign_in_order(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """A sort key that puts `2.png` before `10.png`."""
-    pieces = re.split("([0-9]+)", path.stem)
+    pieces = re.split("([0-9]+)", stem_of(path))
     return [(int(p), "") if p.isdecimal() and p.isascii() else (-1, p) for p in pieces]

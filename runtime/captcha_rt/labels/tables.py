@@ -1,21 +1,36 @@
-"""Label files, which name pictures and their labels: CSV, JSON Lines, or text with tabs.
+"""Label files, which name pictures and their labels: CSV, JSON, JSON Lines, or text with tabs.
 
 A file gives one table for each pair of columns that may hold the names and the labels. The module
 `matching` finds out whether a table fits the pictures. Labels are text, never numbers: `012345`
 keeps its zero.
 """
 
+import codecs
 import csv
+import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple
+from unicodedata import normalize
 
 from captcha_rt.errors import LabelError
+from captcha_rt.formats import SUFFIXES
 
-TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".txt"})
+TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".json", ".txt"})
+
+FOREIGN_SUFFIXES: Final = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), "a spreadsheet"),
+    ".xml": "XML",
+    **dict.fromkeys((".parquet", ".feather", ".arrow", ".orc", ".avro"), "a data frame"),
+    **dict.fromkeys((".db", ".db3", ".sqlite", ".sqlite3", ".mdb", ".accdb"), "a database"),
+    **dict.fromkeys((".pkl", ".pickle", ".npy", ".npz", ".mat"), "binary data"),
+    **dict.fromkeys((".doc", ".docx", ".odt", ".rtf"), "a document"),
+}
+"""Files that may hold labels but aren't read, by their suffixes, in words."""
 
 # The names of columns in lower case, with underscores for spaces and dashes, the likeliest first.
 FILE_COLUMNS: Final = (
@@ -24,8 +39,16 @@ FILE_COLUMNS: Final = (
 )
 LABEL_COLUMNS: Final = (
     *("label", "labels", "text", "captcha", "code", "solution", "answer"),
-    *("transcription", "ground_truth", "gt", "word"),
+    *("transcription", "ground_truth", "gt", "word", "plate_text", "captcha_text"),
 )
+
+_MARKS: Final = (  # UTF-32 first: its mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_AS_TEXT: Final = re.compile(r'="(.*)"', re.DOTALL)  # how Excel keeps the zeros of 0012: ="0012"
 
 
 class Row(NamedTuple):
@@ -65,25 +88,24 @@ def read_tables(path: Path) -> list[Table]:
     """Reads a label file in all possible ways.
 
     Args:
-        path: A `.csv` or `.tsv` (comma, semicolon or tab), a `.jsonl`, or a `.txt` with tabs; in
-            UTF-8, with or without a byte order mark.
+        path: A `.csv` or `.tsv` (comma, semicolon or tab); a `.jsonl`; a `.json` with an object of
+            labels by file, or a list of objects; or a `.txt` with a tab, comma, semicolon or space
+            in each line. In UTF-8, or in UTF-16 with a byte order mark.
 
     Returns:
-        One table for each pair of columns, those with the likelier column of names first.
+        One table for each pair of columns, those with the likelier column of names first. All text
+        is in NFC. In a `.json`, lines are entries.
 
     Raises:
         LabelError: If the file can't be read, is damaged, or has no such columns.
     """
+    text = read_text(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(file)
-    except UnicodeDecodeError as error:
-        raise LabelError(f"{path.name} is not UTF-8: save it as UTF-8") from error
-    except OSError as error:
-        raise LabelError(f"can't read {path.name}: {error.strerror}") from error
-    try:
+        if path.suffix.lower() == ".json":
+            return _of_json(path, text)
+        lines = list(io.StringIO(text, newline=""))
         if path.suffix.lower() == ".jsonl":
-            return _of_objects(path, lines)
+            return _of_objects(path, _parse_lines(path, lines))
         return _of_cells(path, lines)
     except LabelError:
         raise
@@ -91,17 +113,86 @@ def read_tables(path: Path) -> list[Table]:
         raise LabelError(f"{path.name} is damaged: {error}") from error
 
 
-def _of_objects(path: Path, lines: Iterable[str]) -> list[Table]:
-    """Reads JSON Lines: each line is an object, whose keys are the names of the columns."""
-    rows: list[tuple[int, dict[str, str]]] = []
+def read_text(path: Path) -> str:
+    """Reads a label file as text.
+
+    Raises:
+        LabelError: If the file can't be read, or is not text in UTF-8 or UTF-16.
+    """
+    if foreign := FOREIGN_SUFFIXES.get(path.suffix.lower()):
+        raise LabelError(
+            f"{path.name} is {foreign}, which is not read: if it holds the labels, save them as "
+            "CSV in UTF-8 with the columns filename and label"
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise LabelError(f"can't read {path.name}: {error.strerror}") from error
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8-sig")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # another encoding; UTF-16 without its mark may be valid UTF-8
+        raise LabelError(
+            f"{path.name} is not UTF-8: save it as UTF-8 (in Excel as CSV UTF-8, in an editor with "
+            "the encoding UTF-8)"
+        )
+    return text
+
+
+def _of_json(path: Path, text: str) -> list[Table]:
+    """Reads an object of labels by file, or a list of objects."""
+    try:
+        value = _parse(text)
+    except json.JSONDecodeError as error:
+        lines = text.splitlines()
+        if error.msg != "Extra data" or len(lines) < 2:
+            raise
+        return _of_objects(path, _parse_lines(path, lines))  # JSON Lines under another name
+    if isinstance(value, dict) and all(isinstance(label, dict) for label in value.values()):
+        value = [{"file": file, **label} for file, label in value.items()]
+    elif isinstance(value, dict) and any(isinstance(label, str) for label in value.values()):
+        value = [{"file": file, "label": label} for file, label in value.items()]
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise LabelError(
+            f'{path.name} is neither an object of labels by file, {{"1.png": "abcd"}}, nor a list '
+            'of objects, [{"file": "1.png", "label": "abcd"}]'
+        )
+    return _of_objects(path, list(enumerate(value, 1)))
+
+
+def _parse_lines(path: Path, lines: Iterable[str]) -> list[tuple[int, dict[str, Any]]]:
+    """Parses JSON Lines: each line is an object."""
+    objects: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        # Numbers keep their digits as written.
-        value: Any = json.loads(line, parse_int=str, parse_float=str)
+        value = _parse(line)
         if not isinstance(value, dict):
             raise LabelError(f"{path.name}:{number}: not an object: {line.strip()[:80]}")
-        texts = {k: v.strip() for k, v in value.items() if isinstance(v, str)}
+        objects.append((number, value))
+    return objects
+
+
+def _parse(text: str) -> Any:  # noqa: ANN401  (any JSON value)
+    """Parses JSON; numbers keep their digits as written, and each key occurs once."""
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
+            raise ValueError(f"it has the key {twice!r} twice")
+        return found
+
+    return json.loads(text, parse_int=str, parse_float=str, object_pairs_hook=check)
+
+
+def _of_objects(path: Path, objects: Sequence[tuple[int, dict[str, Any]]]) -> list[Table]:
+    """Reads objects, whose keys are the names of the columns."""
+    rows: list[tuple[int, dict[str, str]]] = []
+    for number, value in objects:
+        texts = {_clean(k): _clean(v) for k, v in value.items() if isinstance(v, str)}
         rows.append((number, texts))
     names = list(dict.fromkeys(name for _, texts in rows for name in texts))
     return _with_header(
@@ -111,15 +202,12 @@ def _of_objects(path: Path, lines: Iterable[str]) -> list[Table]:
 
 def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
     """Reads lines of separated cells, with or without a header."""
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
-    if path.suffix.lower() in (".txt", ".tsv"):
-        delimiter = "\t"
+    delimiter, lines = _find_delimiter(path, lines)
     quoted = path.suffix.lower() != ".txt"
     reader = csv.reader(
         lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     )
-    rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    rows = [(reader.line_num, [_clean(cell) for cell in row]) for row in reader]
     while rows and not any(rows[-1][1]):
         del rows[-1]
     all_rows, rows = rows, [(line, cells) for line, cells in rows if any(cells)]
@@ -139,8 +227,40 @@ def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
     if set(known) & set(LABEL_COLUMNS) and set(known) & set(FILE_COLUMNS):
         return _with_header(path, header, rows[1:])
     if width == 2:
-        return [_table(path, *columns, ("1", "2"), rows) for columns in ((0, 1), (1, 0))]
+        orders = ((0, 1), (1, 0))
+        # `abcd.png,abcd` could name pictures in both columns, but a label has no suffix.
+        named = [each for each in orders if all(_has_suffix(row, each[0]) for _, row in rows)]
+        return [
+            _table(path, *columns, ("1", "2"), rows)
+            for columns in (named if len(named) == 1 else orders)
+        ]
     raise LabelError(f"{path.name} {_lacks_columns(header)}")
+
+
+def _has_suffix(cells: Sequence[str], column: int) -> bool:
+    return column < len(cells) and PurePath(cells[column]).suffix.lower() in SUFFIXES
+
+
+def _find_delimiter(path: Path, lines: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Finds what separates cells; also returns the lines, without Excel's line `sep=;`."""
+    filled = [line.strip() for line in lines if line.strip()]
+    first = filled[0] if filled else ""
+    if path.suffix.lower() == ".txt":
+        # Between tabs all other characters are text. Without tabs, each line has one separator.
+        separators = (d for d in "\t,; " if filled and all(line.count(d) == 1 for line in filled))
+        tabs = any("\t" in line for line in filled)
+        return "\t" if tabs else next(separators, "\t"), lines
+    if path.suffix.lower() == ".tsv":
+        return "\t", lines
+    if marked := re.fullmatch("sep=(.)", first):
+        return marked[1], [line if line.strip() != first else "\n" for line in lines]
+    return max(",;\t", key=first.count), lines
+
+
+def _clean(text: str) -> str:
+    text = normalize("NFC", text).strip()
+    wrapped = _AS_TEXT.fullmatch(text)
+    return wrapped[1].replace('""', '"').strip() if wrapped else text
 
 
 def _with_header(

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Final
 
 from captcha_rt.steps.curve import RemoveCurve
-from captcha_rt.steps.framing import Fit
+from captcha_rt.steps.frames import Frames
+from captcha_rt.steps.framing import Fit, Rows
 from captcha_rt.steps.glyphs import Clip, Glyphs, RemoveArtifacts
 from captcha_rt.steps.simple import (
     Channel,
@@ -34,6 +35,7 @@ __all__ = [
     "Crop",
     "Denoise",
     "Fit",
+    "Frames",
     "Glyphs",
     "Grey",
     "Median",
@@ -43,6 +45,7 @@ __all__ = [
     "RemoveCurve",
     "Resize",
     "Rgb",
+    "Rows",
     "Scale",
     "Step",
     "Threshold",
@@ -51,11 +54,13 @@ __all__ = [
 ]
 
 STEPS: Final[Mapping[str, Callable[..., Step]]] = {
+    "frames": Frames,
     "grey": Grey,
     "rgb": Rgb,
     "scale": Scale,
     "resize": Resize,
     "fit": Fit,
+    "rows": Rows,
     "transpose": Transpose,
     "channel": Channel,
     "crop": Crop,

@@ -1,11 +1,13 @@
-"""The step that brings pictures of any size into one frame, and keeps their aspect."""
+"""Steps that lay out a picture anew: into one frame, or its rows of text side by side."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import cv2
 import numpy as np
 
+from captcha_rt.errors import RecipeError
 from captcha_rt.image import MAX_SIDE
 from captcha_rt.steps.step import Picture, check
 
@@ -60,6 +62,59 @@ class Fit:
         scale = min(self.height / shape[0], self.width / shape[1])
         height, width = _scaled(shape, scale)
         return scale, (self.width - width) // 2, (self.height - height) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Lays the rows of text of a picture side by side, so that they are read as one line.
+
+    Rows of text are of about equal height. Between two of them, the picture is cut where it
+    changes least from column to column, at most a third of a row's height from the place that
+    equal heights give. A lower part goes on at the right of the one above. Parts that are less
+    high than others get more of their first and last rows of pixels, so that the text stays in the
+    middle.
+
+    Attributes:
+        count: The number of rows of text.
+    """
+
+    name: ClassVar[str] = "rows"
+
+    count: int = 2
+
+    def __post_init__(self) -> None:
+        check("count", self.count, 2, 9)
+
+    def __call__(self, picture: Picture) -> Picture:
+        """`(H, W, C)` uint8 → about `(H / count, W * count, C)` uint8."""
+        if picture.dtype != np.uint8:
+            raise ValueError("it takes uint8; put the step 'scale' after it")
+        height = picture.shape[0]
+        if height < 2 * self.count:
+            raise RecipeError(f"{height} pixels are too few for {self.count} rows of text")
+        cuts = self._cuts(picture)
+        parts = [picture[top:bottom] for top, bottom in pairwise((0, *cuts, height))]
+        highest = max(map(len, parts))
+        return np.concatenate([_heightened(part, highest) for part in parts], axis=1)
+
+    def _cuts(self, picture: Picture) -> list[int]:
+        """Where to cut: the first row of pixels of each row of text but the first."""
+        changes = np.abs(np.diff(picture.astype(np.int16), axis=1)).sum(axis=(1, 2))
+        each = len(picture) / self.count
+        cuts = []
+        for number in range(1, self.count):
+            middle = round(number * each)
+            near = np.arange(middle - int(each / 3), middle + int(each / 3) + 1)
+            # Of several empty rows, the cut is the one next to the middle.
+            order = np.lexsort((np.abs(near - middle), changes[near]))
+            cuts.append(int(near[order[0]]))
+        return cuts
+
+
+def _heightened(part: Picture, height: int) -> Picture:
+    """Repeats the first and the last row of pixels until a part has the height."""
+    above = (height - len(part)) // 2
+    return np.pad(part, ((above, height - len(part) - above), (0, 0), (0, 0)), mode="edge")
 
 
 def _scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:

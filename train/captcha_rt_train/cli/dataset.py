@@ -1,6 +1,5 @@
 """The command `captcha-rt dataset`."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from captcha_rt.cli.options import JsonOption, QuietOption
-from captcha_rt.cli.output import OK, SOME_FAILED, one_line
+from captcha_rt.cli.output import OK, SOME_FAILED, one_line, to_json
 from captcha_rt.labels import AUTO
 from captcha_rt_train.cli.options import LabelsOption, SourceArgument, show_reading
 
@@ -29,8 +28,10 @@ def dataset(
     from captcha_rt_train.data.description import describe
 
     description = describe(folder, labels, watch=show_reading(quiet))
+    for note in description.notes if not quiet else ():
+        typer.echo(one_line(note), err=True)
     if as_json:
-        typer.echo(json.dumps(asdict(description), indent=2))
+        typer.echo(to_json(asdict(description), indent=2))
     else:
         for line in _lines(description, bars=sys.stdout.isatty()):
             typer.echo(one_line(line))
@@ -44,6 +45,11 @@ def _lines(found: "Description", *, bars: bool) -> Iterator[str]:
     yield f"labels: from {found.labels}{form}"
     yield f"sizes: {_counts(found.sizes)}"
     yield f"formats: {_counts(found.formats)}"
+    if found.animations:
+        yield (
+            f"animations: {found.animations}; the first frame is read, unless a recipe begins with "
+            'the step "frames"'
+        )
     yield f"label lengths: {_counts(found.lengths)}"
     yield f"labels that several pictures have: {found.repeated_labels}"
     yield f"unreadable: {len(found.unreadable)}"

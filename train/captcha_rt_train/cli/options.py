@@ -17,6 +17,15 @@ SourceArgument = Annotated[
     typer.Argument(help="A folder of labelled pictures, or a .toml file of several sources."),
 ]
 LabelsOption = Annotated[str, typer.Option(help=FORMS_HELP)]
+ValidationOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FRACTION|FOLDER|FILE",
+        help="What validates: a fraction of the pictures in 0..1, by default the preset's; a "
+        "folder of other labelled pictures; or a label file for pictures in FOLDER.",
+    ),
+]
+FoldCaseOption = Annotated[bool, typer.Option("--fold-case", help="Fold labels to lower case.")]
 
 
 def show_reading(quiet: bool) -> Watch:

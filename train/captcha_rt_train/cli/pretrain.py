@@ -43,8 +43,8 @@ def pretrain(
     quiet: QuietOption = False,
 ) -> None:
     """Train a general model on drawn pictures of many styles."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow loads
-    # The other cores draw: on cores that are shared, two threads are slower than one.
+    # Read when TensorFlow loads. The other cores draw: on cores that are shared, two threads are
+    # slower than one.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     from captcha_rt_export.run import Run

@@ -1,7 +1,5 @@
 """The command `captcha-rt suspects`."""
 
-import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +7,7 @@ from typing import Annotated
 import typer
 
 from captcha_rt.cli.options import JsonOption, QuietOption
-from captcha_rt.cli.output import one_line
+from captcha_rt.cli.output import one_line, to_json
 from captcha_rt.labels import AUTO
 from captcha_rt_train.cli.options import LabelsOption, SourceArgument, observe
 
@@ -34,7 +32,6 @@ def suspects(
     quiet: QuietOption = False,
 ) -> None:
     """List labels that are probably wrong: a network trained on other pictures contradicts them."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow loads
     from captcha_rt_train.presets import load_preset
     from captcha_rt_train.training.suspects import SUSPECTS_FILE, find_suspects
 
@@ -48,7 +45,7 @@ def suspects(
         observer=observe(quiet),
     )
     if as_json:
-        typer.echo(json.dumps([asdict(suspect) for suspect in found], indent=2))
+        typer.echo(to_json([asdict(suspect) for suspect in found], indent=2))
         return
     for suspect in found:
         line = f"{suspect.picture}: {suspect.label}, read {suspect.shown}"

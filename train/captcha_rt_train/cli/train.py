@@ -1,6 +1,5 @@
 """The command `captcha-rt train`."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from captcha_rt.cli.options import QuietOption
+from captcha_rt.cli.output import SOME_FAILED, fail
 from captcha_rt.labels import AUTO
-from captcha_rt_train.cli.options import LabelsOption, SourceArgument, observe
+from captcha_rt_train.cli.options import (
+    FoldCaseOption,
+    LabelsOption,
+    SourceArgument,
+    ValidationOption,
+    observe,
+)
 from captcha_rt_train.presets import preset_names
 
 if TYPE_CHECKING:
@@ -37,10 +43,8 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(help="The number of pictures in a step; by default the preset's.")
     ] = None,
-    validation: Annotated[
-        float | None,
-        typer.Option(help="The fraction for validation, in 0..1; by default the preset's."),
-    ] = None,
+    validation: ValidationOption = None,
+    fold_case: FoldCaseOption = False,
     test: Annotated[
         float, typer.Option(help="The fraction of the pictures for the test, in 0..1.")
     ] = 0.0,
@@ -55,8 +59,6 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a reader on your own labelled pictures."""
-    # Without this TensorFlow prints some twenty lines at import.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from captcha_rt_export.run import Run
     from captcha_rt_train.presets import load_preset
     from captcha_rt_train.training.job import Job
@@ -64,7 +66,8 @@ def train(
 
     chosen = load_preset(preset)
     options: dict[str, Any] = {"seed": seed, "epochs": epochs, "batch_size": batch_size}
-    options |= {"validation": validation, "test": test, "characters": charset, "licence": licence}
+    fraction = _fraction(validation)
+    options |= {"validation": fraction, "test": test, "characters": charset, "licence": licence}
     given = {name: value for name, value in options.items() if value is not None}
     job = Job(
         folder,
@@ -73,15 +76,26 @@ def train(
         replace(chosen.settings, **given),
         labels=labels,
         digit=digit,
+        validation=validation if fraction is None else None,
+        fold_case=fold_case,
         resume=resume,
         observer=replace(observe(quiet), tensorboard=tensorboard, report=_report),
     )
     _print_result(job.run, train(job))
 
 
+def _fraction(text: str | None) -> float | None:
+    """The number that a text is; None if it is none, but a path."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
 def _report(dataset: "Dataset") -> None:
     """Prints to stderr what is trained on, and what was skipped."""
-    typer.echo(dataset.labels, err=True)
+    for line in (dataset.labels, *dataset.notes):
+        typer.echo(line, err=True)
     if dataset.samples:
         characters = dataset.charset.characters
         typer.echo(
@@ -105,4 +119,11 @@ def _print_result(run: "Run", manifest: "Manifest | None") -> None:
             f"{accuracy['character_error_rate']:.4f}"
         )
     typer.echo(f"report: {run.report_file}")
+    if "only_answer" in manifest.training:
+        answer = manifest.training["only_answer"] or "nothing"
+        fail(
+            f"the network has learned nothing: it answers every picture with {answer}; "
+            "train it for more --epochs, on more pictures, or with another --preset",
+            SOME_FAILED,
+        )
     typer.echo(f"next: captcha-rt export {run.folder} -o model.onnx")

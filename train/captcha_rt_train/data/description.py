@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from captcha_rt.errors import ImageDecodeError
-from captcha_rt.image import decode_image
+from captcha_rt.image import open_image
 from captcha_rt.labels import AUTO
 from captcha_rt.pictures import name_below
 from captcha_rt.progress import Watch
@@ -52,6 +52,8 @@ class Description:
         duplicates: The groups of pictures with the same pixels.
         unreadable: The names of the pictures that can't be read, each with the reason.
         problems: Pictures without a label and rows without a picture, each with the reason.
+        animations: The number of pictures of several frames.
+        notes: What was noticed about files and labels, a line each.
     """
 
     pictures: int
@@ -65,17 +67,20 @@ class Description:
     duplicates: tuple[Duplicates, ...]
     unreadable: tuple[tuple[str, str], ...]
     problems: tuple[tuple[str, str], ...]
+    animations: int
+    notes: tuple[str, ...]
 
 
 class _Fingerprint(NamedTuple):
-    """A picture's shape `(H, W, C)`, and a hash of the shape and the pixels."""
+    """A picture's shape `(H, W, C)`, a hash of the shape and the pixels, the number of frames."""
 
     shape: tuple[int, ...]
     digest: bytes
+    frames: int
 
 
 class _Labelled(NamedTuple):
-    """The labelled pictures of all folders: paths, names in the data set, labels."""
+    """The labelled pictures of all folders: paths, names in the data set, labels, notes."""
 
     form: str
     form_in_words: str
@@ -83,6 +88,7 @@ class _Labelled(NamedTuple):
     names: list[str]
     labels: list[str]
     problems: list[tuple[str, str]]
+    notes: list[str]
 
 
 def describe(
@@ -126,13 +132,15 @@ def describe(
             if isinstance(result, str)
         ),
         problems=tuple(found.problems),
+        animations=sum(not isinstance(result, str) and result.frames > 1 for result in results),
+        notes=tuple(found.notes),
     )
 
 
 def _read_labels(sources: Sequence[Source]) -> _Labelled:
     forms: list[str] = []
     words: list[str] = []
-    result = _Labelled("", "", [], [], [], [])
+    result = _Labelled("", "", [], [], [], [], [])
     for source in sources:
         prefix = f"{source.name}: " if source.name else ""
         if source.folder is None:
@@ -146,6 +154,7 @@ def _read_labels(sources: Sequence[Source]) -> _Labelled:
             result.names.append(source.name_of(name_below(file, source.folder)))
             result.labels.append(label)
         result.problems.extend((source.name_of(where), why) for where, why in found.problems)
+        result.notes.extend(f"{prefix}{note}" for note in found.remarks)
     form = forms[0] if len(sources) == 1 and forms else "sources"
     return result._replace(form=form, form_in_words="; ".join(words))
 
@@ -153,13 +162,13 @@ def _read_labels(sources: Sequence[Source]) -> _Labelled:
 def _fingerprint(path: Path) -> _Fingerprint | str:
     """Decodes a picture; a text says why the picture can't be read."""
     try:
-        picture = decode_image(path)
+        picture, frames = open_image(path)
     except ImageDecodeError as error:
         return str(error).removeprefix(f"{path}: ")
     # With 16 bytes, two of 10 million pictures have the same hash with a probability of 1e-25.
     digest = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16)
     digest.update(picture.data)
-    return _Fingerprint(picture.shape, digest.digest())
+    return _Fingerprint(picture.shape, digest.digest(), frames)
 
 
 def _find_duplicates(

@@ -44,7 +44,8 @@ class SourceSettings:
     """How the samples of one source are split and repeated.
 
     Attributes:
-        validation: The fraction of the samples for validation, in 0..1; None takes the run's.
+        validation: The fraction of the samples for validation, in 0..1; None takes the run's. With
+            1 none is left for training.
         test: The fraction of the samples for the test, in 0..1; None takes the run's.
         epoch: The number of training samples that an epoch uses; None uses each sample as often as
             the run's setting `repeat` says.
@@ -67,6 +68,7 @@ class Dataset:
         form: The form of the labels, as `--labels` takes it; `sources` for several sources.
         labels: The form of the labels in words.
         settings: How each source's samples are split and repeated, by the source's name.
+        notes: What was noticed about files and labels, a line each.
     """
 
     samples: tuple[Sample, ...]
@@ -76,6 +78,7 @@ class Dataset:
     form: str
     labels: str
     settings: Mapping[str, SourceSettings] = field(default_factory=lambda: {"": SourceSettings()})
+    notes: tuple[str, ...] = ()
 
 
 def read_samples(
@@ -145,7 +148,8 @@ def split(
         validations = _count(
             validation if settings.validation is None else settings.validation, samples
         )
-        if len(samples) <= tests + validations:
+        left = len(samples) - tests - validations
+        if left < 0 or (left == 0 and settings.validation != 1):
             raise TrainingError(
                 f"{len(samples)} pictures can't be split into training, {validations} for "
                 f"validation and {tests} for test"
@@ -153,8 +157,9 @@ def split(
         cut = np.split(order, [tests, tests + validations])
         for part, indices in zip(parts.values(), cut, strict=True):
             part += [samples[i] for i in sorted(indices)]
-    if not parts["validation"]:
-        raise TrainingError("no picture is left for validation")
+    for name in ("validation", "training"):
+        if not parts[name]:
+            raise TrainingError(f"no picture is left for {name}")
     return parts
 
 
@@ -175,7 +180,7 @@ def _read(
     if unknown:
         return f"characters outside of the charset: {''.join(unknown)}"
     try:
-        picture = decode_image(path)
+        picture = decode_image(path, merge=recipe.merge)
         return Sample(path, name, label, picture, recipe.apply(picture))
     except (ImageDecodeError, RecipeError) as error:
         return str(error)

@@ -7,7 +7,7 @@ Each table of the file describes one source; the table's name is the source's na
     labels = "labels.csv"             # as --labels takes it; auto by default
     corrections = "corrections.csv"   # columns data, picture, label, shown; see `data.corrections`
     test = 0.12                       # the fraction of this source's pictures; by default the run's
-    validation = 0.03                 # likewise
+    validation = 0.03                 # likewise; 1 leaves none for training
     epoch = 2600                      # the number of pictures of this source that an epoch uses
 
     [drawn]
@@ -21,16 +21,18 @@ Only this module decides whether a path is a folder or such a file.
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+from unicodedata import normalize
 
 import numpy as np
 
 from captcha_rt.charset import Charset
-from captcha_rt.labels import AUTO, Labels, read_labels
+from captcha_rt.errors import FolderError, LabelError
+from captcha_rt.labels import AUTO, Labels, parse_form, read_labels
 from captcha_rt.progress import Watch
 from captcha_rt.recipe import Recipe
 from captcha_rt_train.data.corrections import read_corrections
@@ -59,6 +61,8 @@ class Source:
         generator: The generator's name in `GENERATORS`; empty for a folder.
         pictures: The number of pictures that the generator draws; 0 for a folder.
         settings: How the source's samples are split and repeated.
+        without: Pictures and label files of the folder that another source has.
+        fold_case: Whether the labels are folded to lower case.
     """
 
     name: str = ""
@@ -68,6 +72,8 @@ class Source:
     generator: str = ""
     pictures: int = 0
     settings: SourceSettings = field(default_factory=SourceSettings)
+    without: frozenset[Path] = frozenset()
+    fold_case: bool = False
 
     def name_of(self, picture: str) -> str:
         """A picture's name in the data set."""
@@ -81,26 +87,60 @@ class Source:
             LabelError: If the labels don't have the given form, or fit several forms.
         """
         assert self.folder is not None  # noqa: S101  (only folders have labels)
-        found = read_labels(self.folder, self.labels)
-        items = tuple((path, self.corrections.get(path.name, text)) for path, text in found.items)
+        found = read_labels(self.folder, self.labels, without=self.without)
+        items = tuple(
+            (path, self.corrections.get(normalize("NFC", path.name), text))
+            for path, text in found.items
+        )
+        if self.fold_case:
+            items = tuple((path, _fold(text)) for path, text in items)
         return replace(found, items=items)
 
 
-def find_sources(path: Path, labels: str = AUTO) -> list[Source]:
+def find_sources(path: Path, labels: str = AUTO, *, validation: str | None = None) -> list[Source]:
     """Finds the sources that a path stands for.
 
     Args:
         path: A folder of labelled pictures, or a TOML file of sources.
         labels: The form of the folder's labels. A TOML file names the form for each source.
+        validation: What validates, in place of a part of the sources: a folder of labelled
+            pictures, or a label file for pictures in `path`. It is a source named `validation`.
 
     Returns:
         The sources, at least one; a folder is one source without a name.
 
     Raises:
-        TrainingError: If the TOML file or a file of corrections is not valid.
+        TrainingError: If the TOML file or a file of corrections is not valid, or `validation` is
+            neither a folder nor a label file, or its pictures have no labels.
     """
-    if not path.is_file():
-        return [Source(folder=path, labels=labels)]
+    sources = _parse_sources(path) if path.is_file() else [Source(folder=path, labels=labels)]
+    if validation is None:
+        return sources
+    held_back, taken = _find_validation(path, labels, validation)
+    own = [replace(s, settings=replace(s.settings, validation=0), without=taken) for s in sources]
+    return [*own, held_back]
+
+
+def _find_validation(path: Path, labels: str, validation: str) -> tuple[Source, frozenset[Path]]:
+    """The source whose pictures all validate, and the files that are not for training."""
+    folder, form = Path(validation), labels
+    if parse_form(validation) or folder.resolve() == path.resolve():
+        raise TrainingError(
+            f"--validation {validation}: neither a fraction, nor another folder, nor a label file"
+        )
+    if not folder.is_dir():
+        folder, form = path, validation
+    elif not (parse_form(labels) or (folder / labels).is_file()):
+        form = AUTO  # the two folders' label files have different names
+    source = Source("validation", folder, form, settings=SourceSettings(validation=1, test=0))
+    try:
+        found = source.read_labels()
+    except (FolderError, LabelError) as error:
+        raise TrainingError(f"--validation {validation}: {error}") from error
+    return source, frozenset((*found.files, *(file for file, _ in found.items)))
+
+
+def _parse_sources(path: Path) -> list[Source]:
     return [
         Source(
             name=name,
@@ -169,6 +209,8 @@ def read_dataset(
     blank: bool = True,
     seed: int = 0,
     watch: Watch = lambda items, _: items,
+    validation: str | None = None,
+    fold_case: bool = False,
 ) -> Dataset:
     """Reads and draws all samples of a folder, or of the sources in a TOML file.
 
@@ -183,51 +225,52 @@ def read_dataset(
         blank: Whether the charset has a blank.
         seed: The seed of the generators.
         watch: Shows the progress while a folder's pictures are read.
+        validation: What validates, as `find_sources` takes it.
+        fold_case: Whether labels and `characters` are folded to lower case.
 
     Raises:
         TrainingError: If the TOML file is not valid, or two sources give different shapes.
         FolderError, LabelError: As in `Source.read_labels`.
         CharsetError: If `characters` is no charset.
     """
-    sources = find_sources(path, labels)
+    sources = find_sources(path, labels, validation=validation)
+    sources = [replace(source, fold_case=fold_case) for source in sources]
+    characters = _compose(characters, fold_case=fold_case) if characters else characters
+    found = {s.name: s.read_labels() for s in sources if s.folder is not None}
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
-    labels_by_source: dict[str, Labels] = {}
     for source in sources:
         if source.folder is None:
             samples += _draw(source, recipe, seed)
             continue
-        found = labels_by_source[source.name] = source.read_labels()
+        labelled = found[source.name]
         read, unusable = read_samples(
-            found.items, source.folder, recipe, characters=characters, watch=watch
+            labelled.items, source.folder, recipe, characters=characters, watch=watch
         )
         samples += [replace(s, name=source.name_of(s.name), source=source.name) for s in read]
-        skipped += [(source.name_of(n), why) for n, why in (*found.problems, *unusable)]
-    tensor_shape = _common_shape(samples)
-    usable = tuple(s for s in samples if s.tensor.shape == tensor_shape)
-    skipped += [
-        (s.name, f"gives the shape {s.tensor.shape}, most give {tensor_shape}")
-        for s in samples
-        if s.tensor.shape != tensor_shape
-    ]
-    form, form_in_words = _describe_labels(labels_by_source)
+        skipped += [(source.name_of(name), why) for name, why in (*labelled.problems, *unusable)]
+    tensor_shape, usable, misfits = _part_by_shape(samples)
     return Dataset(
         samples=usable,
         tensor_shape=tensor_shape,
         charset=Charset(characters or characters_of(usable), blank=0 if blank else None),
-        skipped=tuple(skipped),
-        form=form,
-        labels=form_in_words,
+        skipped=(*skipped, *misfits),
+        form=found[""].form if "" in found else "sources",  # "": a folder by itself
+        labels="\n".join(_name_lines(found, lambda labels: (labels.description,))),
         settings={source.name: source.settings for source in sources},
+        notes=_name_lines(found, lambda labels: labels.remarks),
     )
 
 
-def _describe_labels(by_source: Mapping[str, Labels]) -> tuple[str, str]:
-    """The form of the labels as `--labels` takes it, and in words."""
-    if "" in by_source:  # a folder by itself
-        return by_source[""].form, by_source[""].description
-    lines = [f"{name}: {found.description}" for name, found in by_source.items()]
-    return "sources", "\n".join(lines)
+def _name_lines(
+    found: Mapping[str, Labels], lines: Callable[[Labels], Iterable[str]]
+) -> tuple[str, ...]:
+    """Lines on the labels of each source, with its name in front if it has one."""
+    return tuple(
+        f"{name}: {line}" if name else line
+        for name, labels in found.items()
+        for line in lines(labels)
+    )
 
 
 def _common_shape(samples: Sequence[Sample]) -> tuple[int, ...]:
@@ -249,6 +292,16 @@ def _common_shape(samples: Sequence[Sample]) -> tuple[int, ...]:
     return next(iter(common.values()), ())
 
 
+def _part_by_shape(
+    samples: Sequence[Sample],
+) -> tuple[tuple[int, ...], tuple[Sample, ...], list[tuple[str, str]]]:
+    """The common shape, the samples of it, and the names of the others with the reason."""
+    shape = _common_shape(samples)
+    misfits = [sample for sample in samples if sample.tensor.shape != shape]
+    reasons = [(s.name, f"gives the shape {s.tensor.shape}, most give {shape}") for s in misfits]
+    return shape, tuple(sample for sample in samples if sample.tensor.shape == shape), reasons
+
+
 def _draw(source: Source, recipe: Recipe, seed: int) -> list[Sample]:
     """Draws a generator's samples, each with its own seed."""
     from captcha_rt_train.generators import GENERATORS
@@ -258,10 +311,21 @@ def _draw(source: Source, recipe: Recipe, seed: int) -> list[Sample]:
     def draw(index: int) -> Sample:
         label, picture = generate(np.random.default_rng([seed, index]))
         tensor = recipe.apply(picture)
+        label = _fold(label) if source.fold_case else label
         return Sample(None, source.name_of(str(index)), label, picture, tensor, source=source.name)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(draw, range(source.pictures)))
+
+
+def _compose(characters: str, *, fold_case: bool) -> str:
+    """Composes characters as those of labels; if they are folded, each is there only once."""
+    characters = normalize("NFC", characters)
+    return "".join(dict.fromkeys(_fold(characters))) if fold_case else characters
+
+
+def _fold(text: str) -> str:
+    return normalize("NFC", text.lower())
 
 
 def _path(file: Path, written: str) -> Path:

@@ -56,6 +56,9 @@ class Job:
         digit: Only this digit's network of an ensemble is trained, from 1; None trains all. Unless
             `resume` is set, the network is trained from scratch. `settings` then apply to this
             network only; the split and the other networks keep the run's settings.
+        validation: What validates, in place of a part of the source: a folder of labelled pictures,
+            or a label file for pictures in `source`.
+        fold_case: Whether labels are folded to lower case.
         resume: Whether to continue the run in the folder after its last completed epoch.
         observer: Where the training reports its progress.
     """
@@ -66,5 +69,7 @@ class Job:
     settings: Settings
     labels: str = AUTO
     digit: int | None = None
+    validation: str | None = None
+    fold_case: bool = False
     resume: bool = False
     observer: Observer = field(default_factory=Observer)

@@ -8,8 +8,10 @@ import keras
 
 from captcha_rt.charset import Charset
 from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.sums import value_of
 from captcha_rt_train.data.samples import Dataset, characters_of
 from captcha_rt_train.data.targets import TARGETS
+from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.networks import NETWORKS, Dimensions
 from captcha_rt_train.presets import Preset
@@ -45,8 +47,9 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
 
     Raises:
         TrainingError: If the network can't be built for inputs of this shape, or for texts of this
-            length.
+            length, or the inputs show no text.
     """
+    check_visible(dataset.samples, preset)
     target = TARGETS[preset.decoder]
     length = target.text_length(dataset)
     shape = target.input_shape(dataset.tensor_shape)
@@ -72,9 +75,17 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
         scores="logits",
         input=Tensor(model.inputs[0].name, (None, *shape)),
         output=Tensor("logits", target.output_shape(places, classes)),
+        arithmetic=_are_sums(dataset),
+        shortest=min((len(s.label) for s in dataset.samples if s.label), default=0),
     )
     length = target.text_length(dataset) if dataset.samples else 0
     return Plan(dataset, manifest, length, partial(build, classes))
+
+
+def _are_sums(dataset: Dataset) -> bool:
+    """Whether most labels are sums: a text such as `3-5` among others is one by chance."""
+    sums = sum(value_of(sample.label) is not None for sample in dataset.samples)
+    return 2 * sums > len(dataset.samples)
 
 
 def skip_misfits(dataset: Dataset, decoder: str, places: int) -> Dataset:

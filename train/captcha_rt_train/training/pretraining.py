@@ -27,7 +27,13 @@ from captcha_rt_train.data.drawn import DrawnBatches
 from captcha_rt_train.data.real import RealPictures
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.errors import TrainingError
-from captcha_rt_train.generators.mixture.batch import LENGTH, DrawnBatch, draw_batch, without_scale
+from captcha_rt_train.generators.mixture.batch import (
+    LENGTH,
+    SHORTEST,
+    DrawnBatch,
+    draw_batch,
+    without_scale,
+)
 from captcha_rt_train.generators.mixture.faces import CHARACTERS, load_faces
 from captcha_rt_train.presets import Preset, Settings
 from captcha_rt_train.training.averaging import Deadline, WeightAverage
@@ -182,7 +188,9 @@ def plan_general(preset: Preset) -> Plan:
     shape = (fit.height, fit.width, 3)
     sample = Sample(None, "", "0" * LENGTH, np.zeros(shape, np.uint8), np.zeros(shape, np.float32))
     charset = Charset(CHARACTERS, blank=0)
-    return plan(Dataset((sample,), shape, charset, (), "drawn", "drawn"), preset)
+    planned = plan(Dataset((sample,), shape, charset, (), "drawn", "drawn"), preset)
+    facts = replace(planned.manifest, arithmetic=True, shortest=SHORTEST)  # sums are drawn, too
+    return replace(planned, manifest=facts)
 
 
 def _start_run(job: Pretraining, settings: Settings, start: int) -> None:

@@ -12,7 +12,7 @@ import keras
 
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
-from captcha_rt.metrics import Prediction, summarize
+from captcha_rt.metrics import Prediction, only_answer, summarize
 from captcha_rt_export.run import Run, SampleFile
 from captcha_rt_train.data.samples import Dataset, split
 from captcha_rt_train.data.sources import parse_sources, read_dataset
@@ -41,7 +41,8 @@ def train(job: Job) -> Manifest | None:
 
     Returns:
         The model's description, with its measured accuracy; None if some digits of an ensemble
-        are not trained yet.
+        are not trained yet. The facts of a training that learned nothing hold `only_answer`: what
+        the network answers every picture with.
 
     Raises:
         FolderError: If a path is not a folder, or a folder holds no pictures.
@@ -68,9 +69,10 @@ def train(job: Job) -> Manifest | None:
         return None
     manifest = _calibrate(model, planned.manifest, parts)
     predictions = _predict(model, manifest, parts)
+    training = _describe_training(job, run_settings, planned.dataset, parts, networks, model)
     manifest = replace(
         manifest,
-        training=_describe_training(job, run_settings, planned.dataset, parts, networks, model),
+        training=training | _describe_failure(predictions),
         accuracy=_measure(parts, predictions),
     )
     _write_report(job.run, manifest, networks, model, planned.dataset, predictions)
@@ -88,6 +90,8 @@ def _describe_settings(job: Job) -> dict[str, Any]:
         "recipe": preset.recipe.to_json(),
         "labels": job.labels,
         **({"layers": preset.layers} if preset.layers else {}),
+        **({"validated_on": Path(job.validation).name} if job.validation else {}),
+        **({"fold_case": True} if job.fold_case else {}),
         **({"sources": parse_sources(job.source)} if job.source.is_file() else {}),
         **settings,
     }
@@ -102,6 +106,8 @@ def _read(job: Job) -> Dataset:
         blank=job.preset.blank,
         seed=job.settings.seed,
         watch=job.observer.watch,
+        validation=job.validation,
+        fold_case=job.fold_case,
     )
 
 
@@ -198,6 +204,15 @@ def _describe_epochs(networks: Sequence[Epochs]) -> dict[str, Any]:
     }
 
 
+def _describe_failure(predictions: Mapping[str, Sequence[Prediction]]) -> dict[str, str]:
+    """The fact `only_answer` of a network that has learned nothing; else no fact."""
+    read = [prediction for part in predictions.values() for prediction in part]
+    answer = only_answer([prediction.text for prediction in read])
+    if answer is None or all(prediction.truth == answer for prediction in read):
+        return {}
+    return {"only_answer": answer}
+
+
 def _measure(
     parts: Parts, predictions: Mapping[str, Sequence[Prediction]]
 ) -> dict[str, dict[str, Any]]:
@@ -207,6 +222,8 @@ def _measure(
         accuracy[part] = summarize(part_predictions)
         sources = [sample.source for sample in parts[part]]
         for source in filter(None, dict.fromkeys(sources)):
+            if source == part:  # a ready-made split, whose source is the whole part
+                continue
             pairs = zip(part_predictions, sources, strict=True)
             accuracy[f"{part} {source}"] = summarize([p for p, name in pairs if name == source])
     return accuracy

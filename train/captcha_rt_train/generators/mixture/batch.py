@@ -19,6 +19,9 @@ from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.generators.mixture.draw import draw
 from captcha_rt_train.generators.mixture.faces import load_faces
 
+SHORTEST: Final = 3
+"""The smallest number of characters in a drawn text."""
+
 LENGTH: Final = 8
 """The largest number of characters in a drawn text."""
 

@@ -1,0 +1,101 @@
+"""Checks a WebP, and finds lossy and lossless data that is damaged.
+
+WebP has no checksum, and libwebp returns an error only if it reads past the data's end. It says
+nothing if data is left over: an arithmetic coder in which one bit was flipped goes on reading, and
+ends somewhere else. So a whole picture is one that can't be decoded without its last bytes.
+"""
+
+import struct
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt.image.checked import (
+    AS_STORED,
+    MAX_BLOCKS,
+    Checked,
+    check_size,
+    cut_off,
+    damaged,
+    run_opencv,
+)
+
+FLAGS: Final = AS_STORED | cv2.IMREAD_IGNORE_ORIENTATION
+_ANIMATED: Final = 0x02
+# Bytes at the end without which a good picture is none, or another one: libwebp did without 3 bytes
+# of lossy data at most, and without 1 byte of other data.
+_SPARE: Final = {b"VP8 ": 6, b"VP8L": 6, b"ALPH": 6}
+_TINY: Final = 64  # bytes: of a picture in one colour, whose pixels take no data at all
+
+
+def check_webp(data: bytes, max_pixels: int) -> Checked:
+    """Checks a WebP: its size, that it is whole, and that its data ends where the picture does."""
+    size, kind = struct.unpack_from("<I4x4s", data, 4)
+    if kind == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    elif kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    elif kind == b"VP8X":  # libwebp refuses a frame that doesn't fit
+        width, height = (1 + int.from_bytes(data[i : i + 3], "little") for i in (24, 27))
+    else:
+        raise damaged("WebP", f"it begins with a {kind!r} chunk")
+    check_size("WebP", width, height, max_pixels)
+    if 8 + size > len(data):
+        raise cut_off("WebP", data)
+    found = chunks(data, 12, 8 + size)
+    frames = [place for place in found if place[0] == b"ANMF"]
+    animated = kind == b"VP8X" and data[20] & _ANIMATED
+    inner = chunks(data, frames[0][1] + 16, frames[0][2]) if animated and frames else found
+    stored = run_opencv("WebP", data, FLAGS)
+    if stored is not None:
+        _check_ends([(part, data[start:end]) for part, start, end in inner], stored)
+    count = max(1, len(frames)) if animated else 1
+    return Checked(data, (width, height), FLAGS, frames=count, stored=stored)
+
+
+def chunks(data: bytes, position: int, end: int) -> list[tuple[bytes, int, int]]:
+    """Finds the chunks between two positions: the name, the start and the end of each body."""
+    found = []
+    while position + 8 <= end:
+        name, length = struct.unpack_from("<4sI", data, position)
+        start = position + 8
+        if start + length > end:
+            raise cut_off("WebP", data)
+        found.append((name, start, start + length))
+        if len(found) > MAX_BLOCKS:
+            raise damaged("WebP", f"more than {MAX_BLOCKS} chunks")
+        position = start + length + (length & 1)
+    return found
+
+
+def riff(bodies: list[tuple[bytes, bytes]]) -> bytes:
+    """A WebP file of chunks: the name and the body of each."""
+    parts = [
+        name + struct.pack("<I", len(body)) + body + bytes(len(body) & 1) for name, body in bodies
+    ]
+    content = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(content)) + content
+
+
+def _check_ends(parts: list[tuple[bytes, bytes]], pixels: NDArray[Any]) -> None:
+    """Checks that a still picture needs its data up to the end.
+
+    Args:
+        parts: The chunks of the picture.
+        pixels: The decoded picture.
+
+    Raises:
+        ImageDecodeError: If data is left over.
+    """
+    wanted = [(name, body) for name, body in parts if name in (*_SPARE, b"VP8X")]
+    for index, (name, body) in enumerate(wanted):
+        if name not in _SPARE or len(body) < _TINY:
+            continue
+        shorter = wanted.copy()
+        shorter[index] = (name, body[: -_SPARE[name]])
+        other = run_opencv("WebP", riff(shorter), FLAGS)
+        if other is not None and np.array_equal(other, pixels):
+            raise damaged("WebP", "data is left over after its last pixel")

@@ -1,0 +1,63 @@
+"""An answer without a character, or of a part of a text, is no success."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from captcha_rt import LowConfidenceError, ManifestError, Solver, load_model
+from captcha_rt.model import attach
+from captcha_rt.solution import reject_unsure
+
+NOTHING = "-" * 16
+
+
+def test_an_empty_answer_is_rejected(
+    command, stripes: Path, stripes_array, stripes_png, tmp_path: Path
+) -> None:
+    """Nothing is printed, the exit code says so, and other pictures are read."""
+    answer = Solver(stripes).solve(stripes_array(NOTHING))
+    assert (answer.text, answer.confidence, answer.accepted) == ("", 0.0, False)
+    assert isinstance(reject_unsure(answer, None), LowConfidenceError)
+    (tmp_path / "1.png").write_bytes(stripes_png(NOTHING))
+    (tmp_path / "2.png").write_bytes(stripes_png("-aa--bb--cc-----"))
+    alone = command("solve", tmp_path / "1.png", "-m", stripes)
+    assert (alone.stdout, alone.returncode) == ("", 4)
+    assert alone.stderr == f"captcha-rt: {tmp_path / '1.png'}: read no character\n"
+    error = json.loads(command("solve", tmp_path / "1.png", "-m", stripes, "--json").stdout)
+    assert error["error"] == {"type": "LowConfidenceError", "message": "read no character"}
+    both = command("solve", tmp_path, "-m", stripes)
+    assert [line.split("\t")[1] for line in both.stdout.splitlines()] == ["", "abc"]
+    assert both.returncode == 4
+
+
+def test_an_empty_answer_is_given_to_who_asks_for_it(
+    command, stripes: Path, stripes_png, tmp_path: Path
+) -> None:
+    """`--min-confidence 0` takes every answer."""
+    (tmp_path / "1.png").write_bytes(stripes_png(NOTHING))
+    result = command("solve", tmp_path / "1.png", "-m", stripes, "--min-confidence", "0")
+    assert (result.stdout, result.stderr, result.returncode) == ("\n", "", 0)
+
+
+def test_a_part_of_a_text_is_rejected(stripes: Path, stripes_array, tmp_path: Path) -> None:
+    """An answer with fewer characters than any text that was trained on has no confidence."""
+    model = load_model(stripes)
+    graph = model.data[: model.manifest.graph.size]
+    path = tmp_path / "three.onnx"
+    path.write_bytes(attach(graph, replace(model.manifest, shortest=3)))
+    solver = Solver(path)
+    whole, part = stripes_array("-aa--bb--cc-----"), stripes_array("-aa--bb---------")
+    assert solver.solve(whole).accepted
+    answers = solver.solve_batch([part, whole])
+    assert [(a.text, a.confidence > 0, a.accepted) for a in answers] == [
+        ("ab", False, False),
+        ("abc", True, True),
+    ]
+    error = reject_unsure(answers[0], None)
+    assert str(error) == "read 'ab', shorter than any text that the model was trained on"
+    assert reject_unsure(answers[0], 0.0) is answers[0]
+    assert solver.solve(part, length=2).confidence > 0
+    with pytest.raises(ManifestError, match="shortest text has 0 or more characters: -1"):
+        replace(model.manifest, shortest=-1)
