@@ -18,9 +18,9 @@ from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Grey, Resize, Scale, Transpose
 from captcha_rt_train.data.samples import Dataset
 from captcha_rt_train.data.sources import read_dataset
+from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import load_preset
-from captcha_rt_train.training.planning import plan
 
 TEXTS = ("3071", "4826", "9154", "6203", "7758", "2490")
 
@@ -63,8 +63,8 @@ def test_a_text_that_the_recipe_drops_is_named(
     dataset = read(tmp_path, preset, {text: only_alpha(text, ink) for text in TEXTS})
     message = rf"leaves 6 of 6 .* channel alpha: take --preset {better}, .*{step}"
     with pytest.raises(TrainingError, match=message):
-        plan(dataset, load_preset(preset))
-    assert plan(read(tmp_path, better, {}), load_preset(better)).length == 4
+        check_visible(dataset.samples, load_preset(preset))
+    check_visible(read(tmp_path, better, {}).samples, load_preset(better))
 
 
 def test_a_text_in_a_colour_of_the_same_grey_is_named(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_text_in_a_colour_of_the_same_grey_is_named(tmp_path: Path) -> None:
         picture[draw(text) < 128] = (0, 0, 200)
         pictures[text] = picture
     with pytest.raises(TrainingError, match=r"red and green: take --preset general"):
-        plan(read(tmp_path, "crnn", pictures), load_preset("crnn"))
+        check_visible(read(tmp_path, "crnn", pictures).samples, load_preset("crnn"))
 
 
 def test_pictures_that_show_nothing_are_refused(tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_pictures_that_show_nothing_are_refused(tmp_path: Path) -> None:
     alike = {t: draw("0000") for t in TEXTS}
     for pictures in (noisy, plain, alike):
         with pytest.raises(TrainingError, match="the pictures themselves are plain or all alike"):
-            plan(read(tmp_path, "crnn", pictures), load_preset("crnn"))
+            check_visible(read(tmp_path, "crnn", pictures).samples, load_preset("crnn"))
     few = plain | {t: draw(t) for t in TEXTS[:4]}
-    assert plan(read(tmp_path, "crnn", few), load_preset("crnn")).length == 4
+    check_visible(read(tmp_path, "crnn", few).samples, load_preset("crnn"))
 
 
 @pytest.mark.parametrize("name", ["crnn", "crnn-conv1d"])

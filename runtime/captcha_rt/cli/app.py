@@ -161,10 +161,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Reads text captchas.",
     epilog=(
-        "Exit codes: 0 all read, 1 some pictures could not be read, 2 wrong usage, a file or "
-        "folder that can't be used, or output that can't be written, 3 the model, its provider or "
-        "the installation failed, 4 some answers were below the smallest confidence, 130 stopped "
-        "by Ctrl-C, 141 nobody read the output."
+        "Exit codes: 0 all read, 1 some pictures could not be read or the network has learned "
+        "nothing, 2 wrong usage, a file or folder that can't be used, or output that can't be "
+        "written, 3 the model, its provider or the installation failed, 4 some answers were empty "
+        "or below the smallest confidence, 130 stopped by Ctrl-C, 141 nobody read the output."
     ),
 )
 

@@ -32,6 +32,8 @@ _GREY: Final = 128  # what libjpeg fills up with
 _HUFFMAN: Final = frozenset((0xC0, 0xC1, 0xC2))  # the kinds of frames that libtiff reads
 _MORE: Final = bytes(range(3, 250, 5))  # data that decodes to something else than grey
 _UNSURE: Final = 3  # units that a byte may hold; without it they show anything
+_SYMBOLS: Final = 2  # of a block in one colour: its level and its end
+_FEWEST: Final = 3  # columns of units that `_decode_whole` needs
 _LONGEST: Final = 65_500  # pixels of a side, to libjpeg
 
 
@@ -49,8 +51,13 @@ def check_jpeg(data: bytes, max_pixels: int) -> Checked:
         raise damaged("JPEG", f"its colours are sampled as {first} and {others}")
     if len(jpeg.scans) > 1 or jpeg.progressive:
         return Checked(data, size, turn=turn, stored=_check_scans(jpeg))
-    _check_scan(jpeg)
-    return Checked(_tiff(jpeg, *size), size, turn=turn)
+    pixels = _decode_whole(jpeg)
+    if pixels is None or _may_be_too_far(pixels):
+        _check_scan(jpeg)
+    # Where colours are stored for two rows of pixels at a time, the last row has got some from
+    # below.
+    shown = None if jpeg.unit[1] > 8 else pixels
+    return Checked(_tiff(jpeg, *size), size, turn=turn, stored=shown)
 
 
 def _is_rgb(jpeg: Jpeg) -> bool:
@@ -58,6 +65,45 @@ def _is_rgb(jpeg: Jpeg) -> bool:
     if jpeg.jfif:
         return False
     return jpeg.adobe[15] == 0 if jpeg.adobe else bytes(jpeg.components) == b"RGB"
+
+
+def _decode_whole(jpeg: Jpeg) -> _Pixels | None:
+    """Decodes a picture of one part if it is plainly whole: the way of nearly all good ones.
+
+    Ones are no code of Huffman's. libjpeg takes 17 of them for a symbol that says that nothing
+    changes. So if as many follow the data as a unit takes, the unit after the picture's last one is
+    in one colour, the next one shows anything, and the rest is grey: data that is left over or
+    missing would move that, by a bit already.
+
+    Returns:
+        The pixels, of whose last row the colours may be off; None if the picture may be damaged.
+    """
+    [scan] = jpeg.scans
+    across, down = jpeg.unit
+    columns, rows = -(-jpeg.width // across), -(-jpeg.height // down)
+    height = (rows + 1) * down
+    if scan.interval or columns < _FEWEST or height > _LONGEST:
+        return None
+    blocks = sum(a * d for a, d, _ in jpeg.components.values()) if len(jpeg.components) > 1 else 1
+    ones = b"\xff\0" * -(-_SYMBOLS * 17 * blocks // 8)
+    pixels = _decode(_tiff(jpeg, jpeg.width, height, change=lambda part: part + ones))
+    # Colours of a unit reach a quarter of it into the next one.
+    below = pixels[height - down + down // 4 : height - down // 4]
+    after = below[:, across // 4 : across - across // 4]
+    level = after[0, 0]
+    if (after != level).any() or (level == _GREY).all():
+        return None
+    if (below[:, 2 * across + across // 4 :] != _GREY).any():
+        return None
+    return np.ascontiguousarray(pixels[: jpeg.height])
+
+
+def _may_be_too_far(pixels: _Pixels) -> bool:
+    """Whether a block is all black or white, or a channel of it is: see `_is_too_far`."""
+    rows, columns = len(pixels) // 8, pixels.shape[1] // 8
+    whole = pixels[: 8 * rows, : 8 * columns]
+    means = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    return bool(((means == 0) | (means == 255)).any())
 
 
 def _check_scan(jpeg: Jpeg) -> None:
@@ -137,10 +183,17 @@ def _is_too_far(levels: _Pixels, share: list[float]) -> bool:
     """
     if not levels.size:
         return False
+    levels = levels.reshape(-1, 1, len(share))
     if len(share) == 3:
-        levels = cv2.cvtColor(levels.reshape(-1, 1, 3), cv2.COLOR_BGR2YCrCb)[..., [0, 2, 1]]
-    far = np.abs(levels.reshape(-1, len(share)).astype(int) - _GREY).max(axis=0)
-    return bool((far > np.multiply(share, 140) + 4).any())
+        y, cb, cr = share
+        levels, share = cv2.cvtColor(levels, cv2.COLOR_BGR2YCrCb), [y, cr, cb]
+    # OpenCV's minima along a column are ten times as fast as NumPy's.
+    lowest = cv2.reduce(levels, 0, cv2.REDUCE_MIN).ravel().tolist()
+    highest = cv2.reduce(levels, 0, cv2.REDUCE_MAX).ravel().tolist()
+    return any(
+        max(_GREY - low, high - _GREY) > 140 * contrast + 4
+        for low, high, contrast in zip(lowest, highest, share, strict=True)
+    )
 
 
 def _check_scans(jpeg: Jpeg) -> _Pixels:

@@ -24,9 +24,9 @@ from captcha_rt.image.checked import (
 
 FLAGS: Final = AS_STORED | cv2.IMREAD_IGNORE_ORIENTATION
 _ANIMATED: Final = 0x02
-# Bytes at the end without which a good picture is none, or another one: libwebp did without 3 bytes
-# of lossy data at most, and without 1 byte of other data.
-_SPARE: Final = {b"VP8 ": 6, b"VP8L": 6, b"ALPH": 6}
+# Bytes at the end without which a good picture is none, or another one. What libwebp writes does
+# without 3 bytes of lossy data at most, and without 1 byte of other data; the rest is a margin.
+_SPARE: Final = {b"VP8 ": 6, b"VP8L": 3, b"ALPH": 3}
 _TINY: Final = 64  # bytes: of a picture in one colour, whose pixels take no data at all
 
 

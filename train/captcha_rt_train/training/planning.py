@@ -11,7 +11,6 @@ from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.sums import value_of
 from captcha_rt_train.data.samples import Dataset, characters_of
 from captcha_rt_train.data.targets import TARGETS
-from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.networks import NETWORKS, Dimensions
 from captcha_rt_train.presets import Preset
@@ -47,9 +46,8 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
 
     Raises:
         TrainingError: If the network can't be built for inputs of this shape, or for texts of this
-            length, or the inputs show no text.
+            length.
     """
-    check_visible(dataset.samples, preset)
     target = TARGETS[preset.decoder]
     length = target.text_length(dataset)
     shape = target.input_shape(dataset.tensor_shape)

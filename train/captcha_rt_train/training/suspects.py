@@ -13,6 +13,7 @@ from captcha_rt.labels import AUTO
 from captcha_rt_export.run import Run
 from captcha_rt_train.data.samples import Sample
 from captcha_rt_train.data.sources import read_dataset
+from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import Preset
 from captcha_rt_train.training.calibration import fit_temperature
@@ -87,6 +88,7 @@ def find_suspects(
     )
     if len(dataset.samples) < folds or folds < 2:
         raise TrainingError(f"{len(dataset.samples)} pictures can't be cut into {folds} folds")
+    check_visible(dataset.samples, preset)
     planned = plan(dataset, preset)
     settings = replace(preset.settings, epochs=epochs, patience=epochs)
     suspects: list[Suspect] = []

@@ -16,6 +16,7 @@ from captcha_rt.metrics import Prediction, only_answer, summarize
 from captcha_rt_export.run import Run, SampleFile
 from captcha_rt_train.data.samples import Dataset, split
 from captcha_rt_train.data.sources import parse_sources, read_dataset
+from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.report import Curves, write_report
 from captcha_rt_train.training.calibration import fit_temperature
@@ -113,6 +114,8 @@ def _read(job: Job) -> Dataset:
 
 def _plan(job: Job, dataset: Dataset) -> Plan:
     """Plans the network, and reports the data set that the network will learn."""
+    if dataset.samples:
+        check_visible(dataset.samples, job.preset)
     planned = plan(dataset, job.preset) if dataset.samples else None
     dataset = planned.dataset if planned else dataset
     job.observer.report(dataset)
