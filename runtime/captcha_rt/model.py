@@ -179,11 +179,14 @@ def has_loop(model: bytes) -> bool:
     weights, most of the bytes, are left out: to search them would take a millisecond.
 
     Args:
-        model: A serialised ONNX model, with a description or without.
+        model: A serialised ONNX model, with a description or without, or a model in onnxruntime's
+            own format.
 
     Raises:
         ManifestError: If the bytes are no protobuf message.
     """
+    if model[4:8] == b"ORTM":  # onnxruntime's own format, which is no protobuf message
+        return b"Loop" in model or b"Scan" in model
     for number, _, content, stop in _fields(model, 0, len(model)):
         inner = _fields(model, content, stop) if number == _GRAPH else [(0, 0, content, stop)]
         for field, _, start, end in inner:

@@ -150,7 +150,8 @@ def test_a_killed_export_leaves_no_half_file(
     assert subprocess.run(program, check=False, capture_output=True).returncode == -9
     assert out.read_bytes() == exported.read_bytes()
     assert command("export", trained_run, "-o", out).returncode == 1
-    assert list(tmp_path.iterdir()) == [out]  # partial files of the killed exports are gone
+    # Partial files of killed exports stay for an hour: they might be another writer's.
+    assert all(p == out or p.name.startswith(".partial-") for p in tmp_path.iterdir())
 
 
 def test_eight_bits_give_nearly_the_same_scores(

@@ -5,12 +5,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from unicodedata import normalize
 
 from captcha_rt.errors import LabelError
 from captcha_rt.labels.tables import Row, Table
 from captcha_rt.pictures import find_pictures, is_hidden, is_picture, name_below, stem_of
+
+NO_ROW: Final = "no row in"
+"""How the reason begins why a picture has no label: a label file leaves it out."""
 
 
 class Match(NamedTuple):
@@ -154,9 +157,7 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
         else:
             items.append((path, rows[0].label))
     missing = sorted(here - labels.keys())
-    problems += [
-        (name_below(path, tree.folder), f"no row in {table.path.name}") for path in missing
-    ]
+    problems += [(name_below(path, tree.folder), f"{NO_ROW} {table.path.name}") for path in missing]
     return Match(tuple(sorted(items)), tuple(problems))
 
 

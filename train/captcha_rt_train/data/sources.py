@@ -32,7 +32,7 @@ import numpy as np
 
 from captcha_rt.charset import Charset
 from captcha_rt.errors import FolderError, LabelError
-from captcha_rt.labels import AUTO, Labels, parse_form, read_labels
+from captcha_rt.labels import AUTO, NO_ROW, Labels, parse_form, read_labels
 from captcha_rt.progress import Watch
 from captcha_rt.recipe import Recipe
 from captcha_rt_train.data.corrections import read_corrections
@@ -137,6 +137,9 @@ def _find_validation(path: Path, labels: str, validation: str) -> tuple[Source, 
         found = source.read_labels()
     except (FolderError, LabelError) as error:
         raise TrainingError(f"--validation {validation}: {error}") from error
+    if folder == path:  # a list: the pictures that it leaves out are for training
+        others = (path / name for name, why in found.problems if why.startswith(NO_ROW))
+        source = replace(source, without=frozenset(others))
     return source, frozenset((*found.files, *(file for file, _ in found.items)))
 
 
