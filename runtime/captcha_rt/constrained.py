@@ -24,7 +24,8 @@ class Constraints:
     """What the user knows, and how many texts are wanted.
 
     Attributes:
-        allowed: The characters that a text may hold; None allows all of the model's.
+        allowed: The characters that a text may hold, composed (NFC); None allows all of the
+            model's.
         length: The number of characters; None leaves it open.
         alternatives: How many of the likeliest texts to name, at most `MAX_ALTERNATIVES`.
 
@@ -40,6 +41,10 @@ class Constraints:
     def __post_init__(self) -> None:
         if self.allowed is not None and not isinstance(self.allowed, str):
             raise TypeError(f"allowed is a text of characters, not {self.allowed!r}")
+        if self.allowed is not None and not self.allowed.isascii():
+            from unicodedata import normalize  # few texts need it
+
+            object.__setattr__(self, "allowed", normalize("NFC", self.allowed))
         if self.allowed == "":
             raise ValueError("allowed has no character; leave it out to allow all")
         if self.length is not None and type(self.length) is not int:

@@ -169,3 +169,8 @@ def test_wrong_values_are_refused(known: dict[str, object], message: str) -> Non
     """The error names the value, and what it has to be."""
     with pytest.raises((ValueError, TypeError), match=message):
         Constraints(**known)
+
+
+def test_allowed_characters_are_composed() -> None:
+    """A character that was typed on a Mac, in two code points, is the model's one."""
+    assert Constraints(allowed="e\u0301x").allowed == "\u00e9x"
