@@ -183,13 +183,12 @@ def _is_too_far(levels: _Pixels, share: list[float]) -> bool:
     """
     if not levels.size:
         return False
-    levels = levels.reshape(-1, 1, len(share))
+    levels = levels.reshape(1, -1, len(share))  # OpenCV would share many rows among threads
     if len(share) == 3:
         y, cb, cr = share
         levels, share = cv2.cvtColor(levels, cv2.COLOR_BGR2YCrCb), [y, cr, cb]
-    # OpenCV's minima along a column are ten times as fast as NumPy's.
-    lowest = cv2.reduce(levels, 0, cv2.REDUCE_MIN).ravel().tolist()
-    highest = cv2.reduce(levels, 0, cv2.REDUCE_MAX).ravel().tolist()
+    channels = np.ascontiguousarray(levels[0].T)
+    lowest, highest = channels.min(axis=1).tolist(), channels.max(axis=1).tolist()
     return any(
         max(_GREY - low, high - _GREY) > 140 * contrast + 4
         for low, high, contrast in zip(lowest, highest, share, strict=True)
