@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.constrained import Constraints
-from captcha_rt.errors import CaptchaRTError, ModelError, ScoresError
+from captcha_rt.errors import CaptchaRTError, ModelError, RecipeError, ScoresError
+from captcha_rt.image import Fits
 from captcha_rt.model import Model
 from captcha_rt.session import Device, Provider, Session
 from captcha_rt.solution import Alternative, Character, Solution
@@ -31,12 +32,26 @@ class Reader:
     ) -> None:
         """Loads a model; arguments and errors are those of `Solver`."""
         self.manifest = model.manifest
+        self._tensor_shape = model.manifest.tensor_shape
+        self._takes_one_size = None in (model.manifest.recipe.fixed_shape() or ())
         try:
             self.session = Session(
                 model.data, model.manifest, device=device, providers=providers, threads=threads
             )
         except ModelError as error:
             raise type(error)(f"{model.path}: {error}") from error
+
+    @property
+    def fits(self) -> Fits | None:
+        """What refuses pictures by their sizes; None if the recipe resizes all of them."""
+        return self._check_size if self._takes_one_size else None
+
+    def _check_size(self, height: int, width: int) -> None:
+        made, taken = self.manifest.recipe.fixed_shape((height, width, None)), self._tensor_shape
+        if made is not None and any(a not in (None, b) for a, b in zip(made, taken, strict=True)):
+            raise RecipeError(
+                f"a picture of {width} x {height} pixels becomes {made}, the model takes {taken}"
+            )
 
     def read(self, picture: NDArray[np.uint8], constraints: Constraints | None = None) -> Solution:
         """Reads one picture.

@@ -260,8 +260,9 @@ class Solver:
 
     def open(self, image: ImageSource) -> Opened:
         """Decodes a picture as this solver reads it; errors are those of `decode_image`."""
-        merge = self.readers[0].manifest.recipe.merge
-        return open_image(image, max_pixels=self.max_pixels, merge=merge)
+        first = self.readers[0]
+        merge = first.manifest.recipe.merge
+        return open_image(image, max_pixels=self.max_pixels, merge=merge, fits=first.fits)
 
     def _decode(self, image: ImageSource | CaptchaRTError) -> Opened | CaptchaRTError:
         """Decodes one picture; returns the error if that fails."""

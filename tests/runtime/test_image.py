@@ -790,7 +790,8 @@ def test_png_chunks_that_make_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None
     kinds = (b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"acTL", b"gAMA", b"sBIT", b"unKn")
     extra = b"".join(chunk(kind, b"a\0\0" + zlib.compress(bytes(9000))) for kind in kinds)
     np.testing.assert_array_equal(decode_image(png(RGB, 2, extra=extra)), RGB)
-    assert seen == [png(RGB, 2)]
+    decode_image(png(RGB, 2))  # the same file without them
+    assert seen[0] == seen[1]
 
 
 def test_jpeg_scans() -> None:

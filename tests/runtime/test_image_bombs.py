@@ -6,15 +6,19 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from captcha_rt import Recipe, Solver, load_model
 from captcha_rt.errors import ImageDecodeError, RecipeError
 from captcha_rt.image import decode_image
 from captcha_rt.image.png import SIGNATURE, chunk
 from captcha_rt.manifest import Manifest
+from captcha_rt.model import attach
 
 SIDE = 340
 NOISE = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
@@ -111,3 +115,29 @@ def test_large_pictures_are_refused_before_the_recipe_runs() -> None:
     with pytest.raises(RecipeError, match=r"\(2000, 2000, 3\), the model takes \(48, 140, 3\)"):
         manifest.prepare(np.zeros((2000, 2000, 4), np.uint8))
     assert time.perf_counter() - start < 0.1
+
+
+def test_a_size_of_no_use_is_refused_from_the_header(stripes: Path, tmp_path: Path) -> None:
+    """A model that takes pictures of one size refuses others before it decodes their pixels."""
+    model = load_model(stripes)
+    recipe = Recipe.from_json([{"step": "grey"}, {"step": "scale"}, {"step": "transpose"}])
+    plain = tmp_path / "plain.onnx"
+    graph = model.data[: model.manifest.graph.size]
+    plain.write_bytes(attach(graph, replace(model.manifest, recipe=recipe)))
+    large = cv2.imencode(".bmp", np.zeros((1500, 2000), np.uint8))[1].tobytes()
+    for file in (large, cv2.imencode(".png", np.zeros((1500, 2000), np.uint8))[1].tobytes()):
+        with pytest.raises(RecipeError, match=r"2000 x 1500 pixels becomes .*, the model takes"):
+            Solver(plain).solve(file)
+    assert Solver(plain).solve(np.full((4, 16), 255, np.uint8)).text == ""
+
+
+def test_png_data_of_no_use_is_refused_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
+    """Also where all checksums are right: no zlib data, an unknown filter, an unknown method."""
+    header = struct.pack(">IIBBBBB", 4, 1, 8, 0, 0, 0, 0)
+    unknown = struct.pack(">IIBBBBB", 4, 1, 8, 0, 0, 0, 2)
+    rows = zlib.compress(b"\x05abcd")
+    for ihdr, data in ((header, b"no zlib"), (header, rows), (unknown, zlib.compress(bytes(5)))):
+        parts = [SIGNATURE, chunk(b"IHDR", ihdr), chunk(b"IDAT", data), chunk(b"IEND")]
+        with pytest.raises(ImageDecodeError, match="PNG damaged"):
+            decode_image(b"".join(parts))
+    assert capfd.readouterr().err == ""

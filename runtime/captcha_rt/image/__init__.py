@@ -9,6 +9,7 @@ file is whole and not too large, and passes on only the parts that make pixels.
 from captcha_rt.image.checked import MAX_BYTES as MAX_BYTES
 from captcha_rt.image.checked import MAX_PIXELS as MAX_PIXELS
 from captcha_rt.image.checked import MAX_SIDE as MAX_SIDE
+from captcha_rt.image.decode import Fits as Fits
 from captcha_rt.image.decode import ImageSource, decode_image
 from captcha_rt.image.decode import Merge as Merge
 from captcha_rt.image.decode import Opened as Opened

@@ -29,6 +29,10 @@ Merge: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Makes one picture of the frames of an animation: `(F, H, W, C)` → `(H, W, C)`."""
 
 
+Fits: TypeAlias = Callable[[int, int], None]
+"""Raises a RecipeError if a picture of a height and width is of no use."""
+
+
 class Opened(NamedTuple):
     """A decoded picture.
 
@@ -39,6 +43,9 @@ class Opened(NamedTuple):
 
     pixels: NDArray[np.uint8]
     frames: int
+
+
+_LYING = 5  # from this orientation on, a picture is turned by a quarter
 
 
 def decode_image(
@@ -79,17 +86,25 @@ def decode_image(
 
 
 def open_image(
-    source: ImageSource, *, max_pixels: int = MAX_PIXELS, merge: Merge | None = None
+    source: ImageSource,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    merge: Merge | None = None,
+    fits: Fits | None = None,
 ) -> Opened:
-    """Decodes a picture as `decode_image` does, and counts its frames."""
+    """Decodes a picture as `decode_image` does, and counts its frames.
+
+    With `fits`, a file is refused by the size in its header, before its pixels are decoded.
+    """
     try:
         if isinstance(source, np.ndarray):
             return Opened(from_array(source, max_pixels), 1)
         if isinstance(source, bytes | bytearray | memoryview):
             _check_bytes(memoryview(source).nbytes)
-            return _decode(bytes(source), max_pixels, merge)  # a copy, which can't change later
+            data = bytes(source)  # a copy, which can't change later
+            return _decode(data, max_pixels, merge, fits)
         if isinstance(source, str | os.PathLike):
-            return _open_path(source, max_pixels, merge)
+            return _open_path(source, max_pixels, merge, fits)
         if isinstance(source, PillowImage):
             return _open_pillow(source, max_pixels, merge)
     except MemoryError as error:
@@ -100,7 +115,9 @@ def open_image(
     )
 
 
-def _open_path(source: str | os.PathLike[str], max_pixels: int, merge: Merge | None) -> Opened:
+def _open_path(
+    source: str | os.PathLike[str], max_pixels: int, merge: Merge | None, fits: Fits | None
+) -> Opened:
     path = Path(source)
     try:
         data = _read(path)
@@ -109,9 +126,9 @@ def _open_path(source: str | os.PathLike[str], max_pixels: int, merge: Merge | N
         found = picture_in(source.encode("utf-8", "replace")) if isinstance(source, str) else None
         if found is None:
             raise
-        return _decode(found, max_pixels, merge)
+        return _decode(found, max_pixels, merge, fits)
     try:
-        return _decode(data, max_pixels, merge)
+        return _decode(data, max_pixels, merge, fits)
     except ImageDecodeError as error:
         raise ImageDecodeError(f"{path}: {error}") from error
 
@@ -133,15 +150,20 @@ def _open_pillow(image: PillowImage, max_pixels: int, merge: Merge | None) -> Op
     return Opened(merge(np.stack(stack)), frames)
 
 
-def _decode(data: bytes, max_pixels: int, merge: Merge | None) -> Opened:
+def _decode(
+    data: bytes, max_pixels: int, merge: Merge | None = None, fits: Fits | None = None
+) -> Opened:
     name = picture_format(data)
     if name is None:
         found = picture_in(data) if is_text(data) else None
         if found is None:
             raise not_a_picture(data)
-        return _decode(found, max_pixels, merge)
+        return _decode(found, max_pixels, merge, fits)
     try:
         checked = CHECKS[name](data, max_pixels)
+        if fits is not None:
+            width, height = checked.size if checked.turn < _LYING else checked.size[::-1]
+            fits(height, width)
         if merge is not None and checked.frames > 1:
             from captcha_rt.image.animation import compose  # few models need it
 
@@ -149,7 +171,7 @@ def _decode(data: bytes, max_pixels: int, merge: Merge | None) -> Opened:
                 name,
                 data,
                 checked.size,
-                lambda file: _decode(file, max_pixels, None)[0],
+                lambda file: _decode(file, max_pixels).pixels,
                 max_pixels,
             )
             return Opened(merge(stack), checked.frames)

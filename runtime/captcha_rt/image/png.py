@@ -20,9 +20,8 @@ _PASSES: Final = (  # of Adam7: the first column and row, and the steps
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
 )  # fmt: skip
 _FEW: Final = 1000  # chunks, which take 1 ms
-_MAX_RATIO: Final = 1032  # what deflate gains at most
+_LAST_FILTER: Final = 4
 _BLOCK: Final = 0xFFFF  # bytes of a stored block, at most
-_SHORT: Final = 2**20  # bytes that libpng inflates in 2 ms
 
 
 def check_png(data: bytes, max_pixels: int) -> Checked:
@@ -92,8 +91,9 @@ def _colours(found: dict[bytes, memoryview], colour: int, depth: int) -> tuple[b
 def still(header: bytes, colours: bytes, data: bytes) -> bytes:
     """Puts a still picture together that costs no more than its pixels.
 
-    libpng inflates all the data there is: 1 MB behind a header of 340 x 340 pixels takes 2 s. So
-    long data is inflated here, as far as the pixels need it, and stored as it is.
+    libpng inflates all the data there is: 1 MB behind a header of 340 x 340 pixels takes 2 s. And
+    it writes to the native stderr about data that it can't use. So the data is inflated here, as
+    far as the pixels need it, and stored as it is.
 
     Args:
         header: The 13 bytes of the IHDR chunk.
@@ -103,35 +103,45 @@ def still(header: bytes, colours: bytes, data: bytes) -> bytes:
     Raises:
         ImageDecodeError: If the data can't be inflated, or ends too early.
     """
-    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    if depth not in _DEPTHS.get(colour, ()):
-        raise damaged("PNG", f"it has {depth} bits of colour type {colour}")
+    width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", header)
+    if depth not in _DEPTHS.get(colour, ()) or methods not in ([0, 0, 0], [0, 0, 1]):
+        raise damaged("PNG", f"it has {depth} bits of colour type {colour}, methods {methods}")
     bits = depth * _CHANNELS[colour]
-    needed = 0
-    for x, y, dx, dy in _PASSES if interlaced else ((0, 0, 1, 1),):
+    lines = []  # of each pass, their number and bytes
+    for x, y, dx, dy in _PASSES if methods[2] else ((0, 0, 1, 1),):
         columns, rows = -((x - width) // dx), -((y - height) // dy)
-        needed += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
-    if len(data) * _MAX_RATIO > 2 * needed + _SHORT:
-        data = _stored(data, needed)
-    return SIGNATURE + chunk(b"IHDR", header) + colours + chunk(b"IDAT", data) + chunk(b"IEND")
+        if columns > 0:
+            lines.append((rows, 1 + (columns * bits + 7) // 8))
+    stored = _stored(_inflate(data, lines))
+    return SIGNATURE + chunk(b"IHDR", header) + colours + chunk(b"IDAT", stored) + chunk(b"IEND")
 
 
-def _stored(data: bytes, needed: int) -> bytes:
-    """Data that unfolds to the needed bytes, and no more."""
+def _inflate(data: bytes, lines: list[tuple[int, int]]) -> bytes:
+    """The lines of pixels, each of which begins with the number of its filter."""
+    needed = sum(rows * size for rows, size in lines)
     try:
-        pixels = zlib.decompressobj().decompress(data, needed + 1)
+        pixels = zlib.decompressobj().decompress(data, needed + 1)[:needed]
     except zlib.error as error:
         raise unreadable() from error
     if len(pixels) < needed:
         raise unreadable()
+    start = 0
+    for rows, size in lines:
+        if rows and max(pixels[start : start + rows * size : size]) > _LAST_FILTER:
+            raise unreadable()
+        start += rows * size
+    return pixels
+
+
+def _stored(pixels: bytes) -> bytes:
+    """Data that unfolds to the pixels."""
     # As `zlib.compress` does at level 0, which takes ten times as long to set itself up.
     parts = [b"\x78\x01"]
-    for start in range(0, needed, _BLOCK):
-        block = pixels[start : min(start + _BLOCK, needed)]
-        last = start + _BLOCK >= needed
+    for start in range(0, len(pixels), _BLOCK):
+        block = pixels[start : start + _BLOCK]
+        last = start + _BLOCK >= len(pixels)
         parts += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
-    checksum = zlib.adler32(pixels if len(pixels) == needed else pixels[:needed])
-    return b"".join([*parts, struct.pack(">I", checksum)])
+    return b"".join([*parts, struct.pack(">I", zlib.adler32(pixels))])
 
 
 def unreadable() -> ImageDecodeError:
