@@ -136,4 +136,5 @@ def _test_away_from_sources(session: nox.Session) -> None:
         settings = Path(folder) / "tests" / "pytest.ini"
         settings.write_text("[pytest]\naddopts = --import-mode=importlib\n", "utf-8")
         with session.chdir(folder):
-            session.run("python", "-m", "pytest", "-q", "-c", str(settings), "tests/runtime")
+            for tests in ("tests/runtime", "tests/processes"):
+                session.run("python", "-m", "pytest", "-q", "-c", str(settings), tests)

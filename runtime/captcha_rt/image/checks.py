@@ -4,19 +4,43 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from captcha_rt.errors import ImageDecodeError
-from captcha_rt.image.bmp import check_bmp
 from captcha_rt.image.checked import Checked
-from captcha_rt.image.gif import check_gif
 from captcha_rt.image.png import check_png
-from captcha_rt.image.scans import check_jpeg
-from captcha_rt.image.webp import check_webp
+
+# A program mostly reads pictures of one format. The modules of the others would take a twentieth of
+# the start of `captcha-rt solve`.
+
+
+def _check_jpeg(data: bytes, max_pixels: int) -> Checked:
+    from captcha_rt.image.scans import check_jpeg
+
+    return check_jpeg(data, max_pixels)
+
+
+def _check_bmp(data: bytes, max_pixels: int) -> Checked:
+    from captcha_rt.image.bmp import check_bmp
+
+    return check_bmp(data, max_pixels)
+
+
+def _check_gif(data: bytes, max_pixels: int) -> Checked:
+    from captcha_rt.image.gif import check_gif
+
+    return check_gif(data, max_pixels)
+
+
+def _check_webp(data: bytes, max_pixels: int) -> Checked:
+    from captcha_rt.image.webp import check_webp
+
+    return check_webp(data, max_pixels)
+
 
 CHECKS: Final[Mapping[str, Callable[[bytes, int], Checked]]] = {
     "PNG": check_png,
-    "JPEG": check_jpeg,
-    "BMP": check_bmp,
-    "GIF": check_gif,
-    "WebP": check_webp,
+    "JPEG": _check_jpeg,
+    "BMP": _check_bmp,
+    "GIF": _check_gif,
+    "WebP": _check_webp,
 }
 """The checks by format: from the file's bytes and the largest number of pixels."""
 

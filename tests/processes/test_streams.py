@@ -121,7 +121,8 @@ def test_ctrl_c_at_any_moment_of_the_start_ends_it_quietly(
 def test_an_ignored_ctrl_c_stays_ignored(stripes: Path, stripes_png, tmp_path: Path) -> None:
     """`nohup` and background jobs of scripts ignore the signal; so does the program then."""
     (tmp_path / "abc.png").write_bytes(stripes_png(TEXT))
-    line = f"trap '' INT; {PROGRAM} solve abc.png -m '{stripes}' & sleep 0.2; kill -INT $!; wait $!"
+    late = "{ sleep 0.6; cat abc.png; }"  # so that the program is there when the signal comes
+    line = f"trap '' INT; {late} | {PROGRAM} solve - -m '{stripes}' & sleep 0.3; kill -INT $!; wait"
     result = shell(line, tmp_path)
     assert (result.stdout, result.stderr, result.returncode) == ("abc\n", "", 0)
 
