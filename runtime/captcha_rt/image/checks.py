@@ -1,6 +1,8 @@
 """The check of each format, and what a file is that has none of them."""
 
+import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Final
 
 from captcha_rt.errors import ImageDecodeError
@@ -43,6 +45,18 @@ CHECKS: Final[Mapping[str, Callable[[bytes, int], Checked]]] = {
     "WebP": _check_webp,
 }
 """The checks by format: from the file's bytes and the largest number of pixels."""
+
+_LATER: Final = ("animation", "bmp", "gif", "scans", "webp")
+
+
+def _load_all() -> None:
+    for name in _LATER:
+        import_module(f"captcha_rt.image.{name}")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+    # A child that is forked while another thread loads a module waits for that module for ever.
+    os.register_at_fork(before=_load_all)
 
 _MAGIC: Final = {  # of other files
     b"II*\0": "TIFF",
