@@ -32,8 +32,8 @@ class Reader:
     ) -> None:
         """Loads a model; arguments and errors are those of `Solver`."""
         self.manifest = model.manifest
-        self._tensor_shape = model.manifest.tensor_shape
-        self._takes_one_size = None in (model.manifest.recipe.fixed_shape() or ())
+        # Without a step that resizes, a tensor's shape depends on the picture's size.
+        self._needs_a_size = None in (model.manifest.recipe.fixed_shape() or ())
         try:
             self.session = Session(
                 model.data, model.manifest, device=device, providers=providers, threads=threads
@@ -43,11 +43,12 @@ class Reader:
 
     @property
     def fits(self) -> Fits | None:
-        """What refuses pictures by their sizes; None if the recipe resizes all of them."""
-        return self._check_size if self._takes_one_size else None
+        """Refuses a picture whose size is of no use; None if the recipe resizes all pictures."""
+        return self._check_size if self._needs_a_size else None
 
     def _check_size(self, height: int, width: int) -> None:
-        made, taken = self.manifest.recipe.fixed_shape((height, width, None)), self._tensor_shape
+        made = self.manifest.recipe.fixed_shape((height, width, None))
+        taken = self.manifest.tensor_shape
         if made is not None and any(a not in (None, b) for a, b in zip(made, taken, strict=True)):
             raise RecipeError(
                 f"a picture of {width} x {height} pixels becomes {made}, the model takes {taken}"

@@ -38,9 +38,9 @@ class GifFrame(NamedTuple):
 
 def check_gif(data: bytes, max_pixels: int) -> Checked:
     """Checks a GIF: its size, and the place and the data of its first frame."""
-    width, height, packed = struct.unpack_from("<HHB", data, 6)
+    width, height = struct.unpack_from("<HH", data, 6)
     check_size("GIF", width, height, max_pixels)
-    header = 13 + _colour_table(packed)
+    header = header_size(data)
     first = next_frame(data, header)
     if first is None:
         raise damaged("GIF", "no frame where one should be")

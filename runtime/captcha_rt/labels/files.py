@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 from unicodedata import normalize
 
 from captcha_rt.errors import LabelError
@@ -15,16 +16,17 @@ from captcha_rt.labels.stems import FIRST, LAST, STEM_FORMS
 from captcha_rt.labels.tables import FOREIGN_SUFFIXES, TABLE_SUFFIXES, read_tables, read_text
 from captcha_rt.pictures import is_picture, list_visible, name_below, stem_of
 
+_SUFFIXES: Final = TABLE_SUFFIXES | FOREIGN_SUFFIXES.keys()
+
 
 def find_label_files(tree: Tree) -> list[Path]:
     """Finds the files that may hold labels, in the folder itself and in the pictures' folder."""
     folders = sorted({tree.folder, *(path.parent for path in tree.pictures)})
     paths = (path for parent in folders for path in list_visible(parent))
-    suffixes = TABLE_SUFFIXES | FOREIGN_SUFFIXES.keys()
     return sorted(
         path
         for path in paths
-        if path.suffix.lower() in suffixes and path.name.lower() != "thumbs.db"
+        if path.suffix.lower() in _SUFFIXES and path.name.lower() != "thumbs.db"
         if path.is_file() and not is_picture(path)
     )
 
@@ -37,8 +39,7 @@ def find_label_file(folder: Path, files: Sequence[Path], form: str) -> tuple[Pat
     """
     for name, column in ((form, ""), form.rpartition(":")[::2]):
         for path in (folder / name, Path(name)):
-            suffixes = TABLE_SUFFIXES | FOREIGN_SUFFIXES.keys()
-            if path.suffix.lower() in suffixes and os.path.isfile(path):  # noqa: PTH113  (never raises)
+            if path.suffix.lower() in _SUFFIXES and os.path.isfile(path):  # noqa: PTH113  (never raises)
                 # A path inside the folder is named from the folder on, as those of the pictures.
                 below = path.resolve()
                 if below.is_relative_to(folder.resolve()):
