@@ -134,7 +134,9 @@ def _test_away_from_sources(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "tests", f"{folder}/tests")
         settings = Path(folder) / "tests" / "pytest.ini"
-        settings.write_text("[pytest]\naddopts = --import-mode=importlib\n", "utf-8")
+        settings.write_text(
+            "[pytest]\naddopts = --import-mode=importlib\npythonpath = .\n", "utf-8"
+        )
         with session.chdir(folder):
             for tests in ("tests/runtime", "tests/processes"):
                 session.run("python", "-m", "pytest", "-q", "-c", str(settings), tests)

@@ -9,7 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
+
+settings.register_profile("any machine", deadline=None)  # a busy one takes its time
+settings.load_profile("any machine")
 
 MODELS = Path(__file__).parent / "models"
 BARS = {"a": 3, "b": 6, "c": 9}
@@ -103,6 +107,24 @@ def command():
     return run
 
 
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]):
+    """Runs a command of `captcha-rt` in this process, which takes a tenth of the time.
+
+    It is for what doesn't depend on the process: the code before the command is not run.
+    """
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess:
+        from captcha_rt.cli.app import app
+
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            app([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, stopped.value.code, *capfd.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def captcha_data() -> Path:
     """The folder of real labelled pictures."""
@@ -128,7 +150,7 @@ def trained_run(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A finished run of `crnn`, four epochs on the generated pictures; it reads nothing yet."""
     run = tmp_path_factory.mktemp("runs") / "trained"
     program = [sys.executable, "-m", "captcha_rt", "train", sample_folder, "-o", run]
-    line = [*program, "--epochs", "4", "--test", "0.1"]
+    line = [*program, "--preset", "crnn", "--epochs", "4", "--test", "0.1"]
     done = subprocess.run(line, check=False, capture_output=True, text=True)
     assert (done.returncode, (run / "manifest.json").exists()) == (1, True), done.stderr
     return run

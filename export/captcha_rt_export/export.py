@@ -1,8 +1,9 @@
 """Exports a Keras model to one checked model file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import onnx
@@ -52,6 +53,7 @@ def export_model(
     out: Path,
     *,
     int8: Int8Samples | None = None,
+    accuracy: Mapping[str, Any] | None = None,
 ) -> Report:
     """Converts a Keras model, checks it against Keras on pictures, and writes the file.
 
@@ -61,6 +63,8 @@ def export_model(
         samples: Picture files of the model's kind to check on, at least one.
         out: The `.onnx` file to write; it appears whole or not at all.
         int8: The samples for an 8-bit graph; None keeps float32.
+        accuracy: The accuracy to describe, where the network has learned from the pictures that
+            were held back once; None takes the manifest's, or measures that of the 8-bit graph.
 
     Returns:
         What the export made.
@@ -84,6 +88,8 @@ def export_model(
         described, int8_report = measure_int8(
             int8.held_back, described, float_graph.SerializeToString(), proto.SerializeToString()
         )
+    if accuracy is not None:
+        described = replace(described, accuracy=accuracy)
     data = attach(proto.SerializeToString(), described)
     with write_atomically(out) as path:
         path.write_bytes(data)

@@ -5,6 +5,10 @@ RUN/
 ├── pictures.csv    the samples, each with its part of the split
 ├── history.csv     one row per epoch
 ├── checkpoint/     the weights of the last and of the best epoch
+├── preset.toml     what was chosen, if no preset was named; to be changed and trained again
+├── model.onnx      the exported model, if no preset was named
+├── position/ ...   another attempt, where the first stood on a plateau: its history and weights
+├── half/, all/     the networks of the learning curve, and of all pictures
 ├── start/          an ensemble's network for all digits: its history.csv and checkpoint/
 ├── digit-1/ ...    the network of each digit: its history.csv and checkpoint/
 ├── report.html     the report; its images are inside
@@ -99,6 +103,16 @@ class Run:
     def model_file(self) -> Path:
         """The trained Keras model."""
         return self.folder / "model.keras"
+
+    @property
+    def preset_file(self) -> Path:
+        """What was chosen where no preset was named."""
+        return self.folder / "preset.toml"
+
+    @property
+    def onnx_file(self) -> Path:
+        """The exported model where no preset was named."""
+        return self.folder / "model.onnx"
 
     @property
     def average_file(self) -> Path:

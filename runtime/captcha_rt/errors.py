@@ -9,6 +9,7 @@ may catch.
     │   └── SegmentationError                     a picture in which the glyphs aren't found
     ├── CharsetError           ValueError         an invalid charset, or a text outside of one
     ├── FolderError            ValueError         no folder, or a folder without pictures
+    │   └── ArchiveError                          an archive that can't be unpacked
     ├── LabelError             ValueError         labels that are missing or ambiguous
     ├── LowConfidenceError     ValueError         no answer, or one below the smallest confidence
     ├── SumError               ValueError         an answer that is no sum, where one is asked for
@@ -21,6 +22,7 @@ may catch.
 """
 
 __all__ = [
+    "ArchiveError",
     "CaptchaRTError",
     "CharsetError",
     "FolderError",
@@ -61,6 +63,10 @@ class CharsetError(CaptchaRTError, ValueError):
 
 class FolderError(CaptchaRTError, ValueError):
     """The path is no folder that can be read, or there are no pictures in the folder."""
+
+
+class ArchiveError(FolderError):
+    """The archive is damaged, encrypted, too large or unsafe, or there is no room to unpack it."""
 
 
 class LabelError(CaptchaRTError, ValueError):

@@ -131,14 +131,20 @@ def describe_passed_over(files: Iterable[Path], used: Collection[Path], folder: 
             counts["in sub-folders"] += 1
         else:
             counts[path.suffix.lower() or "without a suffix"] += 1
-    if not counts:
-        return ""
+    return f"passed over: {count_in_words(counts)}" if counts else ""
+
+
+def count_in_words(counts: Counter[str]) -> str:
+    """Says how many files there are of each kind, the most frequent first.
+
+    A kind that is a suffix, or `hidden`, stands before the noun: `2 .txt files, 1 file in x`.
+    """
     words = []
     for kind, count in counts.most_common():
         noun = "file" if count == 1 else "files"
         before = kind == "hidden" or kind.startswith(".")
         words.append(f"{count} {kind} {noun}" if before else f"{count} {noun} {kind}")
-    return f"passed over: {', '.join(words)}"
+    return ", ".join(words)
 
 
 def expand_path(path: str) -> list[tuple[str, Path | bytes | CaptchaRTError]]:
@@ -173,8 +179,6 @@ def read_stdin() -> bytes | ImageDecodeError:
     Returns:
         The bytes, or the error that says why there are none.
     """
-    if sys.stdin.isatty():
-        sys.stderr.write("captcha-rt: waiting for a picture on standard input\n")
     try:
         return sys.stdin.buffer.read(MAX_BYTES + 1) or b""  # None where it doesn't block
     except OSError as error:

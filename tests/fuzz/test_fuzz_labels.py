@@ -6,13 +6,12 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import cv2
 import numpy as np
+from labelled import PNG
 
 from captcha_rt.errors import CaptchaRTError
 from captcha_rt.labels import read_labels
 
-PNG = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
 ALPHABETS = ("0123456789", "bcdefgmnpwxy2345678", "ABCDEFGHabcdefgh", "가나다라마바사", "éàüöñçß")
 FORMS = (
     *("{t}", "{n}-{t}", "{n:05}_{t}", "{t}_{h}", "{h}_{t}", "{t}.{n}", "{t}-{c}", "{n} {t}"),

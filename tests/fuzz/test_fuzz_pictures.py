@@ -25,8 +25,8 @@ ENCODERS: Final[dict[str, tuple[str, list[int]]]] = {
     "GIF": (".gif", []),
     "BMP": (".bmp", []),
 }
-# Of 100 damaged lossy WebPs 98 are refused, so that few are left to count; a wrong answer is taken
-# of one in 1,500. GIF and BMP have nothing that could be checked.
+# Of 1,000 damaged lossy WebPs 995 are refused, so that few are left to count; a wrong answer is
+# taken of one in 30,000. In lossless WebP, GIF and BMP there is no more that could be checked.
 CHECKED: Final = ("JPEG", "JPEG, restarts", "JPEG, progressive", "JPEG, optimised", "PNG")
 
 
@@ -89,6 +89,6 @@ def test_damaged_pictures(
                 seen["wrong"] += answer.text != path.stem
     figures |= {"damages": budget.count * BATCH, **seen}
     assert capfd.readouterr().err == ""
-    assert name != "WebP" or seen["wrong"] <= 5 + budget.count * BATCH / 500
+    assert name != "WebP" or seen["wrong"] <= 2 + budget.count * BATCH / 5000
     if name in CHECKED and seen["accepted"] > 1000:
         assert seen["wrong"] < seen["accepted"] / 200

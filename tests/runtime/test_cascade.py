@@ -186,24 +186,24 @@ def test_an_explanation_is_that_of_the_model_that_answered(solver: Solver) -> No
         assert explanation.confidence == pytest.approx(answer.confidence, abs=1e-4)
 
 
-def test_the_command_takes_what_is_known(command, tmp_path: Path) -> None:
+def test_the_command_takes_what_is_known(call, tmp_path: Path) -> None:
     """`--allowed`, `--length` and `--alternatives`, as text and as JSON; wrong values are usage."""
     picture = tmp_path / "picture.png"
     cv2.imwrite(str(picture), drawn("48215"))
     known = ("--allowed", "0123456789", "--length", "5", "--alternatives", "2")
-    result = command("solve", picture, *known, "--min-confidence", "0")
+    result = call("solve", picture, *known, "--min-confidence", "0")
     assert result.returncode == 0, result.stderr
     lines = [line.split("\t") for line in result.stdout.splitlines()]
     assert [len(line) for line in lines] == [2, 2]
     assert lines[0][0] == "48215"
     assert 1 >= float(lines[0][1]) >= float(lines[1][1]) >= 0
     known = (*known[:2], "--length", "4", *known[4:])
-    result = command("solve", picture, *known, "--json", "--min-confidence", "1")
+    result = call("solve", picture, *known, "--json", "--min-confidence", "1")
     assert result.returncode == 4
     values = json.loads(result.stdout)
     assert values["error"]["type"] == "LowConfidenceError"
     assert [len(alternative["text"]) for alternative in values["alternatives"]] == [4, 4]
-    result = command("solve", picture, "--length", "100000000000", "--min-confidence", "0")
+    result = call("solve", picture, "--length", "100000000000", "--min-confidence", "0")
     assert (result.returncode, result.stdout.strip()) == (0, "")
     wrong_values = (
         ("--allowed", ""),
@@ -212,7 +212,7 @@ def test_the_command_takes_what_is_known(command, tmp_path: Path) -> None:
         ("--alternatives", "101"),
     )
     for wrong in wrong_values:
-        result = command("solve", picture, *wrong)
+        result = call("solve", picture, *wrong)
         assert (result.returncode, result.stdout) == (2, "")
         assert "Traceback" not in result.stderr
 

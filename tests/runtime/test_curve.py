@@ -35,7 +35,7 @@ def crossed(
     return np.where(band[:, :, None], 255 - picture, picture)
 
 
-@settings(deadline=None)  # scikit-learn's import takes seconds
+@settings(deadline=None, max_examples=40)  # scikit-learn's import takes seconds
 @given(
     arrays(np.bool_, (30, 40), elements=st.booleans(), fill=st.nothing()).filter(
         lambda mask: np.unique(np.nonzero(mask)[1]).size > 2

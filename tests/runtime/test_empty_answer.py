@@ -14,7 +14,7 @@ NOTHING = "-" * 16
 
 
 def test_an_empty_answer_is_rejected(
-    command, stripes: Path, stripes_array, stripes_png, tmp_path: Path
+    call, stripes: Path, stripes_array, stripes_png, tmp_path: Path
 ) -> None:
     """Nothing is printed, the exit code says so, and other pictures are read."""
     answer = Solver(stripes).solve(stripes_array(NOTHING))
@@ -22,22 +22,22 @@ def test_an_empty_answer_is_rejected(
     assert isinstance(reject_unsure(answer, None), LowConfidenceError)
     (tmp_path / "1.png").write_bytes(stripes_png(NOTHING))
     (tmp_path / "2.png").write_bytes(stripes_png("-aa--bb--cc-----"))
-    alone = command("solve", tmp_path / "1.png", "-m", stripes)
+    alone = call("solve", tmp_path / "1.png", "-m", stripes)
     assert (alone.stdout, alone.returncode) == ("", 4)
     assert alone.stderr == f"captcha-rt: {tmp_path / '1.png'}: read no character\n"
-    error = json.loads(command("solve", tmp_path / "1.png", "-m", stripes, "--json").stdout)
+    error = json.loads(call("solve", tmp_path / "1.png", "-m", stripes, "--json").stdout)
     assert error["error"] == {"type": "LowConfidenceError", "message": "read no character"}
-    both = command("solve", tmp_path, "-m", stripes)
+    both = call("solve", tmp_path, "-m", stripes)
     assert [line.split("\t")[1] for line in both.stdout.splitlines()] == ["", "abc"]
     assert both.returncode == 4
 
 
 def test_an_empty_answer_is_given_to_who_asks_for_it(
-    command, stripes: Path, stripes_png, tmp_path: Path
+    call, stripes: Path, stripes_png, tmp_path: Path
 ) -> None:
     """`--min-confidence 0` takes every answer."""
     (tmp_path / "1.png").write_bytes(stripes_png(NOTHING))
-    result = command("solve", tmp_path / "1.png", "-m", stripes, "--min-confidence", "0")
+    result = call("solve", tmp_path / "1.png", "-m", stripes, "--min-confidence", "0")
     assert (result.stdout, result.stderr, result.returncode) == ("\n", "", 0)
 
 

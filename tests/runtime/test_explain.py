@@ -185,10 +185,10 @@ def test_layers_stand_on_the_sheet(stripes: Path, stripes_array) -> None:
     assert holds(sheet, enlarged(upright, 4))
 
 
-def test_a_layer_needs_the_run(command, stripes: Path, tmp_path: Path) -> None:
+def test_a_layer_needs_the_run(call, stripes: Path, tmp_path: Path) -> None:
     """`--layer` without `--run`, or the reverse, is wrong usage."""
     for option in (("--layer", "conv"), ("--run", tmp_path)):
-        result = command("explain", "x.png", "-m", stripes, "-o", tmp_path / "s.png", *option)
+        result = call("explain", "x.png", "-m", stripes, "-o", tmp_path / "s.png", *option)
         assert result.returncode == 2
         assert "--layer and --run go together" in result.stderr
 
@@ -254,17 +254,17 @@ def test_a_layer_that_is_not_there_is_answered_with_those_that_are(run: Path) ->
 
 
 def test_the_command_shows_a_layer(
-    command, run: Path, stripes: Path, stripes_png, tmp_path: Path
+    command, call, run: Path, stripes: Path, stripes_png, tmp_path: Path
 ) -> None:
     """With a layer the sheet is higher than without; an unknown layer is wrong usage."""
     (tmp_path / "x.png").write_bytes(stripes_png("-aa--bb--cc-----"))
     arguments = ("explain", tmp_path / "x.png", "-m", stripes, "-o")
-    assert command(*arguments, tmp_path / "a.png").returncode == 0
+    assert call(*arguments, tmp_path / "a.png").returncode == 0
     result = command(*arguments, tmp_path / "b.png", "--layer", "digit1", "--run", run)
     assert (result.stdout[:6], result.returncode) == ("abc (0", 0)
     plain, more = read_sheet(tmp_path / "a.png"), read_sheet(tmp_path / "b.png")
     assert more.shape[0] > plain.shape[0] + 20
-    result = command(*arguments, tmp_path / "c.png", "--layer", "nil", "--run", run)
+    result = call(*arguments, tmp_path / "c.png", "--layer", "nil", "--run", run)
     assert result.returncode == 2
     assert "no layer 'nil'" in result.stderr
     assert not (tmp_path / "c.png").exists()

@@ -760,7 +760,16 @@ def test_frame_that_does_not_fit_its_gif(frame: tuple[int, int, int, int]) -> No
     """A frame that leaves its GIF's canvas is refused before anything is decoded."""
     left, top, wider, higher = frame
     data = gif(gif_frame(np.zeros((HEIGHT + higher, WIDTH + wider), np.uint8), left, top))
-    assert refusal(data) == "GIF damaged: its first frame isn't within the picture"
+    assert refusal(data) == "GIF damaged: its frame 0 isn't within the picture"
+
+
+def test_the_frame_that_does_not_fit_is_named() -> None:
+    """Where all frames are asked for, the message names the one that is wrong."""
+    frame = np.zeros((HEIGHT, WIDTH), np.uint8)
+    data = gif(gif_frame(frame), gif_frame(frame, left=1))
+    assert decode_image(data).shape[:2] == frame.shape
+    with pytest.raises(ImageDecodeError, match="GIF damaged: its frame 1 isn't within"):
+        decode_image(data, merge=lambda frames: frames[-1])
 
 
 @pytest.mark.usefixtures("no_decoding")

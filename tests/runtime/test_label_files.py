@@ -5,33 +5,14 @@ import re
 import unicodedata
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from labelled import draw, numbered, pairs
 
 from captcha_rt.errors import FolderError, LabelError
-from captcha_rt.labels import Labels, read_labels
+from captcha_rt.labels import read_labels
 from captcha_rt.labels.hints import find_hints
 
-PNG = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
 HANGUL = "가나다"
-
-
-def draw(folder: Path, *names: str) -> Path:
-    """Writes tiny pictures of these names."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(PNG)
-    return folder
-
-
-def pairs(labels: Labels, folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): label for path, label in labels.items}
-
-
-def numbered(folder: Path, count: int = 3) -> Path:
-    return draw(folder, *(f"{n}.png" for n in range(1, count + 1)))
 
 
 JSON = {
@@ -332,19 +313,17 @@ def test_what_looks_right_gives_no_hint(case: str) -> None:
     assert find_hints(NO_HINTS[case]) == []
 
 
-def test_evaluate_ignores_case_if_asked(
-    command, stripes: Path, stripes_png, tmp_path: Path
-) -> None:
+def test_evaluate_ignores_case_if_asked(call, stripes: Path, stripes_png, tmp_path: Path) -> None:
     """With `--ignore-case` all metrics count `A` as `a`; remarks on the labels are on stderr."""
     for name, columns in (("ABC", "-aa--bb--cc-----"), ("cab", "c-a-b-----------")):
         (tmp_path / f"{name}.png").write_bytes(stripes_png(columns))
     (tmp_path / "._cab.png").write_bytes(b"a resource fork")
-    result = command("evaluate", tmp_path, "-m", stripes)
+    result = call("evaluate", tmp_path, "-m", stripes)
     assert "total captchas: 2, errors: 1" in result.stdout
     assert "confused: A as a, 1" in result.stdout
     assert "passed over: 1 hidden file" in result.stderr
     assert "evaluate with --ignore-case" in result.stderr
-    result = command("evaluate", tmp_path, "-m", stripes, "--ignore-case")
+    result = call("evaluate", tmp_path, "-m", stripes, "--ignore-case")
     assert "total captchas: 2, errors: 0" in result.stdout
     assert "character error rate: 0.0000" in result.stdout
     assert "--ignore-case" not in result.stderr

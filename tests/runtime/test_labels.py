@@ -5,35 +5,16 @@ import random
 import uuid
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labelled import draw, numbered, pairs
 
 from captcha_rt.errors import FolderError, LabelError
-from captcha_rt.labels import Labels, read_labels
+from captcha_rt.labels import read_labels
 from captcha_rt.labels.stems import form_of
 
 TEXTS = ("226md", "4n8xp", "bc3g7", "e5w2y")
-PNG = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
-
-
-def draw(folder: Path, *names: str) -> Path:
-    """Writes tiny pictures of these names."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(PNG)
-    return folder
-
-
-def pairs(labels: Labels, folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): label for path, label in labels.items}
-
-
-def numbered(folder: Path, count: int = 3) -> Path:
-    return draw(folder, *(f"{n}.png" for n in range(1, count + 1)))
 
 
 def test_plain_stems_are_labels(tmp_path: Path) -> None:
@@ -459,23 +440,23 @@ def test_real_folders(captcha_data: Path, name: str, form: str, count: int, leng
     assert {len(label) for _, label in labels.items} == {length}
 
 
-def test_evaluate_reads_labels(command, stripes: Path, stripes_png, tmp_path: Path) -> None:
+def test_evaluate_reads_labels(call, stripes: Path, stripes_png, tmp_path: Path) -> None:
     """`evaluate` says on stderr which labels it read; `--labels` chooses; stdout stays clean."""
     for n, columns in enumerate(("-aa--bb--cc-----", "c-a-b-----------", "b-b-b-----------"), 1):
         (tmp_path / f"{n}.png").write_bytes(stripes_png(columns))
     (tmp_path / "labels.csv").write_text("file,label,text\n1.png,x,abc\n2.png,x,cab\n")
     (tmp_path / "one.csv").write_text("file,label\n1.png,abc\n2.png,cab\n3.png,bbb\n")
-    result = command("evaluate", tmp_path, "-m", stripes)
+    result = call("evaluate", tmp_path, "-m", stripes)
     assert (result.returncode, result.stdout) == (2, "")
     for choice in ("labels.csv:label", "labels.csv:text", "one.csv"):
         assert f"--labels {choice} (1.png shows" in result.stderr
-    result = command("evaluate", tmp_path, "-m", stripes, "--labels", "labels.csv:text")
+    result = call("evaluate", tmp_path, "-m", stripes, "--labels", "labels.csv:text")
     assert result.stdout.startswith("total captchas: 2, errors: 0, success rate: 1.0000")
     first, second, third = result.stderr.splitlines()
     assert first.startswith("labels: from labels.csv, columns file and text; 2 pictures")
     assert second == "passed over: 1 .csv file"
     assert third == "captcha-rt: skipped: 3.png: no row in labels.csv"
-    result = command("evaluate", tmp_path, "-m", stripes, "--labels", "one.csv", "--quiet")
+    result = call("evaluate", tmp_path, "-m", stripes, "--labels", "one.csv", "--quiet")
     assert (result.returncode, result.stderr) == (0, "")
-    result = command("evaluate", tmp_path, "-m", stripes, "--labels", "stem", "--json")
+    result = call("evaluate", tmp_path, "-m", stripes, "--labels", "stem", "--json")
     assert json.loads(result.stdout)["total"] == 3

@@ -62,32 +62,30 @@ def test_values_are_those_of_arithmetic(numbers: list[int], data: st.DataObject)
     assert value_of(text + "=?") == eval(text)  # noqa: S307
 
 
-def test_a_model_of_sums_gives_text_and_value(
-    adder: Path, stripes_array, command, tmp_path
-) -> None:
+def test_a_model_of_sums_gives_text_and_value(adder: Path, stripes_array, call, tmp_path) -> None:
     """The value stands in the answer, in JSON, and with an option in place of the text."""
     picture = stripes_array("-aa--bb--cc-----")
     answer = Solver(adder).solve(picture)
     assert (answer.text, answer.value) == ("3+5", 8)
     file = tmp_path / "sum.png"
     file.write_bytes(_png(picture))
-    told = json.loads(command("solve", file, "-m", adder, "--json").stdout)
+    told = json.loads(call("solve", file, "-m", adder, "--json").stdout)
     assert (told["text"], told["value"]) == ("3+5", 8)
-    assert command("solve", file, "-m", adder).stdout == "3+5\n"
-    assert command("solve", file, "-m", adder, "--evaluate-sum").stdout == "8\n"
+    assert call("solve", file, "-m", adder).stdout == "3+5\n"
+    assert call("solve", file, "-m", adder, "--evaluate-sum").stdout == "8\n"
 
 
 def test_a_text_that_is_no_sum_is_an_error_where_one_is_asked_for(
-    adder: Path, stripes: Path, stripes_array, command, tmp_path: Path
+    adder: Path, stripes: Path, stripes_array, call, tmp_path: Path
 ) -> None:
     """The line says what was read; the other pictures keep their values."""
     for name, columns in (("1.png", "-aa--bb--cc-----"), ("2.png", "-aa--bb---------")):
         (tmp_path / name).write_bytes(_png(stripes_array(columns)))
-    result = command("solve", tmp_path / "*.png", "-m", adder, "--evaluate-sum")
+    result = call("solve", tmp_path / "*.png", "-m", adder, "--evaluate-sum")
     assert result.stdout == f"{tmp_path / '1.png'}\t8\n{tmp_path / '2.png'}\t\n"
     assert result.returncode == 1
     assert "2.png: read '3+', which is no sum" in result.stderr
-    told = command("solve", tmp_path / "1.png", "-m", stripes, "--evaluate-sum", "--json").stdout
+    told = call("solve", tmp_path / "1.png", "-m", stripes, "--evaluate-sum", "--json").stdout
     assert json.loads(told)["error"]["type"] == "SumError"
 
 

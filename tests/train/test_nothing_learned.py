@@ -22,6 +22,7 @@ from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import load_preset
 
+CRNN = ("--preset", "crnn", "--epochs", "1")
 TEXTS = ("3071", "4826", "9154", "6203", "7758", "2490")
 
 
@@ -126,7 +127,7 @@ def test_a_network_that_answers_nothing_is_no_success(
     home = {**os.environ, "HOME": str(tmp_path), "KERAS_HOME": str(tmp_path / ".keras")}
     home.pop("KERAS_BACKEND", None)
     run, out = tmp_path / "run", tmp_path / "model.onnx"
-    trained = command("train", sample_folder, "-o", run, "--epochs", "1", "--quiet", env=home)
+    trained = command("train", sample_folder, "-o", run, *CRNN, "--quiet", env=home)
     assert trained.returncode == 1
     assert "answers every picture with nothing" in trained.stderr.splitlines()[-1]
     assert "next:" not in trained.stdout
@@ -175,7 +176,7 @@ def test_a_damaged_keras_json_is_one_line(command, sample_folder: Path, tmp_path
     """Keras itself stops with an empty AssertionError; the line names the file."""
     (tmp_path / "keras.json").write_text('{"floatx": "float1"}')
     env = {**os.environ, "KERAS_HOME": str(tmp_path)}
-    result = command("train", sample_folder, "-o", tmp_path / "run", env=env)
+    result = command("train", sample_folder, "-o", tmp_path / "run", *CRNN, env=env)
     assert result.returncode == 3
     assert "keras.json" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

@@ -16,6 +16,7 @@ PICTURES = 40
 DATA = {
     "compact": "captcha_v2",
     "general": "captcha_v2",
+    "slim": "captcha_v2",
     "multihead": "thsrc",
     "ensemble": "court",
     "glyph": "metu",
@@ -26,6 +27,7 @@ DATA = {
 PARAMETERS = {
     "compact": 146_460,
     "general": 544_540,
+    "slim": 351_380,
     "multihead": 4_835_208,
     "ensemble": 6 * 619_370,
     "glyph": 143_114,
@@ -99,6 +101,7 @@ def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
     assert documents == {
         "compact": "",
         "general": "",
+        "slim": "",
         "multihead": "000",
         "ensemble": "001",
         "glyph": "002",
@@ -114,9 +117,9 @@ def test_there_is_a_preset_for_each_of_the_documents_systems() -> None:
         ({"epochs": 0}, "above 0"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"clip_norm": -1.0}, "above 0"),
-        ({"augmentation": 1.5}, "augmentation, curves and noise must be in 0..1"),
-        ({"curves": -0.5}, "augmentation, curves and noise must be in 0..1"),
-        ({"noise": 2.0}, "augmentation, curves and noise must be in 0..1"),
+        ({"augmentation": 1.5}, "augmentation, curves, noise and spliced must be in 0..1"),
+        ({"curves": -0.5}, "augmentation, curves, noise and spliced must be in 0..1"),
+        ({"noise": 2.0}, "augmentation, curves, noise and spliced must be in 0..1"),
         ({"position_weight": -1.0}, "at least 0"),
         ({"position_weight": 1.0, "local_weight": 1.0}, "not both"),
         ({"monitor": "luck"}, "monitor is 'luck'"),

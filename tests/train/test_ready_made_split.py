@@ -172,7 +172,7 @@ def test_train_takes_a_ready_made_split(command, tmp_path: Path) -> None:
     (folder / "val.csv").write_text(
         "file,label\n" + "".join(f"{name},{name[:5].upper()}\n" for name in names[:4])
     )
-    options = ("--epochs", "1", "--validation", "val.csv", "--fold-case")
+    options = ("--preset", "crnn", "--epochs", "1", "--validation", "val.csv", "--fold-case")
     result = command("train", folder, "-o", tmp_path / "run", *options)
     assert result.returncode in (0, 1), result.stderr  # 1: in an epoch it has learned nothing
     assert "skipped" not in result.stderr  # what the list leaves out is trained on
@@ -183,5 +183,5 @@ def test_train_takes_a_ready_made_split(command, tmp_path: Path) -> None:
     assert set(manifest["accuracy"]) == {"validation"}
     rows = (tmp_path / "run" / "pictures.csv").read_text()
     assert all(f"{name},{name[:5]},validation" in rows for name in names[:4])
-    again = command("train", folder, "-o", tmp_path / "run", "--epochs", "1", "--resume")
+    again = command("train", folder, "-o", tmp_path / "run", *options[:4], "--resume")
     assert again.returncode == 2

@@ -53,7 +53,8 @@ def test_a_killed_run_goes_on(
 ) -> None:
     """After kill -9 in an epoch, `--resume` gives the same epochs as an uninterrupted run."""
     run = tmp_path / "killed"
-    arguments = ["train", str(sample_folder), "-o", str(run), "--epochs", "4", "--test", "0.1"]
+    arguments = ["train", str(sample_folder), "-o", str(run), "--preset", "crnn"]
+    arguments += ["--epochs", "4", "--test", "0.1"]
     program = [sys.executable, "-m", "captcha_rt", *arguments]
     with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while len(history(run)) < 2:
@@ -77,6 +78,7 @@ def test_ctrl_c_ends_it_quietly(sample_folder: Path, tmp_path: Path) -> None:
     """No traceback, exit code 130, and the run can be resumed."""
     run = tmp_path / "stopped"
     program = [sys.executable, "-m", "captcha_rt", "train", str(sample_folder), "-o", str(run)]
+    program += ["--preset", "crnn"]
     with subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -92,7 +94,7 @@ def test_ctrl_c_ends_it_quietly(sample_folder: Path, tmp_path: Path) -> None:
 def test_tensorboard_gets_its_logs(command, sample_folder: Path, tmp_path: Path) -> None:
     """`--tensorboard DIR` writes event files with what the history holds, validation included."""
     logs = tmp_path / "logs"
-    options = ("--epochs", "1", "--tensorboard", logs)
+    options = ("--preset", "crnn", "--epochs", "1", "--tensorboard", logs)
     result = command("train", sample_folder, "-o", tmp_path / "run", *options)
     assert result.returncode == 1, result.stderr  # 1: it has learned nothing yet
     events = b"".join(path.read_bytes() for path in logs.rglob("events.out.tfevents.*"))
@@ -109,6 +111,8 @@ def test_another_backend_trains_the_same_run(command, sample_folder: Path, tmp_p
         sample_folder,
         "-o",
         run,
+        "--preset",
+        "crnn",
         "--epochs",
         "1",
         env={**os.environ, "KERAS_BACKEND": "jax"},
@@ -132,7 +136,7 @@ def test_a_run_is_not_mixed_with_another(
     command, trained_run: Path, sample_folder: Path, options: tuple[str, ...], message: str
 ) -> None:
     """A folder that holds a run is resumed with the same settings, or refused."""
-    result = command("train", sample_folder, "-o", trained_run, *options)
+    result = command("train", sample_folder, "-o", trained_run, "--preset", "crnn", *options)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(history(trained_run)) == 4
@@ -145,7 +149,10 @@ def test_a_run_is_not_mixed_with_another(
         (("--validation", "1.5"), "leave nothing to train on"),
         (("--validation", "nan"), "leave nothing to train on"),
         (("--seed", "5000000000"), "4294967295"),
-        (("--epochs", "0"), "above 0"),
+        (("--preset", "crnn", "--epochs", "0"), "above 0"),
+        (("--epochs", "4"), "--preset"),
+        (("--from", "nowhere"), "no run with a model.keras"),
+        (("--from", "default", "--preset", "crnn"), "choose one of --from and --preset"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -182,7 +189,7 @@ def test_skipped_pictures_are_listed_before_the_first_epoch(command, tmp_path: P
     folder = tmp_path / "pictures"
     write_samples(folder, 6, seed=2)
     (folder / "bad.png").write_text("no picture")
-    options = ("--epochs", "1", "--charset", "2345678bcdefgmnpwxy")
+    options = ("--preset", "crnn", "--epochs", "1", "--charset", "2345678bcdefgmnpwxy")
     good = next(folder.glob("?????.png"))
     (folder / "ABC.png").write_bytes(good.read_bytes())
     result = command("train", folder, "-o", tmp_path / "run", *options, env=os.environ)

@@ -8,6 +8,7 @@ from unicodedata import normalize
 import typer
 
 from captcha_rt import metrics
+from captcha_rt.archives import unpack
 from captcha_rt.cli.options import (
     BatchOption,
     DeviceOption,
@@ -24,7 +25,9 @@ from captcha_rt.solver import Solver
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="A folder of labelled pictures.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A folder of labelled pictures, or a zip or tar file of one.")
+    ],
     model: ModelOption = None,
     labels: Annotated[str, typer.Option(help=FORMS_HELP)] = AUTO,
     ignore_case: Annotated[
@@ -38,11 +41,12 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled pictures."""
     solver = Solver(model, device=device, threads=threads)
-    found = read_labels(folder, labels)
+    opened = unpack(folder)
+    found = read_labels(opened.folder, labels)
     fold = str.lower if ignore_case else str
     found = replace(found, items=tuple((path, fold(label)) for path, label in found.items))
     if not quiet:
-        for line in (found.description, *found.remarks):
+        for line in filter(None, (opened.note, found.description, *found.remarks)):
             typer.echo(one_line(line), err=True)
     for where, problem in found.problems:  # without a label there is nothing to compare
         complain(f"skipped: {where}: {problem}")

@@ -12,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from captcha_rt.cli.options import DeviceOption, ModelOption
-from captcha_rt.cli.output import SOME_FAILED, complain_about
+from captcha_rt.cli.output import SOME_FAILED, complain_about, mention_waiting
 from captcha_rt.diagnostics import explain as diagnostics
 from captcha_rt.errors import ImageDecodeError, InstallationError
 from captcha_rt.files import write_atomically
@@ -40,6 +40,8 @@ def explain(
         raise typer.BadParameter("--layer and --run go together")
     layers = {} if layer is None or run is None else {layer: _activations(run, layer)}
     solver = Solver(model, device=device)
+    if image == "-":
+        mention_waiting()
     source = read_stdin() if image == "-" else Path(image)
     try:
         if isinstance(source, ImageDecodeError):

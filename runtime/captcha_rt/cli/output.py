@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -68,6 +69,12 @@ def complain_about(name: str, error: CaptchaRTError) -> None:
     """Prints the error of a picture on stderr, with the picture's name."""
     message = str(error)
     complain(message if message.startswith(name) else f"{name}: {message}")
+
+
+def mention_waiting() -> None:
+    """Says on stderr what the command waits for, if somebody has to type it."""
+    if sys.stdin.isatty():
+        complain("waiting for a picture on standard input")
 
 
 def fail(message: str, code: int) -> NoReturn:

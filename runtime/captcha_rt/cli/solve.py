@@ -1,7 +1,7 @@
 """The command `captcha-rt solve`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,13 +22,14 @@ from captcha_rt.cli.output import (
     SOME_FAILED,
     complain,
     complain_about,
+    mention_waiting,
     one_line,
     to_json,
 )
 from captcha_rt.constrained import MAX_ALTERNATIVES
 from captcha_rt.errors import CaptchaRTError, LowConfidenceError
 from captcha_rt.image import shortened
-from captcha_rt.pictures import expand_path
+from captcha_rt.pictures import describe_passed_over, expand_path, walk
 from captcha_rt.progress import track
 from captcha_rt.solution import (
     Alternative,
@@ -88,12 +89,16 @@ def solve(
     if allowed == "":
         raise typer.BadParameter("--allowed has no character")
     solver = Solver(model, device=device, threads=threads)
+    if "-" in paths:
+        mention_waiting()
     sources = [
         # A path as it was typed may also be base64 or a data URL, which Path would change.
         (name, name if name == path and isinstance(image, Path) else image)
         for path in paths
         for name, image in expand_path(path)
     ]
+    if not quiet:
+        _mention_passed_over(paths, {Path(name) for name, _ in sources})
     alone = len(paths) == 1 and [name for name, _ in sources] == paths
     objects: list[dict[str, Any]] = []
     codes = {OK}
@@ -127,6 +132,14 @@ def solve(
     if as_json:
         typer.echo(to_json(objects[0] if alone else objects, indent=2))
     raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))
+
+
+def _mention_passed_over(paths: Sequence[str], used: Collection[Path]) -> None:
+    """Counts on stderr what is not read in each folder."""
+    for path in filter(os.path.isdir, paths):
+        folder = Path(path)
+        if line := describe_passed_over(walk(folder), used, folder):
+            typer.echo(one_line(line if len(paths) == 1 else f"{path}: {line}"), err=True)
 
 
 def _lines(

@@ -101,9 +101,9 @@ def _blended(below: NDArray[np.uint8], above: NDArray[np.uint8]) -> NDArray[np.u
 
 def _gif_parts(data: bytes) -> Iterator[Part]:
     header = header_size(data)
-    position = header
-    while (frame := next_frame(data, position)) is not None:
-        position = frame.end
+    position, number = header, 0
+    while (frame := next_frame(data, position, number)) is not None:
+        position, number = frame.end, number + 1
         packed = frame.control[3] if len(frame.control) > 3 else 0
         # The same frame, in a picture of its size.
         screen = data[:6] + struct.pack("<HH", frame.width, frame.height) + data[10:header]

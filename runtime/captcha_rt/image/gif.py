@@ -55,12 +55,13 @@ def header_size(data: bytes) -> int:
     return 13 + _colour_table(data[10])
 
 
-def next_frame(data: bytes, position: int) -> GifFrame | None:
+def next_frame(data: bytes, position: int, number: int = 0) -> GifFrame | None:
     """Finds the next frame, and checks it.
 
     Args:
         data: The file.
         position: Where the frame before ends.
+        number: The frame's number, from 0, for the message.
 
     Returns:
         The frame; None if something else is there.
@@ -85,7 +86,7 @@ def next_frame(data: bytes, position: int) -> GifFrame | None:
     width, height = struct.unpack_from("<HH", data, 6)
     left, top, columns, rows, packed = struct.unpack_from("<HHHHB", data, position + 1)
     if not (0 < columns <= width - left and 0 < rows <= height - top):
-        raise damaged("GIF", "its first frame isn't within the picture")
+        raise damaged("GIF", f"its frame {number} isn't within the picture")
     codes = position + 11 + _colour_table(packed)
     end = _after_sub_blocks(data, codes)
     limit = 2 * columns * rows + 1024  # the worst case is 12 bits per pixel

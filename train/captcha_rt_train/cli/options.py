@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 SourceArgument = Annotated[
     Path,
-    typer.Argument(help="A folder of labelled pictures, or a .toml file of several sources."),
+    typer.Argument(
+        help="A folder of labelled pictures, a zip or tar file of one, or a .toml file of several "
+        "sources."
+    ),
 ]
 LabelsOption = Annotated[str, typer.Option(help=FORMS_HELP)]
 ValidationOption = Annotated[
@@ -37,4 +40,8 @@ def observe(quiet: bool) -> "Observer":
     """An observer for the command line; Keras draws its bar on stdout, so only on a terminal."""
     from captcha_rt_train.training.job import Observer
 
-    return Observer(verbose=int(sys.stdout.isatty() and not quiet), watch=show_reading(quiet))
+    return Observer(
+        verbose=int(sys.stdout.isatty() and not quiet),
+        watch=show_reading(quiet),
+        say=lambda line: None if quiet else typer.echo(line, err=True),
+    )

@@ -39,6 +39,10 @@ def pretrain(
     start: Annotated[
         Path | None, typer.Option(help="The trunk.npz of an earlier training, to go on from.")
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="The trunk.npz of a wider network, to start from and to learn from."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped training.")] = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -62,6 +66,7 @@ def pretrain(
         seed=seed,
         minutes=minutes,
         start=None if start is None else load_trunk(start),
+        teacher=None if teacher is None else load_trunk(teacher),
         resume=resume,
         verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,
     )

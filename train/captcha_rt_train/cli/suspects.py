@@ -9,25 +9,32 @@ import typer
 from captcha_rt.cli.options import JsonOption, QuietOption
 from captcha_rt.cli.output import one_line, to_json
 from captcha_rt.labels import AUTO
-from captcha_rt_train.cli.options import LabelsOption, SourceArgument, observe
+from captcha_rt_train.cli.options import FoldCaseOption, LabelsOption, SourceArgument, observe
 
 
 def suspects(
     folder: SourceArgument,
     run: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "-o",
             "--out",
-            help="The folder to train the networks in; a stopped search continues there.",
+            help="The folder to train the networks in, by default FOLDER-suspects; a stopped "
+            "search continues there.",
         ),
-    ],
-    preset: Annotated[str, typer.Option(help="The preset to train.")] = "compact",
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The preset to train; by default one is made that suits the pictures."),
+    ] = None,
     folds: Annotated[
         int, typer.Option(min=2, help="The number of parts that the pictures are cut into.")
     ] = 4,
-    epochs: Annotated[int, typer.Option(min=1, help="The number of epochs of each network.")] = 12,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="The number of epochs of each network.")
+    ] = None,
     labels: LabelsOption = AUTO,
+    fold_case: FoldCaseOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -35,13 +42,16 @@ def suspects(
     from captcha_rt_train.presets import load_preset
     from captcha_rt_train.training.suspects import SUSPECTS_FILE, find_suspects
 
+    source = folder.resolve()
+    run = run or source.with_name(f"{source.stem if source.is_file() else source.name}-suspects")
     found = find_suspects(
         folder,
         run,
-        load_preset(preset),
+        None if preset is None else load_preset(preset),
         folds=folds,
         epochs=epochs,
         labels=labels,
+        fold_case=fold_case,
         observer=observe(quiet),
     )
     if as_json:

@@ -1,8 +1,9 @@
 """The command `captcha-rt train`."""
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -19,17 +20,46 @@ from captcha_rt_train.cli.options import (
 from captcha_rt_train.presets import preset_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from captcha_rt.manifest import Manifest
     from captcha_rt_export.run import Run
     from captcha_rt_train.data.samples import Dataset
+    from captcha_rt_train.training.job import Job
+
+_MINUTES: Final = 10.0
+"""The time of a training without a preset."""
 
 
 def train(
     folder: SourceArgument,
-    run: Annotated[Path, typer.Option("-o", "--out", help="The run's folder.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The run's folder; by default FOLDER-run, or FOLDER-run-2."
+        ),
+    ] = None,
     preset: Annotated[
-        str, typer.Option(help=f"The system to train: {', '.join(preset_names())}.")
-    ] = "crnn",
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="The system to train; by default one is made that suits the pictures. There are: "
+            f"{', '.join(preset_names())}; or a .toml file, such as the preset.toml of a run.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="The time to train for; by default 10 without a preset."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN|MODEL.KERAS|default",
+            help="Go on from the model of an earlier run, whose pictures are trained on, too; "
+            "default is the general model's trunk.",
+        ),
+    ] = None,
     labels: LabelsOption = AUTO,
     digit: Annotated[
         int | None, typer.Option(min=1, help="Train only this digit of an ensemble, from scratch.")
@@ -61,27 +91,80 @@ def train(
     """Train a reader on your own labelled pictures."""
     from captcha_rt_export.run import Run
     from captcha_rt_train.presets import load_preset
+    from captcha_rt_train.training.choosing import TRUNK
     from captcha_rt_train.training.job import Job
     from captcha_rt_train.training.train import train
 
-    chosen = load_preset(preset)
+    chosen = load_preset(preset or TRUNK)
     options: dict[str, Any] = {"seed": seed, "epochs": epochs, "batch_size": batch_size}
     fraction = _fraction(validation)
     options |= {"validation": fraction, "test": test, "characters": charset, "licence": licence}
+    options |= {"minutes": minutes}
     given = {name: value for name, value in options.items() if value is not None}
     job = Job(
         folder,
-        Run(run),
+        Run(run or _new_folder(folder)),
         chosen,
         replace(chosen.settings, **given),
         labels=labels,
         digit=digit,
         validation=validation if fraction is None else None,
         fold_case=fold_case,
+        earlier=_earlier(start),
         resume=resume,
         observer=replace(observe(quiet), tensorboard=tensorboard, report=_report),
     )
-    _print_result(job.run, train(job))
+    if preset is not None:
+        if start is not None:
+            raise typer.BadParameter("choose one of --from and --preset")
+        _print_result(job.run, train(job))
+        return
+    if (epochs, batch_size, digit) != (None, None, None):
+        raise typer.BadParameter("--epochs, --batch-size and --digit need a --preset")
+    _train_own(job, minutes or _MINUTES, fraction)
+
+
+def _earlier(start: str | None) -> "Run | None":
+    """The run that `--from` names; None for the trunk."""
+    from captcha_rt_export.run import Run
+
+    if start in (None, "default"):
+        return None
+    path = Path(str(start))
+    run = Run(path.parent if path.is_file() else path)
+    if not run.model_file.exists():
+        raise typer.BadParameter(
+            f"--from {start}: no run with a model.keras of `captcha-rt train`, and not default"
+        )
+    return run
+
+
+def _new_folder(source: Path) -> Path:
+    """Where a run goes, beside its source: the first name that no finished run has."""
+    from captcha_rt_export.run import Run
+
+    path = source.resolve()
+    name = path.name.split(".")[0] if source.is_file() else path.name
+    names = (f"{name}-run{n}" for n in _numbers())
+    return next(path.parent / name for name in names if not Run(path.parent / name).finished)
+
+
+def _numbers() -> "Iterator[str]":
+    yield ""
+    for number in count(2):
+        yield f"-{number}"
+
+
+def _train_own(job: "Job", minutes: float, validation: float | None) -> None:
+    """Trains without a preset, and prints the verdict and what to do next."""
+    from captcha_rt_train.training.own import train_own
+
+    result = train_own(job, minutes, validation)
+    for line in result.verdict:
+        typer.echo(line)
+    typer.echo(f"report: {job.run.report_file}")
+    _fail_if_nothing_learned(result.manifest)
+    typer.echo(f"next: captcha-rt solve PICTURE --model {job.run.onnx_file}")
 
 
 def _fraction(text: str | None) -> float | None:
@@ -119,6 +202,11 @@ def _print_result(run: "Run", manifest: "Manifest | None") -> None:
             f"{accuracy['character_error_rate']:.4f}"
         )
     typer.echo(f"report: {run.report_file}")
+    _fail_if_nothing_learned(manifest)
+    typer.echo(f"next: captcha-rt export {run.folder} -o model.onnx")
+
+
+def _fail_if_nothing_learned(manifest: "Manifest") -> None:
     if "only_answer" in manifest.training:
         answer = manifest.training["only_answer"] or "nothing"
         fail(
@@ -126,4 +214,3 @@ def _print_result(run: "Run", manifest: "Manifest | None") -> None:
             "train it for more --epochs, on more pictures, or with another --preset",
             SOME_FAILED,
         )
-    typer.echo(f"next: captcha-rt export {run.folder} -o model.onnx")

@@ -35,6 +35,7 @@ class Augmentation:
             they are.
         curves: The probability of one more noise curve, in 0..1.
         noise: The probability of noise and another contrast, in 0..1.
+        spliced: The probability that a picture is spliced with another, in 0..1.
         after_steps: The number of the recipe's steps that run before the changes.
         warm_up: The number of epochs over which the strength grows from 0. If the network has
             several outputs, the weight of the first output's loss grows as well.
@@ -47,6 +48,7 @@ class Augmentation:
     strength: float = 0.0
     curves: float = 0.0
     noise: float = 0.0
+    spliced: float = 0.0
     after_steps: int = 0
     warm_up: int = 0
     window: tuple[float, float] | None = None

@@ -15,6 +15,7 @@ from captcha_rt.manifest import Manifest
 from captcha_rt.recipe import Recipe
 from captcha_rt_train.data.augmentation import Augmentation, augment
 from captcha_rt_train.data.samples import Sample
+from captcha_rt_train.data.splicing import Place, columns, splice
 from captcha_rt_train.data.targets import TARGETS, encode_labels
 
 _PASTED: Final = 0.8
@@ -69,6 +70,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._outputs = outputs
         self._augmentation = augmentation or Augmentation()
         self._later_steps = Recipe(manifest.recipe.steps[self._augmentation.after_steps :])
+        self._places: list[Place] = []
         self._pictures = self._prepare_pictures()
         self._counts = _count_by_source(samples, repeat, counts or {})
         self._seed = seed
@@ -84,9 +86,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         """The batch at `index`: inputs, labels for each output, and with a warm-up the weights."""
         start = index * self._batch_size
         chosen = self._order[start : start + self._batch_size]
-        tensors = [self._tensor(i, place) for place, i in enumerate(chosen, start)]
-        inputs = self._manifest.batch(np.stack(tensors))
-        labels = self._loss_labels(self._labels[chosen])
+        examples = [self._example(i, place) for place, i in enumerate(chosen, start)]
+        inputs = self._manifest.batch(np.stack([tensor for tensor, _ in examples]))
+        labels = self._loss_labels(np.stack([ids for _, ids in examples]))
         if self._outputs == 1:
             return inputs, labels
         if not self._augmentation.warm_up:
@@ -111,20 +113,53 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             traces = pool.map(lambda picture: [*first_steps.trace(picture)], pictures)
             return [trace[-1][1] for trace in traces]
 
-    def _tensor(self, index: int, place: int) -> NDArray[np.float32]:
-        """The tensor of a sample, changed as its place in the epoch says."""
-        sample = self._samples[index]
+    def locate(self, places: Sequence[Place]) -> None:
+        """Takes note of where the characters stand, so that pictures can be spliced.
+
+        Args:
+            places: For each sample the middles of its characters, as fractions of the time steps.
+        """
+        self._places = [
+            columns(found, picture.shape, self._later_steps)
+            for found, picture in zip(places, self._pictures, strict=True)
+        ]
+
+    def _example(self, index: int, place: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """The tensor of a sample, changed as its place in the epoch says, and its label ids."""
+        sample, labels = self._samples[index], self._labels[index]
         strength = self._augmentation.strength * self._augmentation.warm_up_factor(self._epoch)
         if not strength:
-            return sample.tensor
+            return sample.tensor, labels
         assert self._seed is not None  # noqa: S101  (augmentation needs a seed)
         rng = np.random.default_rng([self._seed, self._epoch, place])
         try:
-            picture = self._paste(index, rng)
+            picture, labels = self._splice(index, self._paste(index, rng), rng)
             changed = augment(picture, rng, replace(self._augmentation, strength=strength))
-            return self._later_steps.apply(changed)
+            return self._later_steps.apply(changed), labels
         except RecipeError:  # the picture was changed too much to be cut into glyphs
-            return sample.tensor
+            return sample.tensor, self._labels[index]
+
+    def _splice(
+        self, index: int, picture: NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """The picture, or a part of it with a part of another; and the label ids."""
+        labels = self._labels[index]
+        if not self._places or rng.random() >= self._augmentation.spliced:
+            return picture, labels
+        other = int(rng.integers(len(self._pictures)))
+        found = splice(
+            picture, self._pictures[other], (self._places[index], self._places[other]), rng
+        )
+        if found is None:
+            return picture, labels
+        spliced, kept, dropped = found
+        rest = self._labels[other][dropped : len(self._samples[other].label)]
+        length = kept + len(rest)
+        if length > len(labels):  # longer than the longest text: there may be no time steps for it
+            return picture, labels
+        blank = self._manifest.charset.blank or 0
+        ids = np.concatenate([labels[:kept], rest, np.full(len(labels) - length, blank)])
+        return spliced, ids.astype(np.int32)
 
     def _paste(self, index: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         """The picture, in most cases with another picture's columns outside of the window."""

@@ -1,8 +1,7 @@
 """Describes labelled pictures, in a folder or in several sources, before they are trained on."""
 
-import hashlib
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,27 +11,12 @@ from typing import NamedTuple
 from captcha_rt.errors import ImageDecodeError
 from captcha_rt.image import open_image
 from captcha_rt.labels import AUTO
-from captcha_rt.pictures import name_below
+from captcha_rt.pictures import name_below, stem_of
 from captcha_rt.progress import Watch
+from captcha_rt_train.data.duplicates import Duplicates, find_duplicates, hash_pixels
 from captcha_rt_train.data.sources import Source, find_sources
 
 _CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicates:
-    """Pictures with the same pixels.
-
-    Attributes:
-        paths: The pictures' names in the data set, two or more: paths below the folder, with
-            several sources `SOURCE/PATH`.
-        labels: The pictures' labels, in the same order.
-        agree: Whether all labels are equal; if not, at least one label is wrong.
-    """
-
-    paths: tuple[str, ...]
-    labels: tuple[str, ...]
-    agree: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +83,8 @@ def describe(
     Pictures that a generator would draw are not described; `Description.labels` says so.
 
     Args:
-        path: A folder of labelled pictures, or a TOML file of sources (`data.sources`).
+        path: A folder of labelled pictures, an archive of one, or a TOML file of sources
+            (`data.sources`).
         labels: The form of the folder's labels, as `captcha_rt.labels.read_labels` takes it.
         watch: Shows the progress while the pictures are read.
 
@@ -121,11 +106,15 @@ def describe(
         form=found.form,
         labels=found.form_in_words,
         sizes=_count(f"{shape[1]} x {shape[0]}" for _, shape in shapes),
-        formats=_count(f"{path.suffix.lower()} {_CHANNELS[shape[2]]}" for path, shape in shapes),
+        formats=_count(f"{_suffix(path)} {_CHANNELS[shape[2]]}" for path, shape in shapes),
         lengths=dict(sorted(Counter(map(len, found.labels)).items())),
         characters=dict(sorted(Counter("".join(found.labels)).items())),
         repeated_labels=sum(count > 1 for count in Counter(found.labels).values()),
-        duplicates=_find_duplicates(found.names, found.labels, results),
+        duplicates=find_duplicates(
+            found.names,
+            found.labels,
+            [None if isinstance(result, str) else result.digest for result in results],
+        ),
         unreadable=tuple(
             (name, result)
             for name, result in zip(found.names, results, strict=True)
@@ -165,28 +154,11 @@ def _fingerprint(path: Path) -> _Fingerprint | str:
         picture, frames = open_image(path)
     except ImageDecodeError as error:
         return str(error).removeprefix(f"{path}: ")
-    # With 16 bytes, two of 10 million pictures have the same hash with a probability of 1e-25.
-    digest = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16)
-    digest.update(picture.data)
-    return _Fingerprint(picture.shape, digest.digest(), frames)
+    return _Fingerprint(picture.shape, hash_pixels(picture), frames)
 
 
-def _find_duplicates(
-    names: Sequence[str], labels: Sequence[str], results: Sequence[_Fingerprint | str]
-) -> tuple[Duplicates, ...]:
-    groups: dict[bytes, list[int]] = defaultdict(list)
-    for index, result in enumerate(results):
-        if not isinstance(result, str):
-            groups[result.digest].append(index)
-    return tuple(
-        Duplicates(
-            paths=tuple(names[i] for i in group),
-            labels=tuple(labels[i] for i in group),
-            agree=len({labels[i] for i in group}) == 1,
-        )
-        for group in groups.values()
-        if len(group) > 1
-    )
+def _suffix(path: Path) -> str:
+    return path.name.removeprefix(stem_of(path)).lower() or "no suffix"
 
 
 def _count(values: Iterable[str]) -> dict[str, int]:

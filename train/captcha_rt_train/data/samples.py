@@ -1,9 +1,10 @@
 """Samples: labelled pictures that a network can be trained on."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -163,9 +164,58 @@ def split(
     return parts
 
 
+def skip_samples(dataset: Dataset, reasons: Sequence[str | None]) -> Dataset:
+    """Skips samples of a data set.
+
+    Args:
+        dataset: The data set.
+        reasons: For each sample why it is skipped; None if it stays.
+
+    Returns:
+        The data set without the samples that have a reason. Its charset lacks the characters that
+        only they had, unless the charset was given.
+    """
+    pairs = list(zip(dataset.samples, reasons, strict=True))
+    skipped = tuple((sample.name, reason) for sample, reason in pairs if reason)
+    samples = tuple(sample for sample, reason in pairs if not reason)
+    charset = dataset.charset
+    if charset.characters == characters_of(dataset.samples):  # not given, but taken from the labels
+        charset = Charset(characters_of(samples), charset.blank)
+    return replace(dataset, samples=samples, charset=charset, skipped=dataset.skipped + skipped)
+
+
 def characters_of(samples: Iterable[Sample]) -> str:
     """All characters of the labels, sorted; `?` if there are none, since no charset is empty."""
     return "".join(sorted({c for sample in samples for c in sample.label})) or "?"
+
+
+def part_by_shape(
+    samples: Sequence[Sample],
+) -> tuple[tuple[int, ...], tuple[Sample, ...], list[tuple[str, str]]]:
+    """The common shape, the samples of it, and the names of the others with the reason."""
+    shape = _common_shape(samples)
+    misfits = [sample for sample in samples if sample.tensor.shape != shape]
+    reasons = [(s.name, f"gives the shape {s.tensor.shape}, most give {shape}") for s in misfits]
+    return shape, tuple(sample for sample in samples if sample.tensor.shape == shape), reasons
+
+
+def _common_shape(samples: Sequence[Sample]) -> tuple[int, ...]:
+    """The shape that most tensors have; `()` without samples.
+
+    Raises:
+        TrainingError: If most samples of two sources have different shapes.
+    """
+    shapes: dict[str, Counter[tuple[int, ...]]] = {}
+    for sample in samples:
+        shapes.setdefault(sample.source, Counter())[sample.tensor.shape] += 1
+    common = {source: counts.most_common(1)[0][0] for source, counts in shapes.items()}
+    if len(set(common.values())) > 1:
+        found = ", ".join(f"{source} {shape}" for source, shape in common.items())
+        raise TrainingError(
+            f"the sources' pictures give inputs of different shapes: {found}; take a preset whose "
+            "recipe resizes, or train on each source by itself"
+        )
+    return next(iter(common.values()), ())
 
 
 def _count(fraction: float, samples: Sequence[Sample]) -> int:

@@ -1,9 +1,11 @@
 """Sources of samples: one folder, or a TOML file that names folders and generators.
 
+A zip or tar file of a folder may stand wherever a folder may.
+
 Each table of the file describes one source; the table's name is the source's name:
 
     [thsrc]
-    folder = "$CAPTCHA_DATA/thsrc"    # relative to this file, unless absolute
+    folder = "$CAPTCHA_DATA/thsrc"    # or an archive; relative to this file, unless absolute
     labels = "labels.csv"             # as --labels takes it; auto by default
     corrections = "corrections.csv"   # columns data, picture, label, shown; see `data.corrections`
     test = 0.12                       # the fraction of this source's pictures; by default the run's
@@ -15,13 +17,12 @@ Each table of the file describes one source; the table's name is the source's na
     pictures = 4000                   # drawn before training starts; all are for training
     epoch = 1000
 
-Only this module decides whether a path is a folder or such a file.
+Only this module decides whether a path is a folder, an archive or such a file.
 """
 
 import os
 import tomllib
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from unicodedata import normalize
 
 import numpy as np
 
+from captcha_rt.archives import is_archive, unpack
 from captcha_rt.charset import Charset
 from captcha_rt.errors import FolderError, LabelError
 from captcha_rt.labels import AUTO, NO_ROW, Labels, parse_form, read_labels
@@ -41,6 +43,7 @@ from captcha_rt_train.data.samples import (
     Sample,
     SourceSettings,
     characters_of,
+    part_by_shape,
     read_samples,
 )
 from captcha_rt_train.errors import TrainingError
@@ -63,6 +66,8 @@ class Source:
         settings: How the source's samples are split and repeated.
         without: Pictures and label files of the folder that another source has.
         fold_case: Whether the labels are folded to lower case.
+        note: One line on the folder: the archive that it comes from; empty if there is nothing.
+        found: The folder's labels as they are written, if they were read before.
     """
 
     name: str = ""
@@ -74,6 +79,8 @@ class Source:
     settings: SourceSettings = field(default_factory=SourceSettings)
     without: frozenset[Path] = frozenset()
     fold_case: bool = False
+    note: str = ""
+    found: Labels | None = field(default=None, repr=False)
 
     def name_of(self, picture: str) -> str:
         """A picture's name in the data set."""
@@ -87,33 +94,44 @@ class Source:
             LabelError: If the labels don't have the given form, or fit several forms.
         """
         assert self.folder is not None  # noqa: S101  (only folders have labels)
-        found = read_labels(self.folder, self.labels, without=self.without)
+        found = self.found or read_labels(self.folder, self.labels, without=self.without)
         items = tuple(
             (path, self.corrections.get(normalize("NFC", path.name), text))
             for path, text in found.items
         )
         if self.fold_case:
             items = tuple((path, _fold(text)) for path, text in items)
-        return replace(found, items=items)
+        return replace(found, items=items, notes=(*filter(None, [self.note]), *found.notes))
+
+
+def is_sources_file(path: Path) -> bool:
+    """Whether a path is a TOML file of sources, and neither a folder nor an archive."""
+    return path.is_file() and not is_archive(path)
 
 
 def find_sources(path: Path, labels: str = AUTO, *, validation: str | None = None) -> list[Source]:
     """Finds the sources that a path stands for.
 
     Args:
-        path: A folder of labelled pictures, or a TOML file of sources.
+        path: A folder of labelled pictures, an archive of one, or a TOML file of sources.
         labels: The form of the folder's labels. A TOML file names the form for each source.
         validation: What validates, in place of a part of the sources: a folder of labelled
-            pictures, or a label file for pictures in `path`. It is a source named `validation`.
+            pictures, an archive of one, or a label file for pictures in `path`. It is a source
+            named `validation`.
 
     Returns:
         The sources, at least one; a folder is one source without a name.
 
     Raises:
+        ArchiveError: If an archive can't be unpacked.
         TrainingError: If the TOML file or a file of corrections is not valid, or `validation` is
             neither a folder nor a label file, or its pictures have no labels.
     """
-    sources = _parse_sources(path) if path.is_file() else [Source(folder=path, labels=labels)]
+    if is_sources_file(path):
+        sources = _parse_sources(path)
+    else:
+        path, note = unpack(path)
+        sources = [Source(folder=path, labels=labels, note=note)]
     if validation is None:
         return sources
     held_back, taken = _find_validation(path, labels, validation)
@@ -123,31 +141,41 @@ def find_sources(path: Path, labels: str = AUTO, *, validation: str | None = Non
 
 def _find_validation(path: Path, labels: str, validation: str) -> tuple[Source, frozenset[Path]]:
     """The source whose pictures all validate, and the files that are not for training."""
-    folder, form = Path(validation), labels
-    if parse_form(validation) or folder.resolve() == path.resolve():
-        raise TrainingError(
-            f"--validation {validation}: neither a fraction, nor another folder, nor a label file"
-        )
-    if not folder.is_dir():
-        folder, form = path, validation
-    elif not (parse_form(labels) or (folder / labels).is_file()):
-        form = AUTO  # the two folders' label files have different names
-    source = Source("validation", folder, form, settings=SourceSettings(validation=1, test=0))
+    form = labels
     try:
-        found = source.read_labels()
+        folder, note = unpack(Path(validation))
+        if parse_form(validation) or folder.resolve() == path.resolve():
+            raise TrainingError(
+                f"--validation {validation}: neither a fraction, nor another folder, nor a label "
+                "file"
+            )
+        if not folder.is_dir():
+            folder, form = path, validation
+        elif not (parse_form(labels) or (folder / labels).is_file()):
+            form = AUTO  # the two folders' label files have different names
+        found = read_labels(folder, form)
     except (FolderError, LabelError) as error:
         raise TrainingError(f"--validation {validation}: {error}") from error
     if folder == path:  # a list: the pictures that it leaves out are for training
-        others = (path / name for name, why in found.problems if why.startswith(NO_ROW))
-        source = replace(source, without=frozenset(others))
+        problems = (problem for problem in found.problems if not problem[1].startswith(NO_ROW))
+        found = replace(found, problems=tuple(problems))
+    settings = SourceSettings(validation=1, test=0)
+    source = Source("validation", folder, form, settings=settings, note=note, found=found)
     return source, frozenset((*found.files, *(file for file, _ in found.items)))
 
 
 def _parse_sources(path: Path) -> list[Source]:
+    tables = parse_sources(path)
+    opened = {
+        name: unpack(_path(path, table["folder"]))
+        for name, table in tables.items()
+        if "folder" in table
+    }
     return [
         Source(
             name=name,
-            folder=_path(path, table["folder"]) if "folder" in table else None,
+            folder=opened[name].folder if name in opened else None,
+            note=opened[name].note if name in opened else "",
             labels=table.get("labels", AUTO),
             corrections=(
                 read_corrections(_path(path, table["corrections"]), name)
@@ -163,7 +191,7 @@ def _parse_sources(path: Path) -> list[Source]:
                 else SourceSettings(0, 0, table.get("epoch"))
             ),
         )
-        for name, table in parse_sources(path).items()
+        for name, table in tables.items()
     ]
 
 
@@ -221,7 +249,7 @@ def read_dataset(
     an uncommon shape, or if its label is empty or holds a character outside of `characters`.
 
     Args:
-        path: A folder of labelled pictures, or a TOML file of sources.
+        path: A folder of labelled pictures, an archive of one, or a TOML file of sources.
         recipe: The preprocessing.
         labels: The form of the folder's labels, as `captcha_rt.labels.read_labels` takes it.
         characters: The charset's characters in order; None takes those of the labels, sorted.
@@ -252,7 +280,7 @@ def read_dataset(
         )
         samples += [replace(s, name=source.name_of(s.name), source=source.name) for s in read]
         skipped += [(source.name_of(name), why) for name, why in (*labelled.problems, *unusable)]
-    tensor_shape, usable, misfits = _part_by_shape(samples)
+    tensor_shape, usable, misfits = part_by_shape(samples)
     return Dataset(
         samples=usable,
         tensor_shape=tensor_shape,
@@ -274,35 +302,6 @@ def _name_lines(
         for name, labels in found.items()
         for line in lines(labels)
     )
-
-
-def _common_shape(samples: Sequence[Sample]) -> tuple[int, ...]:
-    """The shape that most tensors have; `()` without samples.
-
-    Raises:
-        TrainingError: If most samples of two sources have different shapes.
-    """
-    shapes: dict[str, Counter[tuple[int, ...]]] = {}
-    for sample in samples:
-        shapes.setdefault(sample.source, Counter())[sample.tensor.shape] += 1
-    common = {source: counts.most_common(1)[0][0] for source, counts in shapes.items()}
-    if len(set(common.values())) > 1:
-        found = ", ".join(f"{source} {shape}" for source, shape in common.items())
-        raise TrainingError(
-            f"the sources' pictures give inputs of different shapes: {found}; take a preset whose "
-            "recipe resizes, or train on each source by itself"
-        )
-    return next(iter(common.values()), ())
-
-
-def _part_by_shape(
-    samples: Sequence[Sample],
-) -> tuple[tuple[int, ...], tuple[Sample, ...], list[tuple[str, str]]]:
-    """The common shape, the samples of it, and the names of the others with the reason."""
-    shape = _common_shape(samples)
-    misfits = [sample for sample in samples if sample.tensor.shape != shape]
-    reasons = [(s.name, f"gives the shape {s.tensor.shape}, most give {shape}") for s in misfits]
-    return shape, tuple(sample for sample in samples if sample.tensor.shape == shape), reasons
 
 
 def _draw(source: Source, recipe: Recipe, seed: int) -> list[Sample]:

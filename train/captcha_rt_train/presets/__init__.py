@@ -1,15 +1,18 @@
 """Presets: the documents' systems and our own, one TOML file each, beside this module.
 
 A new preset is one file; the file's stem is the preset's name. docs/training.md says what the
-documents are. This module doesn't import NumPy, so that the help of `captcha-rt train` can list the
-presets quickly.
+documents are. `captcha-rt train` without a preset writes what it has chosen as such a file into the
+run's folder, for a person to change and to train again. This module doesn't import NumPy, so that
+the help of `captcha-rt train` can list the presets quickly.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from captcha_rt_train.errors import TrainingError
 
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from captcha_rt.recipe import Recipe
 
 Monitor = Literal["loss", "accuracy"]
+
+Letters = Literal["same", "other", "both"]
+"""Which of a trunk's letters a label's letters stand for: the same ones, those of the other case,
+as where labels in lower case were typed for capitals, or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,16 @@ class Settings:
         augment_after: The number of the recipe's steps that run before the changes. Costly steps
             then run only once for each picture, and some steps would fail on a changed picture.
         repeat: How often an epoch uses each training picture.
+        epoch_steps: The least number of training steps of an epoch. With few pictures, an epoch
+            uses each picture more often than `repeat` says.
+        averaged: Whether the average of the weights over the last steps is the result. Then the
+            learning rate needs not fall, and a training may end at any epoch.
+        spliced: The fraction of the training pictures that are spliced of two, in 0..1: the left
+            characters of one, the right ones of another, as soon as the network knows where
+            they stand (`data.splicing`); for the decoder `ctc`.
+        plateau: Training stops after this number of epochs if the network then reads nothing; 0
+            never does.
+        minutes: Training stops after the epoch in which this time is over; None for no limit.
         clip_norm: The largest global norm of a step's gradients; None for no limit.
         local_weight: The weight of the loss of `networks.with_local_head`, beside 1 for the loss of
             the logits; 0 for no such head.
@@ -65,6 +82,11 @@ class Settings:
     noise: float = 0.0
     augment_after: int = 0
     repeat: int = 1
+    epoch_steps: int = 0
+    averaged: bool = False
+    spliced: float = 0.0
+    plateau: int = 0
+    minutes: float | None = None
     clip_norm: float | None = None
     local_weight: float = 0.0
     position_weight: float = 0.0
@@ -79,10 +101,24 @@ class Settings:
             raise TrainingError("epochs, batch size, patience and repeat must be above 0")
         if not (self.learning_rate > 0 and (self.clip_norm is None or self.clip_norm > 0)):
             raise TrainingError("learning rate and clip norm must be above 0")
-        if not all(0 <= value <= 1 for value in (self.augmentation, self.curves, self.noise)):
-            raise TrainingError("augmentation, curves and noise must be in 0..1")
-        if min(self.local_weight, self.position_weight, self.warm_up) < 0:
-            raise TrainingError("local weight, position weight and warm-up must be at least 0")
+        fractions = (self.augmentation, self.curves, self.noise, self.spliced)
+        if not all(0 <= value <= 1 for value in fractions):
+            raise TrainingError("augmentation, curves, noise and spliced must be in 0..1")
+        if (
+            min(
+                self.local_weight,
+                self.position_weight,
+                self.warm_up,
+                self.epoch_steps,
+                self.plateau,
+            )
+            < 0
+        ):
+            raise TrainingError(
+                "local weight, position weight, warm-up, epoch steps and plateau are at least 0"
+            )
+        if self.minutes is not None and not self.minutes > 0:
+            raise TrainingError("the minutes must be above 0")
         if self.local_weight and self.position_weight:
             raise TrainingError("set the local weight or the position weight, not both")
         if self.monitor not in get_args(Monitor):
@@ -109,6 +145,8 @@ class Preset:
         recipe: The preprocessing.
         settings: The default settings of the training.
         layers: The keyword arguments that the network's function takes beside its dimensions.
+        start: The name of the trunk to start from, in `trunks`; empty starts with random weights.
+        letters: Which of the trunk's letters the labels' letters stand for.
     """
 
     name: str
@@ -119,6 +157,8 @@ class Preset:
     recipe: "Recipe"
     settings: Settings
     layers: Mapping[str, Any] = field(default_factory=dict)
+    start: str = ""
+    letters: Letters = "same"
 
 
 def preset_names() -> list[str]:
@@ -131,16 +171,73 @@ def load_preset(name: str) -> Preset:
     """Reads a preset.
 
     Args:
-        name: One of `preset_names()`.
+        name: One of `preset_names()`, or the path of a TOML file.
 
     Raises:
-        TrainingError: If there is no such preset.
+        TrainingError: If there is no such preset, or the file is no preset.
     """
-    if name not in preset_names():
-        raise TrainingError(f"no preset {name!r}; there are: {', '.join(preset_names())}")
+    if name in preset_names():
+        return _parse(name, (files(__name__) / f"{name}.toml").read_text("utf-8"))
+    path = Path(name)
+    if path.suffix != ".toml":
+        raise TrainingError(
+            f"no preset {name!r}; there are: {', '.join(preset_names())}, or name a .toml file"
+        )
+    try:
+        return _parse(path.stem, path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"can't read the preset {path}: {error}") from error
+
+
+def write_preset(preset: Preset, comments: str) -> str:
+    """Writes a preset as the text of a TOML file, which `load_preset` reads.
+
+    Args:
+        preset: The preset; its name is that of the file and is not written.
+        comments: Lines to begin with, each as a comment.
+    """
+    defaults = {f.name: f.default for f in fields(Settings)}
+    settings = {
+        key: value
+        for key, value in asdict(preset.settings).items()
+        if value is not None and value != defaults[key]
+    }
+    steps = ",\n".join(f"    {_toml(step)}" for step in preset.recipe.to_json())
+    top = {
+        "document": preset.document,
+        "network": preset.network,
+        "decoder": preset.decoder,
+        "blank": preset.blank,
+        "start": preset.start,
+        "letters": preset.letters,
+    }
+    return "\n".join(
+        [
+            *(f"# {line}".rstrip() for line in comments.splitlines()),
+            "",
+            *(f"{key} = {_toml(value)}" for key, value in top.items() if value != ""),
+            "",
+            f"recipe = [\n{steps},\n]",
+            "",
+            "[layers]",
+            *(f"{key} = {_toml(value)}" for key, value in preset.layers.items()),
+            "",
+            "[training]",
+            *(f"{key} = {_toml(value)}" for key, value in settings.items()),
+            "",
+        ]
+    )
+
+
+def _parse(name: str, text: str) -> Preset:
     from captcha_rt.recipe import Recipe  # loads NumPy and OpenCV
 
-    values = tomllib.loads((files(__name__) / f"{name}.toml").read_text("utf-8"))
+    values = tomllib.loads(text)
+    if unknown := sorted(values.keys() - _KEYS):
+        raise TrainingError(f"preset {name!r} has no setting {', '.join(unknown)}")
+    letters = values.get("letters", "same")
+    if letters not in get_args(Letters):
+        raise TrainingError(f"letters is {letters!r}; it must be one of {get_args(Letters)}")
     return Preset(
         name=name,
         document=values.get("document", ""),
@@ -150,4 +247,21 @@ def load_preset(name: str) -> Preset:
         recipe=Recipe.from_json(values["recipe"]),
         settings=Settings(**values["training"]),
         layers=values.get("layers", {}),
+        start=values.get("start", ""),
+        letters=letters,
     )
+
+
+_KEYS: Final = frozenset(
+    ["document", "network", "decoder", "blank", "recipe", "training", "layers", "start", "letters"]
+)
+
+
+def _toml(value: object) -> str:
+    """A value in TOML; strings, numbers, booleans and lists are written as JSON writes them."""
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{key} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False)

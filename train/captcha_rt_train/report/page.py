@@ -37,6 +37,7 @@ def write_report(
     pictures: Mapping[str, NDArray[np.uint8]],
     part: str,
     summary: str,
+    verdict: Sequence[str] = (),
 ) -> Path:
     """Writes the page and the folder with its images; an older report is replaced.
 
@@ -50,6 +51,7 @@ def write_report(
             C = 1, 3 (RGB) or 4 (RGBA, shown on white). A misread picture may be missing.
         part: The part of the split: `"test"` or `"validation"`.
         summary: The network's layers, as text.
+        verdict: Lines in plain words for the top of the page.
 
     Returns:
         The page's path.
@@ -70,6 +72,7 @@ def write_report(
         **_data(manifest, labels),
         **_misread_section(evaluation, misread, images),
         summary=escape(summary),
+        verdict="".join(f"<p>{escape(line)}</p>" for line in verdict),
         settings=_table(_settings(manifest)),
         versions=_table((k, _words(v)) for k, v in manifest.training.get("versions", {}).items()),
     )

@@ -1,6 +1,8 @@
 """Callbacks of a long training: the average of its weights, and its deadline."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +15,8 @@ from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run
 from captcha_rt_train.errors import NPZ_ERRORS
 
-_KEPT: Final = 0.999  # how much of the average stays in a step
+KEPT: Final = 0.999
+"""How much of the average stays in a step of a long training."""
 
 
 class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -23,13 +26,15 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         weights: The average, float32, in the order of `keras.Model.get_weights`.
     """
 
-    def __init__(self, run: Run, weights: list[NDArray[Any]], steps: int) -> None:
-        """Starts with some weights, or goes on with the average that the run stores.
+    def __init__(self, run: Run, network: keras.Model, steps: int, kept: float = KEPT) -> None:
+        """Starts with a network's weights, or goes on with the average that the run stores.
 
         Args:
             run: The run.
-            weights: The weights to start with.
+            network: The network whose weights are averaged; the model that is trained may have
+                one more head.
             steps: The steps that the run has done so far.
+            kept: How much of the average stays in a step, in 0..1.
 
         Raises:
             RunError: If the run has done steps, but their average is missing or damaged.
@@ -37,8 +42,10 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         super().__init__()
         self._file = run.average_file
         self._before = self._file.with_name(f"before-{self._file.name}")
+        self._network = network
         self._steps = steps
-        self.weights = [np.array(weight, np.float32) for weight in weights]
+        self._kept = kept
+        self.weights = [np.array(weight, np.float32) for weight in network.get_weights()]
         if steps:
             found = _load_average(self._file, steps)
             if found is None:
@@ -56,11 +63,19 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Adds the weights after a step."""
-        keep = np.float32(min(_KEPT, (1 + self._steps) / (10 + self._steps)))
-        for average, weight in zip(self.weights, self.model.get_weights(), strict=True):
+        keep = np.float32(min(self._kept, (1 + self._steps) / (10 + self._steps)))
+        for average, weight in zip(self.weights, self._network.get_weights(), strict=True):
             average *= keep
             average += (1 - keep) * weight
         self._steps += 1
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Gives the network the average for a while, to be measured."""
+        trained = self._network.get_weights()
+        self._network.set_weights(self.weights)
+        yield
+        self._network.set_weights(trained)
 
     def save(self) -> None:
         """Writes the average, so that a resumed training goes on with it; keeps the last one."""

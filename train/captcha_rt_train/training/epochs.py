@@ -7,7 +7,7 @@ be resumed after a kill at any moment.
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import keras
 
@@ -15,6 +15,8 @@ from captcha_rt.files import write_atomically
 from captcha_rt.metrics import Evaluation
 from captcha_rt_export.run import Run
 from captcha_rt_train.presets import Monitor
+
+_NOTHING: Final = 0.05  # a fraction of right characters that is none
 
 
 class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -37,6 +39,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         patience: int,
         monitor: Monitor,
         measure: Callable[[], tuple[float, Evaluation]],
+        plateau: int = 0,
     ) -> None:
         """Continues a network's history, if it has one.
 
@@ -48,6 +51,8 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             monitor: What makes an epoch better: `"loss"`, a lower validation loss, or `"accuracy"`,
                 a higher validation accuracy, and at equal accuracy a lower validation loss.
             measure: Returns the loss and the metrics on the validation samples.
+            plateau: Training stops after this number of epochs if the network is `stuck`; 0 never
+                does.
         """
         super().__init__()
         self._run = run
@@ -57,6 +62,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         self._patience = patience
         self._monitor = monitor
         self._measure = measure
+        self._plateau = plateau
         self.history = run.history()
 
     @property
@@ -75,10 +81,17 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         return int(min(self.history, key=badness)["epoch"]) if self.history else 0
 
     @property
+    def stuck(self) -> bool:
+        """Whether the network stands on CTC's plateau: it still reads next to nothing."""
+        return 0 < self._plateau <= self.done and self.history[-1]["val_accuracy"] < _NOTHING
+
+    @property
     def finished(self) -> bool:
-        """Whether training has to stop: all epochs are done, or the patience is used up."""
-        return self.done >= self._max_epochs or (
-            self.done > 0 and self.done - self.best >= self._patience
+        """Whether training has to stop: it is done or stuck, or its patience is used up."""
+        return (
+            self.done >= self._max_epochs
+            or self.stuck
+            or (self.done > 0 and self.done - self.best >= self._patience)
         )
 
     def load_best(self, model: keras.Model) -> None:

@@ -1,6 +1,7 @@
 """Trains one network on one split."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,14 +15,19 @@ from captcha_rt_export.run import Run
 from captcha_rt_train.data.augmentation import Augmentation
 from captcha_rt_train.data.batches import Batches
 from captcha_rt_train.data.samples import Sample
+from captcha_rt_train.data.splicing import align
 from captcha_rt_train.data.targets import TARGETS, encode_labels
 from captcha_rt_train.networks import with_local_head, with_position_head
 from captcha_rt_train.presets import Settings
+from captcha_rt_train.training.averaging import Deadline, WeightAverage
 from captcha_rt_train.training.epochs import Epochs
 from captcha_rt_train.training.job import Observer
 
 _LAST_RATE: Final = 0.01
 """The last value of a falling learning rate, as a fraction of its first value."""
+
+_KEPT: Final = 0.99
+"""How much of the weights' average stays in a step: a short training's average is a short one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +77,19 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
         The history of the epochs.
     """
     settings = task.settings
-    epochs = _load_epochs(model, task)
+    average = _average(model, task)
+    epochs = _load_epochs(model, task, average)
     trainable = _add_head(model, task)
     batches = _training_batches(task, outputs=len(trainable.model.outputs), epoch=epochs.done)
     _compile(trainable, task, steps=len(batches) * settings.epochs)
     if train and not epochs.finished:
         callbacks: list[keras.callbacks.Callback] = [epochs]
+        if average is not None:
+            callbacks.insert(0, average)
+        if settings.spliced:
+            callbacks.append(_Splicing(model, task, batches))
+        if settings.minutes is not None:
+            callbacks.append(Deadline(settings.minutes))
         if task.observer.tensorboard is not None:
             callbacks.append(keras.callbacks.TensorBoard(task.observer.tensorboard))
         trainable.model.fit(
@@ -86,7 +99,10 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
             callbacks=callbacks,
             verbose=task.observer.verbose,
         )
-    epochs.load_best(trainable.model)
+    if average is not None and epochs.done:
+        model.set_weights(average.weights)
+    else:
+        epochs.load_best(trainable.model)
     return epochs
 
 
@@ -117,7 +133,44 @@ def _decode(
     ]
 
 
-def _load_epochs(model: keras.Model, task: Fit) -> Epochs:
+class _Splicing(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Tells the batches after each epoch where the network sees the characters."""
+
+    def __init__(self, network: keras.Model, task: Fit, batches: Batches) -> None:
+        super().__init__()
+        self._network = network
+        self._batches = batches
+        self._inputs = Batches(
+            task.parts["training"], task.manifest, batch_size=task.settings.batch_size
+        )
+        charset = task.manifest.charset
+        self._blank = charset.blank or 0
+        self._labels = [charset.encode(sample.label) for sample in task.parts["training"]]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Locates the characters for an epoch, also for the first one of a resumed training."""
+        if epoch:
+            scores = self._network.predict(self._inputs, verbose=0)
+            self._batches.locate(align(scores, self._labels, self._blank))
+
+
+def _average(model: keras.Model, task: Fit) -> WeightAverage | None:
+    """The average of the network's weights, if the settings ask for one."""
+    if not task.settings.averaged:
+        return None
+    size = task.settings.batch_size
+    steps = -(-_repeat(task) * len(task.parts["training"]) // size)
+    return WeightAverage(task.run, model, len(task.run.history()) * steps, _KEPT)
+
+
+def _repeat(task: Fit) -> int:
+    """How often an epoch uses each picture, so that it has enough steps."""
+    settings = task.settings
+    wanted = settings.epoch_steps * settings.batch_size
+    return max(settings.repeat, -(-wanted // len(task.parts["training"])))
+
+
+def _load_epochs(model: keras.Model, task: Fit, average: WeightAverage | None) -> Epochs:
     """The network's epochs so far; further ones are measured on the validation samples."""
     samples, manifest, settings = task.parts["validation"], task.manifest, task.settings
     target = TARGETS[manifest.decoder]
@@ -126,7 +179,10 @@ def _load_epochs(model: keras.Model, task: Fit) -> Epochs:
     truth = target.loss_labels(encode_labels(samples, manifest))
 
     def measure() -> tuple[float, Evaluation]:
-        scores = model.predict(batches, verbose=0)
+        with average.applied() if average else nullcontext():
+            scores = model.predict(batches, verbose=0)
+        if average is not None:
+            average.save()
         return float(loss(truth, scores)), evaluate(_decode(samples, manifest, scores))
 
     return Epochs(
@@ -136,6 +192,7 @@ def _load_epochs(model: keras.Model, task: Fit) -> Epochs:
         patience=settings.patience,
         monitor=settings.monitor,
         measure=measure,
+        plateau=settings.plateau,
     )
 
 
@@ -166,11 +223,12 @@ def _training_batches(task: Fit, *, outputs: int, epoch: int) -> Batches:
             strength=settings.augmentation,
             curves=settings.curves,
             noise=settings.noise,
+            spliced=settings.spliced,
             after_steps=settings.augment_after,
             warm_up=settings.warm_up,
             window=task.window,
         ),
-        repeat=settings.repeat,
+        repeat=_repeat(task),
         counts=task.counts,
         seed=settings.seed,
         epoch=epoch,

@@ -26,6 +26,7 @@ class Observer:
         tensorboard: The folder for TensorBoard's logs; None writes none.
         watch: Shows the progress while pictures are read.
         report: Is called with the data set, skipped pictures included, before the first epoch.
+        say: Is called with a line on what was chosen, or what comes next.
 
     Raises:
         InstallationError: If `tensorboard` is given and TensorBoard is not installed.
@@ -35,6 +36,7 @@ class Observer:
     tensorboard: Path | None = None
     watch: Watch = lambda items, _: items
     report: "Callable[[Dataset], None]" = lambda _: None
+    say: "Callable[[str], None]" = lambda _: None
 
     def __post_init__(self) -> None:
         if self.tensorboard is not None and find_spec("tensorboard") is None:
@@ -48,7 +50,8 @@ class Job:
     """A training: the samples, the preset, the settings and the run's folder.
 
     Attributes:
-        source: A folder of labelled pictures, or a TOML file of sources (`data.sources`).
+        source: A folder of labelled pictures, an archive of one, or a TOML file of sources
+            (`data.sources`).
         run: The run's folder; the training creates it.
         preset: What to train.
         settings: How to train; `preset.settings` are the defaults.
@@ -59,6 +62,8 @@ class Job:
         validation: What validates, in place of a part of the source: a folder of labelled pictures,
             or a label file for pictures in `source`.
         fold_case: Whether labels are folded to lower case.
+        earlier: A run whose pictures are trained on, too, since the preset starts from its model.
+        without_copies: Whether copies of a picture are left out, and pictures with several labels.
         resume: Whether to continue the run in the folder after its last completed epoch.
         observer: Where the training reports its progress.
     """
@@ -71,5 +76,7 @@ class Job:
     digit: int | None = None
     validation: str | None = None
     fold_case: bool = False
+    earlier: Run | None = None
+    without_copies: bool = False
     resume: bool = False
     observer: Observer = field(default_factory=Observer)

@@ -1,15 +1,14 @@
 """Plans a training: a preset's network for a data set, and the samples that fit the network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import keras
 
-from captcha_rt.charset import Charset
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.sums import value_of
-from captcha_rt_train.data.samples import Dataset, characters_of
+from captcha_rt_train.data.samples import Dataset, skip_samples
 from captcha_rt_train.data.targets import TARGETS
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.networks import NETWORKS, Dimensions
@@ -100,10 +99,4 @@ def skip_misfits(dataset: Dataset, decoder: str, places: int) -> Dataset:
     """
     misfit = TARGETS[decoder].misfit
     reasons = [misfit(sample.label, places, dataset.charset) for sample in dataset.samples]
-    pairs = list(zip(dataset.samples, reasons, strict=True))
-    skipped = tuple((sample.name, reason) for sample, reason in pairs if reason)
-    samples = tuple(sample for sample, reason in pairs if not reason)
-    charset = dataset.charset
-    if charset.characters == characters_of(dataset.samples):  # not given, but taken from the labels
-        charset = Charset(characters_of(samples), charset.blank)
-    return replace(dataset, samples=samples, charset=charset, skipped=dataset.skipped + skipped)
+    return skip_samples(dataset, reasons)

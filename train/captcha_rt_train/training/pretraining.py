@@ -9,6 +9,7 @@ read, for hundreds of thousands of pictures.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,9 +36,10 @@ from captcha_rt_train.generators.mixture.batch import (
     without_scale,
 )
 from captcha_rt_train.generators.mixture.faces import CHARACTERS, load_faces
-from captcha_rt_train.presets import Preset, Settings
+from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.averaging import Deadline, WeightAverage
 from captcha_rt_train.training.epochs import Epochs
+from captcha_rt_train.training.narrowing import narrow
 from captcha_rt_train.training.planning import Plan, plan
 from captcha_rt_train.training.trunk import Trunk
 
@@ -48,6 +50,7 @@ _CTC_WEIGHT: Final = 0.25
 _ALIGNED: Final = 0.05  # the weight of the cross-entropy falls from 1 to this
 _ALIGNED_STEPS: Final = 3000  # within this number of steps
 _WARM_UP: Final = 500  # steps over which the learning rate rises
+_TAUGHT: Final = 4.0  # the weight of the cross-entropy to a teacher's probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Pretraining:
         seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
         start: A trunk to go on from; None starts with random weights.
+        teacher: The trunk of a wider network of the same layers. The network starts with its most
+            important filters, and learns to give its scores; None learns from the labels alone.
         resume: Continues the training in the folder.
         verbose: As Keras takes it.
         steps: The training steps of an epoch.
@@ -78,6 +83,7 @@ class Pretraining:
     seed: int = 0
     minutes: float | None = None
     start: Trunk | None = None
+    teacher: Trunk | None = None
     resume: bool = False
     verbose: int = 0
     steps: int = STEPS
@@ -95,20 +101,27 @@ class Pretraining:
 
 
 class AlignedModel(keras.Model):  # type: ignore[misc]  # Keras has no types
-    """A network that is trained with the places of the characters."""
+    """A network that is trained with the places of the characters.
+
+    Attributes:
+        teach: Returns the logits that it learns to give for inputs; None learns from labels alone.
+            A function, since Keras would take another network for a part of this one.
+    """
+
+    teach: Callable[[Any], Any] | None = None
 
     def compute_loss(
         self,
-        x: Any = None,  # noqa: ANN401, ARG002  (tensors of any backend)
+        x: Any = None,  # noqa: ANN401  (tensors of any backend)
         y: Any = None,  # noqa: ANN401
         y_pred: Any = None,  # noqa: ANN401
         sample_weight: Any = None,  # noqa: ANN401, ARG002
         training: bool = True,  # noqa: ARG002
     ) -> Any:  # noqa: ANN401
-        """CTC's loss, and the cross-entropy at the characters' time steps.
+        """CTC's loss, the cross-entropy at the characters' time steps, and that to a teacher.
 
         Args:
-            x: Not used.
+            x: The inputs, which a teacher reads too.
             y: `labels` and `times`, `(N, L)` int32, and `step`, `(N,)` int32, as `DrawnBatches`
                 makes them.
             y_pred: Logits `(N, T, C)` float32.
@@ -125,7 +138,11 @@ class AlignedModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         aligned = ops.sum(each * there) / ops.maximum(ops.sum(there), 1)
         step = ops.cast(y["step"][0], each.dtype)
         weight = ops.maximum(1 - (1 - _ALIGNED) * step / _ALIGNED_STEPS, _ALIGNED)
-        return _CTC_WEIGHT * ctc + weight * aligned
+        loss = _CTC_WEIGHT * ctc + weight * aligned
+        if self.teach is not None:
+            taught = ops.softmax(ops.stop_gradient(self.teach(x)))
+            loss += _TAUGHT * ops.mean(ops.categorical_crossentropy(taught, y_pred, True))
+        return loss
 
 
 def use_bfloat16() -> None:
@@ -160,11 +177,16 @@ def pretrain(job: Pretraining) -> Manifest:
     _start_run(job, settings, start)
     keras.utils.set_random_seed(job.seed)
     model = _build(planned)
+    if job.teacher is not None:
+        teacher = _build(plan_general(load_preset(job.teacher.preset)))
+        job.teacher.load_into(teacher, CHARACTERS)
+        narrow(teacher, model)
+        model.teach = partial(teacher.call, training=False)
     if job.start is not None:
         job.start.load_into(model, CHARACTERS)
     # The seeds of the pictures to train on start with `job.seed`.
     validation = draw_batch(job.faces, planned.manifest, (job.seed + 1, 0), job.validation)
-    average = WeightAverage(job.run, model.get_weights(), len(job.run.history()) * job.steps)
+    average = WeightAverage(job.run, model, len(job.run.history()) * job.steps)
     epochs = Epochs(
         job.run,
         seed=job.seed,
@@ -202,6 +224,7 @@ def _start_run(job: Pretraining, settings: Settings, start: int) -> None:
         "faces": len(load_faces(job.faces).names),
         "real": 0 if job.real is None else len(job.real),
         "start": start,
+        **({"teacher": job.teacher.preset} if job.teacher else {}),
         "batch_size": settings.batch_size,
         "steps": job.steps,
         "epochs": settings.epochs,
@@ -274,10 +297,8 @@ def _measure(
     """What `Epochs` measures: the average of the weights on the drawn validation pictures."""
 
     def measure() -> tuple[float, Evaluation]:
-        trained = model.get_weights()
-        model.set_weights(average.weights)
-        scores = _scores(model, validation)
-        model.set_weights(trained)
+        with average.applied():
+            scores = _scores(model, validation)
         average.save()
         loss = float(keras.losses.CTC()(validation.labels, scores))
         return loss, evaluate(_read(manifest, validation, scores))

@@ -7,23 +7,37 @@ from pathlib import Path
 from typing import Final
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import AUTO
+from captcha_rt.manifest import Manifest
 from captcha_rt_export.run import Run
-from captcha_rt_train.data.samples import Sample
+from captcha_rt_train.data.batches import Batches
+from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.data.sources import read_dataset
+from captcha_rt_train.data.targets import encode_labels
 from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
-from captcha_rt_train.presets import Preset
+from captcha_rt_train.presets import Preset, load_preset
 from captcha_rt_train.training.calibration import fit_temperature
+from captcha_rt_train.training.choosing import TRUNK, choose
 from captcha_rt_train.training.ensemble import ENSEMBLE
-from captcha_rt_train.training.fitting import Fit, fit, predict
+from captcha_rt_train.training.fitting import Fit, fit
 from captcha_rt_train.training.job import Observer
 from captcha_rt_train.training.planning import Plan, plan
+from captcha_rt_train.training.trunk import start_from
 
 MIN_CONFIDENCE: Final = 0.5
-"""The lowest confidence with which a network contradicts a label, in 0..1."""
+"""The lowest probability that a label is wrong with which it is a suspect, in 0..1."""
+
+_WRONG: Final = 0.02
+"""The fraction of the labels that are wrong, before the pictures are looked at."""
+
+_SUREST: Final = 30.0  # a logarithm of odds that is as good as certain
+_EPOCHS: Final = 12  # of a preset
+_MINUTES: Final = 10.0  # of all folds together, without a preset
 
 SUSPECTS_FILE: Final = "suspects.csv"
 """The name of the list in the folder of the search."""
@@ -37,7 +51,8 @@ class Suspect:
         picture: The picture's path below its folder; with several sources `SOURCE/PATH`.
         label: The picture's label.
         shown: The text that the network reads.
-        confidence: The network's confidence, in 0..1.
+        confidence: The probability that the label is wrong, in 0..1: how much likelier the
+            network finds the text that it reads, if one label in 50 is wrong.
     """
 
     picture: str
@@ -49,11 +64,12 @@ class Suspect:
 def find_suspects(
     source: Path,
     folder: Path,
-    preset: Preset,
+    preset: Preset | None = None,
     *,
     folds: int = 4,
-    epochs: int = 12,
+    epochs: int | None = None,
     labels: str = AUTO,
+    fold_case: bool = False,
     observer: Observer | None = None,
 ) -> list[Suspect]:
     """Compares each label with the prediction of a network that was trained on the other folds.
@@ -65,10 +81,11 @@ def find_suspects(
     Args:
         source: A folder of labelled pictures, or a TOML file of sources.
         folder: The folder to train the networks in; a stopped search continues there.
-        preset: The preset to train; not an ensemble.
+        preset: The preset to train, not an ensemble; None chooses as `captcha-rt train` does.
         folds: The number of folds that the pictures are cut into, at least 2.
-        epochs: The number of epochs of each network.
+        epochs: The number of epochs of each network; None takes 12 of a preset, or what was chosen.
         labels: The form of the folder's labels, as `captcha_rt.labels.read_labels` takes it.
+        fold_case: Whether labels are folded to lower case.
         observer: Where the training reports its progress.
 
     Returns:
@@ -81,16 +98,21 @@ def find_suspects(
         TrainingError: If there are fewer pictures than folds, or the preset is an ensemble.
     """
     observer = observer or Observer()
-    if preset.network == ENSEMBLE:
+    if preset is not None and preset.network == ENSEMBLE:
         raise TrainingError("an ensemble has no network that reads whole texts; use another preset")
-    dataset = read_dataset(
-        source, preset.recipe, labels=labels, blank=preset.blank, watch=observer.watch
-    )
+    if preset is None:
+        preset = _choose(_read(source, load_preset(TRUNK), labels, fold_case, observer), folds)
+    elif epochs is None:
+        epochs = _EPOCHS
+    dataset = _read(source, preset, labels, fold_case, observer)
+    for note in dataset.notes:
+        observer.say(note)
     if len(dataset.samples) < folds or folds < 2:
         raise TrainingError(f"{len(dataset.samples)} pictures can't be cut into {folds} folds")
     check_visible(dataset.samples, preset)
     planned = plan(dataset, preset)
-    settings = replace(preset.settings, epochs=epochs, patience=epochs)
+    count = epochs or preset.settings.epochs
+    settings = replace(preset.settings, epochs=count, patience=count)
     suspects: list[Suspect] = []
     for fold, held_back in enumerate(_cut(planned.dataset.samples, folds), 1):
         names = {sample.name for sample in held_back}
@@ -98,9 +120,10 @@ def find_suspects(
             "training": [s for s in planned.dataset.samples if s.name not in names],
             "validation": held_back,
         }
+        observer.say(f"training on all but part {fold} of {folds}")
         run = Run(folder / f"fold-{fold}")
         task = Fit(planned.manifest, parts, settings, run, observer=observer)
-        suspects += _find_contradicted(planned, task)
+        suspects += _find_contradicted(preset, planned, task)
     suspects.sort(key=lambda suspect: -suspect.confidence)
     sources = {sample.name: sample.source for sample in dataset.samples}
     folder_name = source.resolve().name
@@ -108,19 +131,69 @@ def find_suspects(
     return suspects
 
 
-def _find_contradicted(planned: Plan, task: Fit) -> list[Suspect]:
+def _read(
+    source: Path, preset: Preset, labels: str, fold_case: bool, observer: Observer
+) -> Dataset:
+    return read_dataset(
+        source,
+        preset.recipe,
+        labels=labels,
+        blank=preset.blank,
+        watch=observer.watch,
+        fold_case=fold_case,
+    )
+
+
+def _choose(dataset: Dataset, folds: int) -> Preset:
+    """What `captcha-rt train` would choose, with half as many steps for each part."""
+    if not dataset.samples:
+        raise TrainingError("no usable picture; `captcha-rt dataset` says why")
+    chosen = choose(dataset, "suspects", _MINUTES / folds, seed=0).preset
+    epochs = -(-chosen.settings.epochs // 2)
+    return replace(chosen, settings=replace(chosen.settings, epochs=epochs))
+
+
+def _find_contradicted(preset: Preset, planned: Plan, task: Fit) -> list[Suspect]:
     """Trains a network, and lists the labels that it contradicts in the validation part."""
     keras.utils.set_random_seed(task.settings.seed)
     model = planned.build(planned.length)
+    start_from(preset, model, planned.manifest.charset, task.settings.seed)
     fit(model, task)
     held_back = task.parts["validation"]
     temperature = fit_temperature(model, task.manifest, held_back)
-    calibrated = replace(task.manifest, temperature=temperature)
-    return [
-        Suspect(prediction.path, prediction.truth, prediction.text, prediction.confidence)
-        for prediction in predict(model, calibrated, held_back)
-        if prediction.text != prediction.truth and prediction.confidence >= MIN_CONFIDENCE
+    manifest = replace(task.manifest, temperature=temperature)
+    scores = model.predict(Batches(held_back, manifest, batch_size=64), verbose=0)
+    read = [text for text, _ in manifest.decode(scores)]
+    wrong = [
+        (sample, replace(sample, label=text), rows)
+        for sample, text, rows in zip(
+            held_back, read, scores.reshape(len(held_back), -1, scores.shape[-1]), strict=True
+        )
+        if text not in ("", sample.label)
     ]
+    if not wrong:
+        return []
+    rows = np.stack([rows for _, _, rows in wrong]) / temperature
+    likelier = _likelihoods([other for _, other, _ in wrong], manifest, rows)
+    likelier -= _likelihoods([sample for sample, _, _ in wrong], manifest, rows)
+    odds = np.exp(np.minimum(likelier, _SUREST)) * _WRONG / (1 - _WRONG)
+    return [
+        Suspect(sample.name, sample.label, other.label, probability)
+        for (sample, other, _), probability in zip(wrong, (odds / (1 + odds)).tolist(), strict=True)
+        if probability >= MIN_CONFIDENCE
+    ]
+
+
+def _likelihoods(
+    samples: Sequence[Sample], manifest: Manifest, scores: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """The logarithms of the probabilities of the labels, `(N,)`, from logits `(N, T, C)`."""
+    labels = encode_labels(samples, manifest)
+    if manifest.decoder == "ctc":
+        return -np.asarray(keras.losses.CTC(reduction="none")(labels, scores), np.float64)
+    logs = scores.astype(np.float64)
+    logs -= np.logaddexp.reduce(logs, axis=2, keepdims=True)
+    return np.asarray(np.take_along_axis(logs, labels[:, :, None], axis=2).sum(axis=(1, 2)))
 
 
 def _cut(samples: Sequence[Sample], folds: int) -> list[list[Sample]]:

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +14,10 @@ from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Prediction, only_answer, summarize
 from captcha_rt_export.run import Run, SampleFile
+from captcha_rt_train.data.duplicates import skip_duplicates
+from captcha_rt_train.data.earlier import add_earlier
 from captcha_rt_train.data.samples import Dataset, split
-from captcha_rt_train.data.sources import parse_sources, read_dataset
+from captcha_rt_train.data.sources import is_sources_file, parse_sources, read_dataset
 from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.report import Curves, write_report
@@ -32,6 +34,7 @@ from captcha_rt_train.training.epochs import Epochs
 from captcha_rt_train.training.fitting import Fit, fit, predict
 from captcha_rt_train.training.job import Job
 from captcha_rt_train.training.planning import Plan, plan
+from captcha_rt_train.training.trunk import start_from
 
 
 def train(job: Job) -> Manifest | None:
@@ -55,8 +58,52 @@ def train(job: Job) -> Manifest | None:
             settings or another split.
     """
     check_digit(job)
+    prepared = prepare(job)
+    networks, model = _fit(job, prepared)
+    if model is None:
+        return None
+    measured = measure(job, prepared, networks, model)
+    finish(job, prepared, networks, model, measured)
+    return measured.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a training starts from.
+
+    Attributes:
+        settings: The run's settings, as `run.json` stores them.
+        planned: The network for the data set.
+        parts: The samples of `training`, `validation` and `test`.
+    """
+
+    settings: Mapping[str, Any]
+    planned: Plan
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How well a trained network reads what was held back from training.
+
+    Attributes:
+        manifest: The description, with the temperature, the facts about the training and the
+            accuracy.
+        predictions: The predictions for each part that was held back.
+    """
+
+    manifest: Manifest
+    predictions: Mapping[str, Sequence[Prediction]]
+
+
+def prepare(job: Job) -> Prepared:
+    """Reads and splits the samples, plans the network, and writes settings and split.
+
+    Raises:
+        FolderError, LabelError, CharsetError, TrainingError, RunError: As `train` does.
+    """
     run_settings = check_settings(job, _describe_settings(job))
-    planned = _plan(job, _read(job))
+    planned = _plan(job, read(job))
     # A digit that is trained alone may have its own seed, but it has the run's split.
     parts = split(
         planned.dataset,
@@ -65,20 +112,46 @@ def train(job: Job) -> Manifest | None:
         seed=run_settings["seed"],
     )
     _start_run(job, run_settings, parts)
-    networks, model = _fit(job, planned, parts, run_settings)
-    if model is None:
-        return None
-    manifest = _calibrate(model, planned.manifest, parts)
+    return Prepared(run_settings, planned, parts)
+
+
+def measure(
+    job: Job, prepared: Prepared, networks: Sequence[Network], model: keras.Model
+) -> Measured:
+    """Calibrates a trained model, and reads what was held back from training."""
+    dataset, parts = prepared.planned.dataset, prepared.parts
+    manifest = _calibrate(model, prepared.planned.manifest, parts)
     predictions = _predict(model, manifest, parts)
-    training = _describe_training(job, run_settings, planned.dataset, parts, networks, model)
-    manifest = replace(
+    training = _describe_training(job, prepared.settings, dataset, parts, networks, model)
+    described = replace(
         manifest,
         training=training | _describe_failure(predictions),
         accuracy=_measure(parts, predictions),
     )
-    _write_report(job.run, manifest, networks, model, planned.dataset, predictions)
+    return Measured(described, predictions)
+
+
+def finish(
+    job: Job,
+    prepared: Prepared,
+    networks: Sequence[Network],
+    model: keras.Model,
+    measured: Measured,
+    verdict: Sequence[str] = (),
+) -> None:
+    """Writes the report, the model and, last of all, the description.
+
+    Args:
+        job: The training.
+        prepared: What it started from.
+        networks: The networks with their histories.
+        model: The model to save.
+        measured: How well the networks read what was held back.
+        verdict: Lines in plain words for the top of the report.
+    """
+    dataset, manifest = prepared.planned.dataset, measured.manifest
+    _write_report(job.run, manifest, networks, model, dataset, measured.predictions, verdict)
     _save(job.run, model, manifest)
-    return manifest
 
 
 def _describe_settings(job: Job) -> dict[str, Any]:
@@ -91,17 +164,26 @@ def _describe_settings(job: Job) -> dict[str, Any]:
         "recipe": preset.recipe.to_json(),
         "labels": job.labels,
         **({"layers": preset.layers} if preset.layers else {}),
+        **({"start": preset.start, "letters": preset.letters} if preset.start else {}),
         **({"validated_on": Path(job.validation).name} if job.validation else {}),
         **({"fold_case": True} if job.fold_case else {}),
-        **({"sources": parse_sources(job.source)} if job.source.is_file() else {}),
+        **({"earlier": job.earlier.name} if job.earlier else {}),
+        **({"sources": parse_sources(job.source)} if is_sources_file(job.source) else {}),
         **settings,
     }
 
 
-def _read(job: Job) -> Dataset:
-    return read_dataset(
+def read(job: Job) -> Dataset:
+    """Reads a job's pictures with its preset's recipe, and those of an earlier run.
+
+    Raises:
+        FolderError, LabelError, CharsetError, TrainingError: As `train` does.
+        ExportError: If the earlier run's list of pictures can't be read.
+    """
+    recipe = job.preset.recipe
+    dataset = read_dataset(
         job.source,
-        job.preset.recipe,
+        recipe,
         labels=job.labels,
         characters=job.settings.characters,
         blank=job.preset.blank,
@@ -110,6 +192,9 @@ def _read(job: Job) -> Dataset:
         validation=job.validation,
         fold_case=job.fold_case,
     )
+    if job.earlier is not None:
+        dataset = add_earlier(dataset, job.earlier, recipe, watch=job.observer.watch)
+    return skip_duplicates(dataset) if job.without_copies else dataset
 
 
 def _plan(job: Job, dataset: Dataset) -> Plan:
@@ -145,17 +230,29 @@ def _start_run(job: Job, run_settings: Mapping[str, Any], parts: Parts) -> None:
     job.run.write_settings(run_settings)
 
 
-def _fit(
-    job: Job, planned: Plan, parts: Parts, run_settings: Mapping[str, Any]
-) -> tuple[list[Network], keras.Model | None]:
+def _fit(job: Job, prepared: Prepared) -> tuple[list[Network], keras.Model | None]:
     """Trains the network or networks; returns no model if some are not trained yet."""
     if job.preset.network == ENSEMBLE:
-        return train_ensemble(job, planned, parts, run_settings)
+        return train_ensemble(job, prepared.planned, prepared.parts, prepared.settings)
+    network = fit_network(job, prepared.planned, prepared.parts, job.run)
+    return [network], network.model
+
+
+def fit_network(job: Job, planned: Plan, parts: Parts, run: Run) -> Network:
+    """Trains one network, from the preset's trunk if it names one.
+
+    Args:
+        job: The training, with its preset and settings.
+        planned: The network for the data set.
+        parts: The samples to train on, `training`, and to measure the epochs on, `validation`.
+        run: The folder of the network's history and weights.
+    """
     keras.utils.set_random_seed(job.settings.seed)
     model = planned.build(planned.length)
+    start_from(job.preset, model, planned.manifest.charset, job.settings.seed)
     counts = {name: source.epoch for name, source in planned.dataset.settings.items()}
-    task = Fit(planned.manifest, parts, job.settings, job.run, counts=counts, observer=job.observer)
-    return [Network("", model, fit(model, task))], model
+    task = Fit(planned.manifest, parts, job.settings, run, counts=counts, observer=job.observer)
+    return Network("", model, fit(model, task))
 
 
 def _calibrate(model: keras.Model, manifest: Manifest, parts: Parts) -> Manifest:
@@ -239,6 +336,7 @@ def _write_report(
     model: keras.Model,
     dataset: Dataset,
     predictions: Mapping[str, Sequence[Prediction]],
+    verdict: Sequence[str],
 ) -> None:
     """Writes the report on the test part if there is one, else on the validation part."""
     part = "test" if "test" in predictions else "validation"
@@ -254,6 +352,7 @@ def _write_report(
         pictures={s.name: s.picture for s in dataset.samples if s.name in misread},
         part=part,
         summary="\n".join(lines),
+        verdict=verdict,
     )
 
 

@@ -8,8 +8,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from captcha_rt.charset import Charset
 from captcha_rt.files import write_atomically
+from captcha_rt_export.errors import ExportError
+from captcha_rt_export.run import Run
 from captcha_rt_train.errors import NPZ_ERRORS, TrainingError
+from captcha_rt_train.presets import Letters, Preset
+from captcha_rt_train.trunks import TRUNKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,88 @@ class Trunk:
                 "network: it was made with another version of the preset"
             )
         model.set_weights([weight.astype(np.float32) for weight in self.weights])
+
+    def adapt_to(self, model: keras.Model, characters: str, letters: Letters, seed: int) -> None:
+        """Starts a network for other characters, and for one channel or three.
+
+        Each character starts with the row of scores that the trunk has for it: a new row for a
+        character that the trunk knows is the worst mistake with few pictures. A network that sees
+        one channel sums the first kernel over the channels: so it sees a grey picture as the trunk
+        does.
+
+        Args:
+            model: A network of the trunk's preset, with any characters and 1 or 3 channels. The
+                input may have any width. The blank is class 0.
+            characters: The characters of the model's classes, without the blank.
+            letters: Which rows the letters start with.
+            seed: The seed of the rows of characters that the trunk doesn't know.
+
+        Raises:
+            TrainingError: If the model has other layers.
+        """
+        weights = [weight.astype(np.float32) for weight in self.weights]
+        if model.input_shape[-1] == 1 and weights[0].shape[2] > 1:
+            weights[0] = weights[0].sum(axis=2, keepdims=True)
+        kernel, bias = weights[-2:]
+        rows = [_rows(character, self.characters, letters) for character in characters]
+        rng = np.random.default_rng(seed)
+        new_kernel = rng.normal(0, kernel.std(), (len(kernel), 1 + len(rows))).astype(np.float32)
+        new_bias = np.full(1 + len(rows), bias[1:].mean(), np.float32)
+        new_kernel[:, 0], new_bias[0] = kernel[:, 0], bias[0]
+        for place, classes in enumerate(rows, 1):
+            if classes:
+                new_kernel[:, place] = kernel[:, classes].mean(axis=1)
+                new_bias[place] = bias[classes].mean()
+        weights[-2:] = new_kernel, new_bias
+        if [weight.shape for weight in model.get_weights()] != [w.shape for w in weights]:
+            raise TrainingError(
+                f"the weights of {self.preset!r} are not those of a network with these layers"
+            )
+        model.set_weights(weights)
+
+
+def _rows(character: str, known: str, letters: Letters) -> list[int]:
+    """The trunk's classes that a character starts with: one, two, or none if it is unknown."""
+    other = character.swapcase()
+    wanted = {"same": (character,), "other": (other,), "both": (character, other)}[letters]
+    found = [1 + known.index(c) for c in dict.fromkeys(wanted) if c in known]
+    return found or [1 + known.index(c) for c in (character, other) if c in known][:1]
+
+
+def start_from(preset: Preset, model: keras.Model, charset: Charset, seed: int) -> None:
+    """Gives a new network the weights that its preset starts from, if it names any.
+
+    Raises:
+        TrainingError: If there is no such trunk or model, or it is another network's.
+    """
+    if preset.start.endswith(".keras"):
+        trunk = _trunk_of(Path(preset.start))
+    elif preset.start in TRUNKS:
+        trunk = load_trunk(TRUNKS[preset.start])
+    elif preset.start:
+        raise TrainingError(
+            f"no trunk {preset.start!r}; there are: {', '.join(TRUNKS)}, or the model.keras of a "
+            "run"
+        )
+    else:
+        return
+    trunk.adapt_to(model, charset.characters, preset.letters, seed)
+
+
+def _trunk_of(file: Path) -> Trunk:
+    """The weights of a run's model; its description lies beside it."""
+    try:
+        manifest = Run(file.parent).manifest
+        model = keras.models.load_model(file, compile=False)
+    except (ExportError, OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"can't start from {file}: {error}") from error
+    if manifest.decoder != "ctc" or manifest.charset.blank != 0:
+        raise TrainingError(
+            f"can't start from {file}: only models with CTC, whose blank is class 0, can learn "
+            "other characters"
+        )
+    weights = tuple(model.get_weights())
+    return Trunk(manifest.name, manifest.charset.characters, 0, 0, weights)
 
 
 def load_trunk(file: Path) -> Trunk:

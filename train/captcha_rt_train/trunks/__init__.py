@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-GENERAL: Final = Path(__file__).parent / "general.npz"
-"""The trunk of the preset `general`. Its training is not finished; `docs/general-model.md` says how
-far it is, and how to go on with it."""
+_FOLDER: Final = Path(__file__).parent
+
+GENERAL: Final = _FOLDER / "general.npz"
+"""The trunk of the preset `general`; `docs/general-model.md` says how it was trained."""
+
+TRUNKS: Final = {"general": GENERAL, "slim": _FOLDER / "slim.npz"}
+"""All trunks, by the names of their presets."""

@@ -1,0 +1,189 @@
+"""`captcha-rt train FOLDER` without a preset, in real processes, on generated pictures."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from captcha_rt import Solver
+from captcha_rt.model import load_model
+from captcha_rt_export.run import Run
+from captcha_rt_train.generators.kaptcha import write_samples
+from captcha_rt_train.presets import load_preset
+
+SHORT = ("--minutes", "0.3")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty generated pictures; their names are the labels."""
+    folder = tmp_path_factory.mktemp("own") / "mine"
+    write_samples(folder, 40, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> subprocess.CompletedProcess:
+    """The command without an option but the time; its run lies beside the folder."""
+    program = [sys.executable, "-m", "captcha_rt", "train", folder, *SHORT]
+    return subprocess.run(program, check=False, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, trained: subprocess.CompletedProcess) -> Run:
+    """The finished run."""
+    assert trained.returncode == 0, trained.stderr
+    return Run(folder.parent / "mine-run")
+
+
+def test_it_says_what_it_chose_and_how_good_it_is(
+    trained: subprocess.CompletedProcess, run: Run
+) -> None:
+    """Choices with their reasons on stderr; the verdict and the next command on stdout."""
+    for what in ("as it is, the general model reads", "charset: ", "channels: ", "input: "):
+        assert what in trained.stderr
+    lines = trained.stdout.splitlines()
+    assert lines[0].startswith("reads ")
+    assert "of 8 pictures that it never saw" in lines[0]
+    assert "after learning from 32" in lines[0]
+    assert any("with half as many pictures it reads" in line for line in lines)
+    assert lines[-1] == f"next: captcha-rt solve PICTURE --model {run.onnx_file}"
+    page = run.report_file.read_text("utf-8")
+    assert lines[0] in page
+
+
+def test_the_model_file_reads_what_was_held_back(run: Run) -> None:
+    """The runtime reads most of it; the accuracy in the model is the one before it saw all."""
+    manifest = load_model(run.onnx_file).manifest
+    accuracy = manifest.accuracy["validation"]
+    assert accuracy["pictures"] == 8
+    assert manifest.training["trained_on_all"] is True
+    assert manifest.training["pictures"] == {"training": 32, "validation": 8, "test": 0}
+    solver = Solver(run.onnx_file)
+    with run.split_file.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "validation"]
+    right = sum(solver.solve(row["path"]).text == row["label"] for row in rows)
+    assert right >= 6
+    assert run.model_file.exists()
+
+
+def test_what_was_chosen_is_a_preset(run: Run) -> None:
+    """It starts from the trunk, says why in comments, and is read again."""
+    preset = load_preset(str(run.preset_file))
+    assert (preset.start, preset.network, preset.decoder) == ("slim", "compact", "ctc")
+    assert "# channels: " in run.preset_file.read_text("utf-8")
+
+
+def test_the_preset_trains_again_with_a_changed_line(
+    command, run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """`--preset FILE` takes the file of a run."""
+    file = tmp_path / "mine.toml"
+    text = run.preset_file.read_text("utf-8")
+    file.write_text(text.replace("batch_size = 32", "batch_size = 16"), "utf-8")
+    options = ("--preset", file, "--epochs", "2")
+    result = command("train", folder, "-o", tmp_path / "run", *options)
+    assert result.returncode == 0, result.stderr
+    manifest = Run(tmp_path / "run").manifest
+    assert manifest.training["batch_size"] == 16
+    assert manifest.training["start"] == "slim"
+    assert manifest.accuracy["validation"]["character_error_rate"] < 0.5
+
+
+def test_the_next_run_gets_another_folder(command, run: Run, folder: Path) -> None:
+    """A finished run is never overwritten: the next one is numbered; by name it is refused."""
+    before = run.onnx_file.read_bytes()
+    result = command("train", folder, "-o", run.folder)
+    assert result.returncode == 2
+    assert "holds a finished run" in result.stderr
+    assert run.onnx_file.read_bytes() == before
+
+
+def test_a_killed_training_goes_on(folder: Path, tmp_path: Path) -> None:
+    """The same command goes on with what was chosen and trained, and ends with a model."""
+    pictures = tmp_path / "mine"
+    shutil.copytree(folder, pictures)
+    run = Run(tmp_path / "mine-run")
+    program = [sys.executable, "-m", "captcha_rt", "train", pictures, *SHORT]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not run.history():
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+        process.kill()
+    before = run.history()
+    chosen = run.preset_file.read_bytes()
+    again = subprocess.run(program, check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "going on with the run" in again.stderr
+    assert run.history()[: len(before)] == before
+    assert run.preset_file.read_bytes().splitlines()[0] == chosen.splitlines()[0]
+    assert run.onnx_file.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signal")
+def test_ctrl_c_keeps_what_was_trained(folder: Path, tmp_path: Path) -> None:
+    """Exit code 130 without a traceback; the checkpoint of the last epoch is there."""
+    run = Run(tmp_path / "run")
+    program = [sys.executable, "-m", "captcha_rt", "train", folder, "-o", run.folder, *SHORT]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not run.history():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert list(run.checkpoints.glob("*.weights.h5"))
+
+
+def test_it_goes_on_from_an_earlier_run(command, run: Run, tmp_path: Path) -> None:
+    """`--from RUN` learns new pictures, with characters that the run didn't have, and the old."""
+    new = tmp_path / "more"
+    write_samples(new, 24, seed=4)
+    renamed = sorted(new.iterdir())[0]
+    renamed.rename(renamed.with_name("+" + renamed.name[1:]))
+    result = command("train", new, "-o", tmp_path / "run", "--from", run.folder, *SHORT)
+    assert result.returncode == 0, result.stderr
+    line = next(text for text in result.stdout.splitlines() if "earlier run held back" in text)
+    assert line.startswith("of the 8 pictures")
+    later = Run(tmp_path / "run")
+    manifest = later.manifest
+    assert "+" in manifest.charset.characters
+    assert manifest.accuracy["validation earlier held back"]["pictures"] == 8
+    assert manifest.accuracy["validation earlier held back"]["exact_match"] >= 0.7
+    assert manifest.training["earlier"] == "mine-run"
+    sources = {row["source"] for row in csv.DictReader(later.split_file.open(newline=""))}
+    assert sources == {"new", "earlier", "earlier held back"}
+
+
+def test_too_few_pictures_are_refused(command, tmp_path: Path) -> None:
+    """One line that says how many are needed, and how to label them."""
+    write_samples(tmp_path / "few", 6, seed=1)
+    result = command("train", tmp_path / "few", *SHORT)
+    assert result.returncode == 2
+    assert "6 labelled pictures are too few" in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "few-run").exists()
+
+
+def test_a_network_that_reads_nothing_is_trained_in_another_way(tmp_path: Path) -> None:
+    """With labels that have nothing to do with the pictures, it ends soon, and it is said."""
+    write_samples(tmp_path / "noise", 30, seed=5)
+    names = sorted(path.name for path in (tmp_path / "noise").iterdir())
+    rows = [f"{name},{'一二三四五六七八九十'[n % 10] * 3}" for n, name in enumerate(names)]
+    (tmp_path / "noise" / "labels.csv").write_text("file,label\n" + "\n".join(rows), "utf-8")
+    program = [sys.executable, "-m", "captcha_rt", "train", tmp_path / "noise", "--minutes", "1"]
+    result = subprocess.run(program, check=False, capture_output=True, text=True)
+    history = Run(tmp_path / "noise-run").history()
+    assert result.returncode in (0, 1)
+    assert "Traceback" not in result.stderr
+    assert history
+    if result.returncode == 0:
+        assert json.loads((tmp_path / "noise-run" / "manifest.json").read_text())

@@ -1,0 +1,312 @@
+"""Trains a reader of one's own captchas, without a preset: from a folder to a model file.
+
+What is chosen is written as a preset beside the run. With few pictures, those that were held back
+to measure the network are too dear to be left out: the same training is then done once more with
+all of them, and the model keeps the accuracy that was measured before.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import keras
+
+from captcha_rt import Solver
+from captcha_rt.errors import CaptchaRTError
+from captcha_rt.files import write_atomically
+from captcha_rt.manifest import Manifest
+from captcha_rt.metrics import Evaluation, Prediction, evaluate
+from captcha_rt_export.errors import ExportError, RunError
+from captcha_rt_export.export import export_model
+from captcha_rt_export.int8 import Int8Samples, choose_calibration
+from captcha_rt_export.run import Run
+from captcha_rt_train.data.earlier import HELD_BACK
+from captcha_rt_train.data.samples import Dataset, Sample
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.presets import Preset, load_preset, write_preset
+from captcha_rt_train.training.choosing import TRUNK, choose, go_on_from
+from captcha_rt_train.training.ensemble import Network
+from captcha_rt_train.training.job import Job
+from captcha_rt_train.training.train import (
+    Prepared,
+    finish,
+    fit_network,
+    measure,
+    prepare,
+    read,
+)
+
+FEWEST: Final = 20
+"""The least number of labelled pictures."""
+
+_FEW: Final = 500  # fewer pictures are all trained on in the end
+_AS_IT_IS: Final = 300  # pictures that the general model is tried on
+_NO_NEED: Final = 0.94
+_PLATEAU: Final = 6  # epochs of 50 steps
+# How the minutes are shared between the training, the one with half as many pictures, and the one
+# with all.
+_SHARES: Final = {"few": (0.4, 0.2, 0.4), "many": (0.75, 0.25, 0.0)}
+
+_COMMENTS: Final = """What `captcha-rt train` chose, and why. Change a line, and train again with
+captcha-rt train FOLDER -o ANOTHER_RUN --preset THIS_FILE"""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a training without a preset came to.
+
+    Attributes:
+        manifest: The description of the model file, with its accuracy.
+        verdict: How good the model is, in plain words, a line each.
+    """
+
+    manifest: Manifest
+    verdict: tuple[str, ...]
+
+
+def train_own(job: Job, minutes: float, validation: float | None = None) -> Result:
+    """Chooses how to train on labelled pictures, trains, exports and measures.
+
+    A run that was stopped is gone on with, with what was chosen then.
+
+    Args:
+        job: The data, the run and the observer; preset and settings are chosen anew, but for the
+            settings' seed, charset, licence and fractions.
+        minutes: The time that the training may take, reading and export apart.
+        validation: The fraction of the pictures to hold back; None leaves it to the number.
+
+    Returns:
+        The model's description and the verdict. The run's folder holds the preset, the report,
+        `model.keras` and `model.onnx`.
+
+    Raises:
+        FolderError, LabelError, CharsetError: As `train.train` does.
+        TrainingError: If there are too few pictures, or none can be used.
+        RunError: If the folder holds a finished run, or one of other pictures.
+    """
+    if job.run.finished:
+        raise RunError(f"{job.run.folder} holds a finished run: choose another folder with -o")
+    job = replace(job, resume=True, without_copies=True)
+    chosen = _load_or_choose(job, minutes, validation)
+    job = replace(job, preset=chosen, settings=chosen.settings)
+    prepared = prepare(job)
+    count = sum(map(len, prepared.parts.values()))
+    shares = _SHARES["few" if count < _FEW else "many"]
+    main, half, whole = (minutes * share for share in shares)
+    job, network = _fit(job, prepared, main)
+    measured = measure(job, prepared, [network], network.model)
+    part = "test" if prepared.parts["test"] else "validation"
+    found = evaluate(measured.predictions[part])
+    verdict = _verdict(found, prepared)
+    if job.earlier is not None:
+        verdict += _remembered(job.earlier, measured.manifest)
+    model = network.model
+    if "only_answer" not in measured.manifest.training:
+        verdict += _learning_curve(job, prepared, found, part, half)
+        described = _export(job, model, measured.manifest)
+        verdict.append(_by_the_runtime(job.run, prepared.parts[part]))
+        if whole:
+            model = _fit_all(job, prepared, whole)
+            training = {**described.training, "trained_on_all": True}
+            described = replace(measured.manifest, training=training, accuracy=described.accuracy)
+            _export(job, model, described, described.accuracy)
+            verdict.append(f"then trained on all {count} pictures, those held back included")
+        measured = replace(measured, manifest=described)
+    _write_preset(job.run, replace(job.preset, settings=job.settings), ())
+    finish(job, prepared, [network], model, measured, verdict)
+    return Result(measured.manifest, tuple(verdict))
+
+
+def as_it_is(dataset: Dataset) -> str:
+    """How well the embedded models read the pictures as they are, in plain words."""
+    labelled = [sample for sample in dataset.samples if sample.path and sample.label]
+    looked_at = labelled[:: max(1, len(labelled) // _AS_IT_IS)][:_AS_IT_IS]
+    read = _solve(Solver(), looked_at)
+    exact = evaluate(read).exact_match
+    folded = evaluate([replace(p, truth=p.truth.lower(), text=p.text.lower()) for p in read])
+    line = f"as it is, the general model reads {exact:.1%} of {len(read)} pictures"
+    if folded.exact_match > exact:
+        line += f" ({folded.exact_match:.1%} if case is ignored)"
+    if exact >= _NO_NEED:
+        line += ": you may not need to train"
+    return line
+
+
+def _load_or_choose(job: Job, minutes: float, validation: float | None) -> Preset:
+    """The preset that a stopped run has, or a new one, which is written."""
+    file = job.run.preset_file
+    if file.exists():
+        job.observer.say(f"going on with the run in {job.run.folder}")
+        return replace(load_preset(str(file)), name=job.run.name)
+    if job.run.settings() is not None:
+        raise RunError(f"{job.run.folder} holds a run of a preset: choose another folder with -o")
+    preset = _preset_of(job.earlier) if job.earlier else load_preset(TRUNK)
+    dataset = read(replace(job, preset=preset))
+    if len(dataset.samples) < FEWEST:
+        raise TrainingError(
+            f"{len(dataset.samples)} labelled pictures are too few to train on: label at least "
+            f"{FEWEST}, better 200, with `captcha-rt label {job.source}`"
+        )
+    job.observer.say(as_it_is(dataset))
+    seed = job.settings.seed
+    if job.earlier is None:
+        choice = choose(dataset, job.run.name, minutes, seed)
+    else:
+        choice = go_on_from(job.earlier.model_file, preset, dataset, minutes, seed)
+    for reason in choice.reasons:
+        job.observer.say(reason)
+    settings = replace(
+        choice.preset.settings,
+        test=job.settings.test,
+        characters=job.settings.characters,
+        licence=job.settings.licence,
+        validation=validation or choice.preset.settings.validation,
+    )
+    chosen = replace(choice.preset, settings=settings)
+    _write_preset(job.run, chosen, choice.reasons)
+    return chosen
+
+
+def _preset_of(run: Run) -> Preset:
+    """What a finished run was trained with."""
+    if run.preset_file.exists():
+        return load_preset(str(run.preset_file))
+    return load_preset(str(run.manifest.training.get("preset", "")))
+
+
+def _write_preset(run: Run, preset: Preset, reasons: Sequence[str]) -> None:
+    """Writes a preset into the run's folder; without reasons, those of the file stay."""
+    comments = "\n".join((_COMMENTS, "", *reasons))
+    if not reasons and run.preset_file.exists():
+        lines = run.preset_file.read_text("utf-8").splitlines()
+        comments = "\n".join(line[2:] for line in lines if line.startswith("#"))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with write_atomically(run.preset_file) as path:
+        path.write_text(write_preset(preset, comments), "utf-8")
+
+
+def _fit(job: Job, prepared: Prepared, minutes: float) -> tuple[Job, Network]:
+    """Trains; where the network stands on CTC's plateau, once more in another way.
+
+    A softmax for each place learns from the first step on. Where even that doesn't help after the
+    trunk, the trunk is what hinders.
+    """
+    attempts: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("", {}, job.preset.start),
+        ("position", {"position_weight": 1.0, "warm_up": 2}, job.preset.start),
+        ("scratch", {"position_weight": 1.0, "warm_up": 6, "learning_rate": 0.002}, ""),
+    )
+    attempt, network = job, None
+    for name, changes, start in attempts:
+        if network is not None:
+            job.observer.say("the network reads nothing yet: training it in another way")
+        settings = replace(job.settings, plateau=_PLATEAU, minutes=minutes, **changes)
+        if name == "scratch":
+            settings = replace(settings, plateau=2 * _PLATEAU, epochs=2 * settings.epochs)
+        attempt = replace(job, preset=replace(job.preset, start=start), settings=settings)
+        run = job.run.network(name) if name else job.run
+        network = fit_network(attempt, prepared.planned, prepared.parts, run)
+        if not network.epochs.stuck:
+            break
+    assert network is not None  # noqa: S101  (there are attempts)
+    return attempt, network
+
+
+def _verdict(found: Evaluation, prepared: Prepared) -> list[str]:
+    """How good the network is, and what it confuses."""
+    low, high = found.interval
+    learned = len(prepared.parts["training"])
+    lines = [
+        f"reads {found.exact_match:.1%} of {found.total} pictures that it never saw "
+        f"({low:.1%} to {high:.1%}), after learning from {learned}"
+    ]
+    if found.confusions:
+        worst = ", ".join(
+            f"{c.truth or 'nothing'} as {c.read or 'nothing'} ({c.count})"
+            for c in found.confusions[:6]
+        )
+        lines.append(f"most often misread: {worst}")
+    return lines
+
+
+def _remembered(earlier: Run, manifest: Manifest) -> list[str]:
+    """What is still read of the pictures that the earlier run held back."""
+    before = earlier.manifest.accuracy.get("validation")
+    now = manifest.accuracy.get(f"validation {HELD_BACK}")
+    if before is None or now is None:
+        return ["none of the pictures that the earlier run held back is there to compare"]
+    return [
+        f"of the {now['pictures']} pictures that the earlier run held back it reads "
+        f"{now['exact_match']:.1%}; the earlier model read {before['exact_match']:.1%} of "
+        f"{before['pictures']}"
+    ]
+
+
+def _learning_curve(
+    job: Job, prepared: Prepared, found: Evaluation, part: str, minutes: float
+) -> list[str]:
+    """What twice as many pictures would bring about, from what half as many do."""
+    training = prepared.parts["training"]
+    halved = replace(prepared, parts={**prepared.parts, "training": list(training[::2])})
+    epochs = max(1, job.settings.epochs // 2)
+    settings = replace(job.settings, minutes=minutes, epochs=epochs, plateau=0)
+    job = replace(job, settings=settings)
+    network = fit_network(job, halved.planned, halved.parts, job.run.network("half"))
+    measured = measure(job, halved, [network], network.model)
+    before = evaluate(measured.predictions[part])
+    line = f"with half as many pictures it reads {before.exact_match:.1%}"
+    errors, more = 1 - found.exact_match, 1 - before.exact_match
+    if not found.errors:
+        return [f"{line}; there is nothing left to be won that {found.total} pictures could show"]
+    if more <= errors:
+        return [f"{line}: more pictures of the same kind may not help; look at those misread"]
+    expected = 1 - errors * max(errors / more, 0.3)
+    return [f"{line}; with twice as many, about {expected:.0%} are to be expected"]
+
+
+def _export(
+    job: Job,
+    model: keras.Model,
+    manifest: Manifest,
+    accuracy: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Writes the model file: in 8 bits if they cost nothing, else in float32."""
+    run = job.run
+    held_back = run.held_back()
+    samples = [sample.path for sample in held_back]
+    int8 = Int8Samples(choose_calibration(run.training_samples()), held_back)
+    try:
+        report = export_model(model, manifest, samples, run.onnx_file, int8=int8, accuracy=accuracy)
+    except ExportError:
+        report = export_model(model, manifest, samples, run.onnx_file, accuracy=accuracy)
+    return report.manifest
+
+
+def _by_the_runtime(run: Run, samples: Iterable[Sample]) -> str:
+    """What the model file reads of the pictures held back, by the runtime."""
+    read = _solve(Solver(run.onnx_file), [sample for sample in samples if sample.path])
+    return f"{run.onnx_file.name} reads {sum(p.text == p.truth for p in read)} of {len(read)}"
+
+
+def _solve(solver: Solver, samples: Sequence[Sample]) -> list[Prediction]:
+    """Reads pictures with the runtime; what can't be read is an empty text."""
+    answers = solver.solve_many([sample.path for sample in samples if sample.path])
+    return [
+        Prediction(sample.name, sample.label, "", 0.0)
+        if isinstance(answer, CaptchaRTError)
+        else Prediction(sample.name, sample.label, answer.text, answer.confidence)
+        for sample, answer in zip(samples, answers, strict=True)
+    ]
+
+
+def _fit_all(job: Job, prepared: Prepared, minutes: float) -> keras.Model:
+    """Trains on the pictures held back too."""
+    everything = [sample for part in prepared.parts.values() for sample in part]
+    settings = replace(job.settings, minutes=minutes, plateau=0)
+    network = fit_network(
+        replace(job, settings=settings),
+        prepared.planned,
+        {**prepared.parts, "training": everything},
+        job.run.network("all"),
+    )
+    return network.model
