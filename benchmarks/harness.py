@@ -36,9 +36,11 @@ CORRECTIONS: Final = HERE / "corrections.csv"
 SAMPLES: Final = sorted((ROOT / "tests" / "samples").glob("*.png"))
 MEASURED: Final = (
     *("runtime", "train", "export", "benchmarks/*.py", "benchmarks/*.toml", "benchmarks/*.csv"),
+    "benchmarks/*.js",
     *(":!benchmarks/report.py", ":!benchmarks/suite.py"),
     *(":!benchmarks/markdown.py", ":!benchmarks/plots.py"),
     *(":!benchmarks/peers/tables.py", ":!benchmarks/peers/plots.py", ":!*.md"),
+    ":!benchmarks/accuracy/own_tables.py",
 )
 """The files that a result depends on, as Git's pathspecs; `*` matches subfolders as well."""
 

@@ -5,7 +5,7 @@ its plots. `CAPTCHA_DATA` names the folder of real labelled pictures. A stopped 
 where it was. If a part fails, the suite says so and goes on with the others; it then ends with exit
 code 1. It takes less than an hour on two cores, if nothing else runs.
 
-The suite leaves out the commands that train networks: `default`, `documents` and `search`.
+The suite leaves out the commands that train networks: `default`, `documents`, `search` and `own`.
 """
 
 import subprocess

@@ -1,6 +1,6 @@
-"""The packages that draw the captchas of `unseen.py`, and their environments.
+"""The packages that draw the captchas of `unseen.py` and `accuracy/own.py`, and their environments.
 
-`draw.py` draws the pictures inside of them.
+`draw.py` draws the pictures inside of them, with `draw.js` where the package comes from npm.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from benchmarks.peers.systems import install, run
 from captcha_rt.labels import read_labels
 
 DRAW: Final = Path(__file__).with_name("draw.py")
+SCRIPTS: Final = (DRAW, DRAW.with_suffix(".js"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,15 @@ class Generator:
         licence: The package's licence. It is only run, in its own process.
         requirements: What pip installs.
         npm: Whether the package comes from npm.
+        constrained: Whether the dependencies have the versions of `constraints.txt`. Some packages
+            need an older Pillow.
     """
 
     package: str
     licence: str
     requirements: tuple[str, ...]
     npm: bool = False
+    constrained: bool = True
 
 
 GENERATORS: Final[Mapping[str, Generator]] = {
@@ -48,24 +52,47 @@ GENERATORS: Final[Mapping[str, Generator]] = {
     ),
     "svg-captcha": Generator("svg-captcha@1.4.0", "MIT", ("resvg-py==0.5.0",), npm=True),
 }
-"""The generators by name; `draw.py` knows the same names."""
+"""The generators of `unseen.py` by name. The general model's mixture was widened after it was
+measured on their pictures."""
 
 
-def draw(name: str, runs: Path, count: int) -> PictureSet:
+def _with_old_pillow(name: str, version: str, licence: str, *faces: str) -> Generator:
+    package = f"{name}=={version}"
+    return Generator(package, licence, (package, "pillow==9.4.0", *faces), constrained=False)
+
+
+HELD_BACK: Final[Mapping[str, Generator]] = {
+    "claptcha": _with_old_pillow("claptcha", "0.3.3", "MIT", "font-caladea==0.0.2"),
+    "kaptcha": _with_old_pillow("kaptcha", "1.0.0", "MIT"),
+    "x-captcha": _with_old_pillow("x-captcha", "0.4.200808", "BSD", "font-source-sans-pro==0.0.1"),
+    "util-captcha": _with_old_pillow("util-captcha", "0.2.2", "MIT"),
+    "flask-simple-captcha": Generator(
+        "flask-simple-captcha==5.5.5", "MIT", ("flask-simple-captcha==5.5.5",)
+    ),
+    "trek-captcha": Generator("trek-captcha@0.4.0", "MIT", ("pillow==13.0.0",), npm=True),
+    "captchapng": Generator("captchapng@0.0.1", "BSD", (), npm=True),
+}
+"""The generators of `accuracy/own.py` by name: nothing here was tuned on their pictures."""
+
+ALL: Final[Mapping[str, Generator]] = {**GENERATORS, **HELD_BACK}
+"""All generators; `draw.py` knows the same names."""
+
+
+def draw(name: str, runs: Path, count: int, part: str = "unseen") -> PictureSet:
     """Draws pictures with a generator, always the same.
 
     Args:
-        name: One of `GENERATORS`.
-        runs: The folder of the runs: the environment lies in `environments`, and the pictures in
-            `unseen`.
+        name: One of `ALL`.
+        runs: The folder of the runs: the environment lies in `environments`.
         count: The number of pictures.
+        part: The folder in `runs` that gets a folder of pictures, with the generator's name.
 
     Raises:
         MissingError: If the generator can't be installed or run here.
     """
-    generator = GENERATORS[name]
-    environment, folder = runs / "environments" / f"draw-{name}", runs / "unseen" / name
-    python = install(generator.requirements, environment)
+    generator = ALL[name]
+    environment, folder = runs / "environments" / f"draw-{name}", runs / part / name
+    python = install(generator.requirements, environment, constrained=generator.constrained)
     if generator.npm and not (environment / "node_modules" / name).exists():
         quietly = ("--silent", "--no-audit", "--no-fund")
         run(["npm", "install", *quietly, "--prefix", environment, generator.package])

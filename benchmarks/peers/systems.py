@@ -139,12 +139,13 @@ SYSTEMS: Final[Mapping[str, System]] = {
 }
 
 
-def install(requirements: Sequence[str], folder: Path) -> Path:
+def install(requirements: Sequence[str], folder: Path, *, constrained: bool = True) -> Path:
     """Makes an environment, unless it exists already with the same requirements.
 
     Args:
         requirements: The requirements that pip installs.
         folder: The environment's folder.
+        constrained: Whether `constraints.txt` pins the dependencies.
 
     Returns:
         The environment's Python.
@@ -159,10 +160,11 @@ def install(requirements: Sequence[str], folder: Path) -> Path:
         wanted += code_state()
     stamp = folder / "installed.txt"
     if not stamp.exists() or stamp.read_text("utf-8") != wanted:
-        say(f"installing {' '.join(requirements)}", markup=False)
+        say(f"installing {' '.join(requirements) or folder.name}", markup=False)
         run([sys.executable, "-m", "venv", "--clear", folder])
         pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q")
-        run([*pip, "-c", constraints, *requirements])
+        if requirements:
+            run([*pip, *(("-c", constraints) if constrained else ()), *requirements])
         stamp.write_text(wanted, "utf-8")
     return python
 
