@@ -327,3 +327,11 @@ def test_evaluate_ignores_case_if_asked(call, stripes: Path, stripes_png, tmp_pa
     assert "total captchas: 2, errors: 0" in result.stdout
     assert "character error rate: 0.0000" in result.stdout
     assert "--ignore-case" not in result.stderr
+
+
+def test_label_file_may_be_in_the_folder_above(tmp_path: Path) -> None:
+    """Its names lead to the pictures, each once."""
+    folder = numbered(tmp_path / "pictures", 2)
+    file = tmp_path / "labels.csv"
+    file.write_text("filename,label\n1.png,one\n2.png,two\n")
+    assert pairs(read_labels(folder, str(file)), folder) == {"1.png": "one", "2.png": "two"}

@@ -5,6 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
+from captcha_rt_train.generators.kaptcha import write_samples
+
 
 def test_wrong_labels_are_suspects(command, captcha_data: Path, tmp_path: Path) -> None:
     """Among 300 real pictures, those with changed labels are found, and few others."""
@@ -34,9 +36,24 @@ def test_wrong_labels_are_suspects(command, captcha_data: Path, tmp_path: Path) 
     assert {suspect["picture"] for suspect in again} == listed
 
 
-def test_suspects_need_a_folder_to_train_in(command, tmp_path: Path) -> None:
-    """One line that says which option is missing."""
+def test_suspects_need_no_option(command, tmp_path: Path) -> None:
+    """Without a preset, two wrong labels among sixty are found; the networks lie beside it."""
+    folder = tmp_path / "mine"
+    write_samples(folder, 60, seed=7)
+    rows = [(path.name, path.stem) for path in sorted(folder.glob("*.png"))]
+    wrong = {rows[20][0]: "b" + rows[20][1][1:], rows[41][0]: rows[41][1][:-1] + "8"}
+    lines = [f"{name},{wrong.get(name, label)}" for name, label in rows]
+    (folder / "labels.csv").write_text("file,label\n" + "\n".join(lines), "utf-8")
+    result = command("suspects", folder, "--folds", "2", "--json")
+    assert result.returncode == 0, result.stderr
+    found = {suspect["picture"]: suspect["shown"] for suspect in json.loads(result.stdout)}
+    assert set(wrong) <= set(found)
+    assert len(found) <= 4
+    assert (tmp_path / "mine-suspects" / "suspects.csv").exists()
+
+
+def test_there_must_be_pictures(command, tmp_path: Path) -> None:
+    """One line that says what is missing."""
     result = command("suspects", tmp_path)
     assert result.returncode == 2
-    assert "--out" in result.stderr
     assert "Traceback" not in result.stderr

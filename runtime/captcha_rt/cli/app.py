@@ -49,6 +49,7 @@ COMMANDS: Final = {
     "dataset": Origin("captcha-rt-train"),
     "export": Origin("captcha-rt-export"),
     "fonts": Origin("captcha-rt-train"),
+    "label": Origin("captcha-rt-train"),
     "pretrain": Origin("captcha-rt-train"),
     "samples": Origin("captcha-rt-train"),
     "suspects": Origin("captcha-rt-train"),

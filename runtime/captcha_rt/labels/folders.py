@@ -88,7 +88,9 @@ def read_labels(folder: Path, form: str = AUTO, *, without: Collection[Path] = (
     else:
         file, column = find_label_file(folder, files, form)
         if not file.is_relative_to(folder):
-            tree = Tree(folder, [*tree.files, *walk(file.parent)], pictures)
+            # The file may be in a folder above: then its files are those of the folder, too.
+            files_there = dict.fromkeys((*tree.files, *walk(file.parent)))
+            tree = Tree(folder, list(files_there), pictures)
         labels, files = only_one(folder, read_label_file(tree, file, column)), [file]
     return _finish(labels, tree, files, without)
 

@@ -126,7 +126,7 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
     """
     problems: list[tuple[str, str]] = []
     labels: dict[Path, list[Row]] = defaultdict(list)
-    for row, found in _pairs(table, tree):
+    for row, found in pair_rows(table, tree):
         where = f"{table.path.name}:{row.line}"
         if len(found) == 1:
             labels[found[0]].append(row)
@@ -161,8 +161,12 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
     return Match(tuple(sorted(items)), tuple(problems))
 
 
-def _pairs(table: Table, tree: Tree) -> list[tuple[Row, list[Path]]]:
-    """Returns the rows in order, each with the pictures that it may name."""
+def pair_rows(table: Table, tree: Tree) -> list[tuple[Row, list[Path]]]:
+    """Returns the rows in order, each with the pictures that it may name.
+
+    Raises:
+        LabelError: If the table has no column of names, and the rows can't be assigned in order.
+    """
     if table.by_order:
         pairs = _assign_in_order(table, tree.pictures)
         return [(row, [path] if path else []) for row, path in pairs]

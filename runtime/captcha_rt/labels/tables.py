@@ -75,6 +75,7 @@ class Table:
         source: The file and the columns in words.
         rows: The rows in order.
         by_order: Whether the table has no column of names, so that row n belongs to picture n.
+        places: The places of the columns of names and of labels in a line, from 0 on.
     """
 
     path: Path
@@ -82,6 +83,7 @@ class Table:
     source: str
     rows: tuple[Row, ...]
     by_order: bool = False
+    places: tuple[int, int] = (0, 0)
 
 
 def read_tables(path: Path) -> list[Table]:
@@ -128,9 +130,8 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise LabelError(f"can't read {path.name}: {error.strerror}") from error
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8-sig")
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding_of(data))
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:  # another encoding; UTF-16 without its mark may be valid UTF-8
@@ -139,6 +140,12 @@ def read_text(path: Path) -> str:
             "the encoding UTF-8)"
         )
     return text
+
+
+def encoding_of(data: bytes) -> str:
+    """Returns the encoding of a label file that its byte order mark names, or UTF-8."""
+    named = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    return "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else named
 
 
 def _of_json(path: Path, text: str) -> list[Table]:
@@ -192,7 +199,7 @@ def _of_objects(path: Path, objects: Sequence[tuple[int, dict[str, Any]]]) -> li
     """Reads objects, whose keys are the names of the columns."""
     rows: list[tuple[int, dict[str, str]]] = []
     for number, value in objects:
-        texts = {_clean(k): _clean(v) for k, v in value.items() if isinstance(v, str)}
+        texts = {clean(k): clean(v) for k, v in value.items() if isinstance(v, str)}
         rows.append((number, texts))
     names = list(dict.fromkeys(name for _, texts in rows for name in texts))
     return _with_header(
@@ -202,12 +209,12 @@ def _of_objects(path: Path, objects: Sequence[tuple[int, dict[str, Any]]]) -> li
 
 def _of_cells(path: Path, lines: Sequence[str]) -> list[Table]:
     """Reads lines of separated cells, with or without a header."""
-    delimiter, lines = _find_delimiter(path, lines)
+    delimiter, lines = find_delimiter(path, lines)
     quoted = path.suffix.lower() != ".txt"
     reader = csv.reader(
         lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     )
-    rows = [(reader.line_num, [_clean(cell) for cell in row]) for row in reader]
+    rows = [(reader.line_num, [clean(cell) for cell in row]) for row in reader]
     while rows and not any(rows[-1][1]):
         del rows[-1]
     all_rows, rows = rows, [(line, cells) for line, cells in rows if any(cells)]
@@ -241,7 +248,7 @@ def _has_suffix(cells: Sequence[str], column: int) -> bool:
     return column < len(cells) and PurePath(cells[column]).suffix.lower() in SUFFIXES
 
 
-def _find_delimiter(path: Path, lines: Sequence[str]) -> tuple[str, Sequence[str]]:
+def find_delimiter(path: Path, lines: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Finds what separates cells; also returns the lines, without Excel's line `sep=;`."""
     filled = [line.strip() for line in lines if line.strip()]
     first = filled[0] if filled else ""
@@ -257,7 +264,8 @@ def _find_delimiter(path: Path, lines: Sequence[str]) -> tuple[str, Sequence[str
     return max(",;\t", key=first.count), lines
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """Returns a cell's text: in NFC, without spaces around it, and without Excel's `="..."`."""
     text = normalize("NFC", text).strip()
     wrapped = _AS_TEXT.fullmatch(text)
     return wrapped[1].replace('""', '"').strip() if wrapped else text
@@ -286,7 +294,7 @@ def _table(
     padded = ((line, [*cells, *[""] * width]) for line, cells in rows)
     source = f"{path.name}, columns {header[file]} and {header[label]}"
     found = tuple(Row(line, cells[file], cells[label]) for line, cells in padded)
-    return Table(path, header[label], source, found)
+    return Table(path, header[label], source, found, places=(file, label))
 
 
 def _by_order(path: Path, column: str, rows: Sequence[tuple[int, list[str]]]) -> list[Table]:

@@ -1,1 +1,1 @@
-"""The commands of this distribution, a file each: `train`, `samples`, `dataset`, `suspects`."""
+"""The commands of this distribution, a file each: `train`, `label`, `samples`, `dataset`, ..."""

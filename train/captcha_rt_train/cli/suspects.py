@@ -1,5 +1,6 @@
 """The command `captcha-rt suspects`."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 from captcha_rt.cli.options import JsonOption, QuietOption
 from captcha_rt.cli.output import one_line, to_json
 from captcha_rt.labels import AUTO
+from captcha_rt_train.cli.label import label
 from captcha_rt_train.cli.options import FoldCaseOption, LabelsOption, SourceArgument, observe
 
 
@@ -35,6 +37,13 @@ def suspects(
     ] = None,
     labels: LabelsOption = AUTO,
     fold_case: FoldCaseOption = False,
+    page: Annotated[
+        bool | None,
+        typer.Option(
+            "--page/--no-page",
+            help="Look at them on the page of `captcha-rt label`; by default on a terminal.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -60,5 +69,11 @@ def suspects(
     for suspect in found:
         line = f"{suspect.picture}: {suspect.label}, read {suspect.shown}"
         typer.echo(one_line(f"{line} ({suspect.confidence:.4f})"))
+    listed = run / SUSPECTS_FILE
     if not quiet:
-        typer.echo(f"{len(found)} suspects, to look at: {run / SUSPECTS_FILE}", err=True)
+        typer.echo(f"{len(found)} suspects, to look at: {listed}", err=True)
+        if found and source.is_dir():
+            typer.echo(f"next: captcha-rt label {folder} --suspects {listed}", err=True)
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if found and source.is_dir() and (on_terminal and not quiet if page is None else page):
+        label(folder, labels=labels, suspects=listed, train=False)

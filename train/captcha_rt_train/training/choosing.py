@@ -282,7 +282,7 @@ def _settings(
     """The training's settings by the number of pictures, and why."""
     count = len(samples)
     validation = 0.2 if count < 500 else 0.1
-    steps = int(np.interp(count, (50, 200, 1000, 5000, 20000), (400, 700, 1500, 3000, 8000)))
+    steps = int(np.interp(count, (50, 200, 1000, 5000, 20000), (400, 600, 2000, 5000, 12000)))
     epochs = -(-steps // _EPOCH)
     settings = Settings(
         batch_size=_BATCH,

@@ -1,0 +1,63 @@
+"""One page at a time for a folder: a lock that ends with its process, however that ends."""
+
+import errno
+import os
+from pathlib import Path
+from typing import IO, Final
+
+from captcha_rt_train.errors import TrainingError
+
+_HELD: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Locks a file; the lock lasts until the file is closed or the process ends.
+
+    Args:
+        path: The file to lock, which is made if needed. It names the process.
+
+    Returns:
+        The open file.
+
+    Raises:
+        TrainingError: If another process holds the lock.
+        OSError: If the file can't be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    file = os.fdopen(descriptor, "r+b")
+    try:
+        _acquire(descriptor)
+    except OSError as error:
+        if error.errno in _HELD:
+            holder = _read(path)
+            file.close()
+            raise TrainingError(
+                f"{path.parent.parent} is being labelled already{holder}: use that page, or end "
+                "it first"
+            ) from None
+        # The file system has no locks. Then nothing keeps a second process away.
+    file.truncate(0)
+    file.write(str(os.getpid()).encode())
+    file.flush()
+    return file
+
+
+def _read(path: Path) -> str:
+    """Which process holds the lock, in words; nothing if that is not known."""
+    try:
+        text = path.read_bytes().decode("ascii", "replace")
+    except OSError:  # Windows refuses to read what is locked
+        return ""
+    return f" by process {text}" if text.isdecimal() else ""
+
+
+def _acquire(descriptor: int) -> None:
+    """Locks the open file, or raises OSError at once."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt  # type: ignore[import-not-found,unused-ignore]
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
