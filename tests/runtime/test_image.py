@@ -818,22 +818,31 @@ def test_jpeg_scans() -> None:
 
 
 @pytest.mark.usefixtures("no_decoding")
-@pytest.mark.parametrize(("side", "limit"), [(30, 270), (1000, 15_881)])
-def test_gif_of_clear_codes(side: int, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("side", "limit", "message"),
+    [
+        (30, 270, "GIF damaged: its data doesn't make 900 pixels"),
+        (
+            1000,
+            15_881,
+            "GIF with more than 15881 clear codes for 1000000 pixels: convert it to PNG",
+        ),
+    ],
+)
+def test_gif_of_clear_codes(side: int, limit: int, message: str) -> None:
     """A GIF that only clears its table, at 15 µs a byte for OpenCV, is refused before that."""
     frame = gif_frame(np.zeros((side, side), np.uint8), data=b"\x80" * (limit + 1))
-    assert refusal(gif(frame, width=side, height=side)) == (
-        f"GIF with more than {limit} clear codes for {side * side} pixels: convert it to PNG"
-    )
+    assert refusal(gif(frame, width=side, height=side)) == message
 
 
 @pytest.mark.usefixtures("no_decoding")
-def test_more_data_than_the_pixels_of_a_gif_need() -> None:
-    """A GIF with more data than 12 bits per pixel is refused."""
-    frame = gif_frame(np.zeros((30, 30), np.uint8), data=b"\0" * 2824)
+@pytest.mark.parametrize(("side", "limit"), [(30, 3274), (320, 205_824)])
+def test_more_data_than_the_pixels_of_a_gif_need(side: int, limit: int) -> None:
+    """A GIF with more data than 12 bits per pixel is refused; a small one may have 18."""
+    frame = gif_frame(np.zeros((side, side), np.uint8), data=b"\0" * limit)
     assert re.search(
-        r"^GIF of \d+ bytes, limit 2824: convert it to PNG$",
-        refusal(gif(frame, width=30, height=30)),
+        rf"^GIF of \d+ bytes, limit {limit}: convert it to PNG$",
+        refusal(gif(frame, width=side, height=side)),
     )
 
 

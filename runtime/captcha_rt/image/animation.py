@@ -107,7 +107,7 @@ def _gif_parts(data: bytes) -> Iterator[Part]:
         packed = frame.control[3] if len(frame.control) > 3 else 0
         # The same frame, in a picture of its size.
         screen = data[:6] + struct.pack("<HH", frame.width, frame.height) + data[10:header]
-        shown = data[frame.start : frame.start + 1] + bytes(4) + data[frame.start + 5 : frame.end]
+        shown = frame.data[:1] + bytes(4) + frame.data[5:]
         dispose = {2: _CLEAR, 3: _RESTORE}.get(packed >> 2 & 7, _KEEP)
         yield Part(screen + frame.control + shown + b";", frame.left, frame.top, True, dispose)
 
