@@ -1,5 +1,6 @@
 """Animations: how many frames there are, how they are composed, and what a recipe makes of them."""
 
+import io
 import json
 import struct
 import subprocess
@@ -145,6 +146,20 @@ def test_frames_are_bounded() -> None:
     outside = [frames[0], (solid(2, 3, 0, 0, 0, 255), 6, 0, 0, 0)]
     with pytest.raises(ImageDecodeError, match="its frame 1 isn't within the picture"):
         decode_image(apng(outside), merge=Frames())
+
+
+@needs_gif
+def test_there_are_at_most_a_thousand_frames() -> None:
+    """Tiny frames cost more than their pixels; 1,000 are read, more are refused."""
+    frames = [PIL.new("L", (4, 4), n % 2 * 255) for n in range(1001)]
+    for count in (1000, 1001):
+        out = io.BytesIO()
+        frames[0].save(out, "GIF", save_all=True, append_images=frames[1:count])
+        if count == 1000:
+            assert decode_image(out.getvalue(), merge=Frames()).shape == (4, 4, 3)
+        else:
+            with pytest.raises(ImageDecodeError, match="more than 1000 frames"):
+                decode_image(out.getvalue(), merge=Frames())
 
 
 def test_damaged_frame_of_a_webp() -> None:

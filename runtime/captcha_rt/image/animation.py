@@ -35,6 +35,10 @@ class Part(NamedTuple):
     dispose: int
 
 
+MAX_FRAMES: Final = 1000
+"""The largest number of frames that are composed. A tiny frame of a GIF may take OpenCV 4 ms."""
+
+
 def compose(
     name: str,
     data: bytes,
@@ -61,6 +65,8 @@ def compose(
     canvas = np.zeros((height, width, 4), np.uint8)
     frames: list[NDArray[np.uint8]] = []
     for part in _PARTS[name](data):
+        if len(frames) == MAX_FRAMES:
+            raise ImageDecodeError(f"{name} of more than {MAX_FRAMES} frames: save the first ones")
         if (len(frames) + 1) * width * height > max_pixels:
             raise ImageDecodeError(
                 f"{name} of more than {len(frames)} frames of {width} x {height} pixels: "

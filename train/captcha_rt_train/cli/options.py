@@ -43,5 +43,6 @@ def observe(quiet: bool) -> "Observer":
     return Observer(
         verbose=int(sys.stdout.isatty() and not quiet),
         watch=show_reading(quiet),
+        follow=lambda items, total: track(items, total, what="training", quiet=quiet),
         say=lambda line: None if quiet else typer.echo(line, err=True),
     )

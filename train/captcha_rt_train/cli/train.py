@@ -159,6 +159,8 @@ def _train_own(job: "Job", minutes: float, validation: float | None) -> None:
     """Trains without a preset, and prints the verdict and what to do next."""
     from captcha_rt_train.training.own import train_own
 
+    # A bar of ours on stderr, for all trainings alike, in place of Keras's on stdout.
+    job = replace(job, observer=replace(job.observer, verbose=0))
     result = train_own(job, minutes, validation)
     for line in result.verdict:
         typer.echo(line)

@@ -1,6 +1,6 @@
 """Trains one network on one split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -86,6 +86,9 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
         callbacks: list[keras.callbacks.Callback] = [epochs]
         if average is not None:
             callbacks.insert(0, average)
+        if not task.observer.verbose:
+            left = settings.epochs - epochs.done
+            callbacks.append(_Steps(task.observer, left * len(batches)))
         if settings.spliced:
             callbacks.append(_Splicing(model, task, batches))
         if settings.minutes is not None:
@@ -131,6 +134,24 @@ def _decode(
         Prediction(sample.name, sample.label, text, decoded.confidence)
         for sample, (text, decoded) in zip(samples, manifest.decode(scores), strict=True)
     ]
+
+
+class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Shows the progress, a step after the other."""
+
+    def __init__(self, observer: Observer, total: int) -> None:
+        super().__init__()
+        self._steps = iter(observer.follow(iter(range(total)), total))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        next(self._steps, None)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        next(self._steps, None)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        if isinstance(self._steps, Generator):
+            self._steps.close()  # the bar of a training that stops early goes away
 
 
 class _Splicing(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types

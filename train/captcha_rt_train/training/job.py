@@ -25,6 +25,7 @@ class Observer:
         verbose: Keras's verbosity: 0 is silent, 1 a progress bar, 2 one line per epoch.
         tensorboard: The folder for TensorBoard's logs; None writes none.
         watch: Shows the progress while pictures are read.
+        follow: Shows the progress of a training's steps.
         report: Is called with the data set, skipped pictures included, before the first epoch.
         say: Is called with a line on what was chosen, or what comes next.
 
@@ -35,6 +36,7 @@ class Observer:
     verbose: int = 0
     tensorboard: Path | None = None
     watch: Watch = lambda items, _: items
+    follow: Watch = lambda items, _: items
     report: "Callable[[Dataset], None]" = lambda _: None
     say: "Callable[[str], None]" = lambda _: None
 

@@ -19,7 +19,7 @@ from captcha_rt.metrics import Evaluation, Prediction, evaluate
 from captcha_rt_export.errors import ExportError, RunError
 from captcha_rt_export.export import export_model
 from captcha_rt_export.int8 import Int8Samples, choose_calibration
-from captcha_rt_export.run import Run
+from captcha_rt_export.run import TRAINING, Run
 from captcha_rt_train.data.earlier import HELD_BACK
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.errors import TrainingError
@@ -105,22 +105,24 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
         verdict += _learning_curve(job, prepared, found, part, half)
         described = _export(job, model, measured.manifest)
         verdict.append(_by_the_runtime(job.run, prepared.parts[part]))
-        if whole:
+        if whole and job.validation is None:  # what somebody chose to validate is no training data
             model = _fit_all(job, prepared, whole)
             training = {**described.training, "trained_on_all": True}
             described = replace(measured.manifest, training=training, accuracy=described.accuracy)
             _export(job, model, described, described.accuracy)
-            verdict.append(f"then trained on all {count} pictures, those held back included")
+            verdict.append("then trained once more, with the pictures held back")
         measured = replace(measured, manifest=described)
     _write_preset(job.run, replace(job.preset, settings=job.settings), ())
     finish(job, prepared, [network], model, measured, verdict)
     return Result(measured.manifest, tuple(verdict))
 
 
-def as_it_is(dataset: Dataset) -> str:
+def _as_it_is(dataset: Dataset) -> str:
     """How well the embedded models read the pictures as they are, in plain words."""
     labelled = [sample for sample in dataset.samples if sample.path and sample.label]
     looked_at = labelled[:: max(1, len(labelled) // _AS_IT_IS)][:_AS_IT_IS]
+    if not looked_at:
+        return "all pictures are drawn"
     read = _solve(Solver(), looked_at)
     exact = evaluate(read).exact_match
     folded = evaluate([replace(p, truth=p.truth.lower(), text=p.text.lower()) for p in read])
@@ -147,7 +149,7 @@ def _load_or_choose(job: Job, minutes: float, validation: float | None) -> Prese
             f"{len(dataset.samples)} labelled pictures are too few to train on: label at least "
             f"{FEWEST}, better 200, with `captcha-rt label {job.source}`"
         )
-    job.observer.say(as_it_is(dataset))
+    job.observer.say(_as_it_is(dataset))
     seed = job.settings.seed
     if job.earlier is None:
         choice = choose(dataset, job.run.name, minutes, seed)
@@ -197,6 +199,9 @@ def _fit(job: Job, prepared: Prepared, minutes: float) -> tuple[Job, Network]:
         ("scratch", {"position_weight": 1.0, "warm_up": 6, "learning_rate": 0.002}, ""),
     )
     attempt, network = job, None
+    held_back = sum(len(samples) for part, samples in prepared.parts.items() if part != TRAINING)
+    learned = len(prepared.parts[TRAINING])
+    job.observer.say(f"training on {learned} pictures; {held_back} are held back to measure it")
     for name, changes, start in attempts:
         if network is not None:
             job.observer.say("the network reads nothing yet: training it in another way")
@@ -251,6 +256,7 @@ def _learning_curve(
     epochs = max(1, job.settings.epochs // 2)
     settings = replace(job.settings, minutes=minutes, epochs=epochs, plateau=0)
     job = replace(job, settings=settings)
+    job.observer.say("training on half of the pictures, to see what more would bring about")
     network = fit_network(job, halved.planned, halved.parts, job.run.network("half"))
     measured = measure(job, halved, [network], network.model)
     before = evaluate(measured.predictions[part])
@@ -301,7 +307,8 @@ def _solve(solver: Solver, samples: Sequence[Sample]) -> list[Prediction]:
 
 def _fit_all(job: Job, prepared: Prepared, minutes: float) -> keras.Model:
     """Trains on the pictures held back too."""
-    everything = [sample for part in prepared.parts.values() for sample in part]
+    everything = [*prepared.parts["training"], *prepared.parts["validation"]]
+    job.observer.say(f"training once more, on all {len(everything)} pictures")
     settings = replace(job.settings, minutes=minutes, plateau=0)
     network = fit_network(
         replace(job, settings=settings),
