@@ -91,8 +91,13 @@ class Server:
         """Ends the server as Ctrl-C does; returns what it says last."""
         self.process.send_signal(signal.SIGINT)
         out, err = self.process.communicate(timeout=20)
-        assert err == ""
+        assert not err, err
         return out
+
+    def terminate(self) -> None:
+        """Ends the server as a service manager does."""
+        self.process.terminate()
+        assert self.process.wait(timeout=20) == 143
 
     def kill(self) -> None:
         """Kills the server."""

@@ -1,10 +1,12 @@
 """The labelling page's server, as a real process."""
 
 import csv
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -331,13 +333,22 @@ def test_ctrl_c_says_what_to_type_next(start, unlabelled) -> None:
     assert server.process.returncode == 0
 
 
-def test_command_prints_the_address(unlabelled) -> None:
+def test_command_prints_and_opens_the_address(unlabelled, tmp_path) -> None:
     """The real command prints its address at once, and ends with 0 on Ctrl-C."""
-    line = [sys.executable, "-m", "captcha_rt", "label", str(unlabelled), "--no-open"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+    opened = tmp_path / "opened.txt"
+    browser = tmp_path / "browser.py"
+    browser.write_text(f"import sys; open({str(opened)!r}, 'w').write(sys.argv[1] + '.')")
+    line = [sys.executable, "-m", "captcha_rt", "label", str(unlabelled), "--open"]
+    environment = os.environ | {"BROWSER": f"{sys.executable} {browser} %s"}
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "labels: none yet; 0 of 20 pictures\n"
-        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        address = process.stdout.readline().split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        end = time.monotonic() + 10
+        while not (opened.exists() and opened.read_text() == f"{address}."):
+            assert time.monotonic() < end
+            time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "0 of 20 labelled\n"
     assert process.returncode == 0

@@ -373,3 +373,22 @@ def test_what_is_written_while_the_folder_is_opened_counts(tmp_path) -> None:
     (folder / "labels.csv").write_text("filename,label\n1.png,one\n3.png,three\n")
     put(Labelling(opened, folder / ".captcha-rt"), "2.png", "two")
     assert saved(folder) == {"1.png": "one", "2.png": "two", "3.png": "three"}
+
+
+def test_doubtful_labels_are_noted(tmp_path) -> None:
+    """Names that may be no labels, and rows that don't fit; what is unlabelled isn't doubtful."""
+    folder = fill(tmp_path / "pictures", ("abc.png", "bcd.png", "xyz.png"))
+    assert open_folder(folder).notes == (
+        "the file names are taken for labels; if they are none: --labels none",
+    )
+    assert open_folder(folder, "stem").notes == ()
+    parted = fill(tmp_path / "parted", ("1-abc.png", "1-bcd.png"))
+    assert [note.split(":")[0] for note in open_folder(parted).notes] == [
+        "if the file names hold labels, say where"
+    ]
+    (folder / "labels.csv").write_text("filename,label\nabc.png,a\nxyz.png,\n")
+    assert open_folder(folder).notes == ()
+    (folder / "labels.csv").write_text("filename,label\nabc.png,a\nabc.png,b\nbcd.png,c\ngone,d\n")
+    assert open_folder(folder).notes == (
+        f"2 labels don't fit, labels.csv:5 first; all of them: captcha-rt dataset {folder}",
+    )

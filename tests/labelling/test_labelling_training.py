@@ -168,7 +168,7 @@ def test_labels_in_another_place_are_named(train, tmp_path, striped) -> None:
     )
 
 
-@pytest.mark.parametrize("how", ["kill", "interrupt"])
+@pytest.mark.parametrize("how", ["kill", "interrupt", "terminate"])
 def test_training_ends_with_the_server(train, tmp_path, striped, how: str) -> None:
     """However the server ends; the next one trains again."""
     server = train("hang")

@@ -1,30 +1,37 @@
 """`captcha-rt train FOLDER` without a preset, in real processes, on generated pictures."""
 
 import csv
-import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from drawn import write_digits
 
 from captcha_rt import Solver
+from captcha_rt.charset import Charset
 from captcha_rt.model import load_model
 from captcha_rt_export.run import Run
-from captcha_rt_train.generators.kaptcha import write_samples
+from captcha_rt_train.data.samples import characters_of
+from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.presets import load_preset
+from captcha_rt_train.training.choosing import TRUNK, choose
+from captcha_rt_train.training.fitting import Fit, fit
+from captcha_rt_train.training.planning import plan
 
-SHORT = ("--minutes", "0.3")
+SHORT = ("--minutes", "0.1")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty generated pictures; their names are the labels."""
+    """Forty small pictures; their names are the labels."""
     folder = tmp_path_factory.mktemp("own") / "mine"
-    write_samples(folder, 40, seed=3)
+    write_digits(folder, 40, seed=3)
     return folder
 
 
@@ -147,16 +154,15 @@ def test_ctrl_c_keeps_what_was_trained(folder: Path, tmp_path: Path) -> None:
 def test_it_goes_on_from_an_earlier_run(command, run: Run, tmp_path: Path) -> None:
     """`--from RUN` learns new pictures, with characters that the run didn't have, and the old."""
     new = tmp_path / "more"
-    write_samples(new, 24, seed=4)
-    renamed = sorted(new.iterdir())[0]
-    renamed.rename(renamed.with_name("+" + renamed.name[1:]))
+    labels = write_digits(new, 24, seed=4)
+    (new / f"{labels[0]}.png").rename(new / f"x{labels[0][1:]}.png")
     result = command("train", new, "-o", tmp_path / "run", "--from", run.folder, *SHORT)
     assert result.returncode == 0, result.stderr
     line = next(text for text in result.stdout.splitlines() if "earlier run held back" in text)
     assert line.startswith("of the 8 pictures")
     later = Run(tmp_path / "run")
     manifest = later.manifest
-    assert "+" in manifest.charset.characters
+    assert "x" in manifest.charset.characters
     assert manifest.accuracy["validation earlier held back"]["pictures"] == 8
     assert manifest.accuracy["validation earlier held back"]["exact_match"] >= 0.7
     assert manifest.training["earlier"] == "mine-run"
@@ -166,24 +172,30 @@ def test_it_goes_on_from_an_earlier_run(command, run: Run, tmp_path: Path) -> No
 
 def test_too_few_pictures_are_refused(command, tmp_path: Path) -> None:
     """One line that says how many are needed, and how to label them."""
-    write_samples(tmp_path / "few", 6, seed=1)
+    write_digits(tmp_path / "few", 6, seed=1)
     result = command("train", tmp_path / "few", *SHORT)
     assert result.returncode == 2
     assert "6 labelled pictures are too few" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "few-run").exists()
 
 
-def test_a_network_that_reads_nothing_is_trained_in_another_way(tmp_path: Path) -> None:
-    """With labels that have nothing to do with the pictures, it ends soon, and it is said."""
-    write_samples(tmp_path / "noise", 30, seed=5)
-    names = sorted(path.name for path in (tmp_path / "noise").iterdir())
-    rows = [f"{name},{'一二三四五六七八九十'[n % 10] * 3}" for n, name in enumerate(names)]
-    (tmp_path / "noise" / "labels.csv").write_text("file,label\n" + "\n".join(rows), "utf-8")
-    program = [sys.executable, "-m", "captcha_rt", "train", tmp_path / "noise", "--minutes", "1"]
-    result = subprocess.run(program, check=False, capture_output=True, text=True)
-    history = Run(tmp_path / "noise-run").history()
-    assert result.returncode in (0, 1)
-    assert "Traceback" not in result.stderr
-    assert history
-    if result.returncode == 0:
-        assert json.loads((tmp_path / "noise-run" / "manifest.json").read_text())
+def test_a_network_that_stands_on_its_plateau_is_stopped(tmp_path: Path) -> None:
+    """With labels that have nothing to do with the pictures, training ends after 6 epochs."""
+    folder = tmp_path / "noise"
+    write_digits(folder, 24, seed=5)
+    shown = read_dataset(folder, load_preset(TRUNK).recipe)
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("абвгдежз"), 4)) for _ in shown.samples]
+    samples = [replace(s, label=text) for s, text in zip(shown.samples, texts, strict=True)]
+    charset = Charset(characters_of(samples), blank=0)
+    dataset = replace(shown, samples=tuple(samples), charset=charset)
+    preset = choose(dataset, "noise", 1, seed=0).preset
+    settings = replace(preset.settings, batch_size=4, epoch_steps=2, epochs=30, plateau=6)
+    prepared = tuple(replace(s, tensor=preset.recipe.apply(s.picture)) for s in samples)
+    shape = prepared[0].tensor.shape
+    planned = plan(replace(dataset, samples=prepared, tensor_shape=shape), preset)
+    parts = {"training": planned.dataset.samples[:18], "validation": planned.dataset.samples[18:]}
+    model = planned.build(planned.length)
+    epochs = fit(model, Fit(planned.manifest, parts, settings, Run(tmp_path / "run")))
+    assert epochs.stuck
+    assert epochs.done == 6

@@ -5,7 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
-from captcha_rt_train.generators.kaptcha import write_samples
+from drawn import write_digits
 
 
 def test_wrong_labels_are_suspects(command, captcha_data: Path, tmp_path: Path) -> None:
@@ -39,12 +39,11 @@ def test_wrong_labels_are_suspects(command, captcha_data: Path, tmp_path: Path) 
 def test_suspects_need_no_option(command, tmp_path: Path) -> None:
     """Without a preset, two wrong labels among sixty are found; the networks lie beside it."""
     folder = tmp_path / "mine"
-    write_samples(folder, 60, seed=7)
-    rows = [(path.name, path.stem) for path in sorted(folder.glob("*.png"))]
-    wrong = {rows[20][0]: "b" + rows[20][1][1:], rows[41][0]: rows[41][1][:-1] + "8"}
-    lines = [f"{name},{wrong.get(name, label)}" for name, label in rows]
+    labels = write_digits(folder, 60, seed=7)
+    wrong = {f"{labels[n]}.png": str(9999 - int(labels[n])).zfill(4) for n in (20, 41)}
+    lines = [f"{label}.png,{wrong.get(f'{label}.png', label)}" for label in labels]
     (folder / "labels.csv").write_text("file,label\n" + "\n".join(lines), "utf-8")
-    result = command("suspects", folder, "--folds", "2", "--json")
+    result = command("suspects", folder, "--folds", "2", "--epochs", "2", "--json")
     assert result.returncode == 0, result.stderr
     found = {suspect["picture"]: suspect["shown"] for suspect in json.loads(result.stdout)}
     assert set(wrong) <= set(found)

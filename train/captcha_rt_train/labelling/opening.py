@@ -3,17 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from captcha_rt.errors import FolderError, LabelError
-from captcha_rt.labels import AUTO, Labels, parse_form, pictures_of, read_labels
+from captcha_rt.labels import AUTO, NO_ROW, Labels, parse_form, pictures_of, read_labels
 from captcha_rt.labels.files import find_label_file, find_label_files, read_label_files
 from captcha_rt.labels.matching import Tree
-from captcha_rt.pictures import find_pictures, name_below, walk
+from captcha_rt.labels.stems import structure
+from captcha_rt.pictures import find_pictures, name_below, stem_of, walk
 from captcha_rt_train.labelling.table import LabelTable, new_table, read_table, unwritable
 
 NO_LABELS: Final = "none"
 """The form of labels that doesn't look for any."""
+
+_NO_LABEL: Final = "no label in"  # so begin the reasons of `read_labels`
+_NOT_USED: Final = "not used"
 
 LABEL_FILE: Final = "labels.csv"
 """The label file in a folder whose labels aren't in a CSV yet."""
@@ -74,14 +79,35 @@ def open_folder(folder: Path, form: str = AUTO, out: Path | None = None) -> Open
         raise FolderError(f"the names of the pictures in {folder} can't be written into a CSV")
     names = {name for name, _ in shown}
     found = {name: label for name, label in found.items() if name in names}
-    notes = []
+    notes = _notes(folder, form, labels, [path for _, path in pictures])
     if left_out:
         notes.append(
-            f"{len(left_out)} pictures are left out, since a row can't name them: "
-            f"{min(left_out)!r}; rename them"
+            f"{len(left_out)} pictures are left out, since a row can't name them: rename "
+            f"{min(left_out)!r}"
         )
     source = labels.source if labels else ""
     return Opened(folder, shown, found, frozenset(empty & names), table, source, tuple(notes))
+
+
+def _notes(folder: Path, form: str, labels: Labels | None, pictures: Sequence[Path]) -> list[str]:
+    """Says where the labels may be wrong."""
+    if labels is None:
+        parted = sum(bool(structure(stem_of(path))) for path in pictures)
+        if form == AUTO and 2 * parted > len(pictures):  # `17-abcd.png`, but also `img_0017.png`
+            return ["if the file names hold labels, say where: --labels stem-last or stem-first"]
+        return []
+    notes = []
+    if form == AUTO and parse_form(labels.form) is not None:
+        notes.append("the file names are taken for labels; if they are none: --labels none")
+    # What has no label yet is what the page is for.
+    expected = (NO_ROW, _NO_LABEL, _NOT_USED)
+    problems = [name for name, why in labels.problems if not why.startswith(expected)]
+    if problems:
+        notes.append(
+            f"{len(problems)} labels don't fit, {problems[0]} first; all of them: "
+            f"captcha-rt dataset {quote(str(folder))}"
+        )
+    return notes
 
 
 def read_again(opened: Opened) -> LabelTable:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from threading import Thread
+from threading import Event, Thread
 from types import FrameType
 from typing import Final
 
@@ -105,12 +105,12 @@ def serve(
         address = f"http://{HOST}:{port}/?token={token}"
         try:
             app = Guard(make_app(labelling, around), token, port)
-            with suppress(KeyboardInterrupt), _serving(app, listener) as thread:
+            with suppress(KeyboardInterrupt), _serving(app, listener) as ended:
                 say(f"{address} (Ctrl-C ends it)")
                 if page.open_browser:
                     # A browser without windows would hold up everything until it is left.
                     Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-                _wait(thread)
+                _wait(ended)
         finally:
             if learning is not None:
                 learning.stop()
@@ -173,14 +173,14 @@ def _listen(port: int) -> socket.socket:
 
 
 @contextmanager
-def _serving(app: Guard, listener: socket.socket) -> Iterator[Thread]:
-    """Serves an application in a thread, and ends it in order."""
+def _serving(app: Guard, listener: socket.socket) -> Iterator[Event]:
+    """Serves an application in a thread, and ends it in order; yields what is set at the end."""
     import uvicorn
 
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            log_level="error",
+            log_level="critical",
             access_log=False,
             lifespan="off",
             http="h11",
@@ -191,17 +191,26 @@ def _serving(app: Guard, listener: socket.socket) -> Iterator[Thread]:
             timeout_graceful_shutdown=1,
         )
     )
-    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
-    thread.start()
+    ended = Event()
+
+    def run() -> None:
+        try:
+            server.run(sockets=[listener])
+        finally:
+            ended.set()
+
+    Thread(target=run, name="server", daemon=True).start()
     try:
-        yield thread
+        yield ended
     finally:
         server.should_exit = True
-        thread.join(5)
+        ended.wait(5)
 
 
-def _wait(thread: Thread) -> None:
+def _wait(ended: Event) -> None:
     """Waits until the server ends by itself.
+
+    An event and not `Thread.join`: interrupted, that takes the thread for ended (Python 3.11).
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
@@ -213,8 +222,8 @@ def _wait(thread: Thread) -> None:
 
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, end)
-    while thread.is_alive():
-        thread.join(0.5)
+    while not ended.wait(0.5):
+        pass
 
 
 def _describe(labelling: Labelling) -> str:
