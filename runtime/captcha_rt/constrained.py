@@ -99,6 +99,26 @@ def decode_constrained(
     return [read(picture, charset.blank, constraints) for picture in probabilities]
 
 
+def decode_length(probabilities: NDArray[np.float32], blank: int, length: int) -> Decoded:
+    """Reads the likeliest text with a number of characters, where another text is likelier.
+
+    Args:
+        probabilities: `(T, C)`, of CTC's time steps.
+        blank: The blank's class.
+        length: The number of characters, at least 1.
+
+    Returns:
+        The result. Its confidence is the text's probability among all texts, of any length: the sum
+        over its paths. It is 0, and the result empty, if no text has the length.
+    """
+    rows = probabilities.astype(np.float64)
+    best, _ = _path_of_length(rows / rows.max(axis=1, keepdims=True), blank, length)
+    if not best:
+        return Decoded((), (), (), 0.0)
+    decoded = read_path(probabilities, best, blank)
+    return replace(decoded, confidence=min(_probability_of(decoded.ids, rows, blank), 1.0))
+
+
 def _keep(probabilities: NDArray[np.float32], classes: Sequence[int]) -> NDArray[np.float32]:
     """Sets all other classes to 0, and scales those that are kept to a sum of 1."""
     kept = np.zeros_like(probabilities)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.charset import Charset, is_unicode
-from captcha_rt.constrained import Constraints, decode_constrained
+from captcha_rt.constrained import Constraints, decode_constrained, decode_length
 from captcha_rt.decoders import (
     DECODERS,
     TEMPERATURES,
@@ -33,6 +33,10 @@ FORMAT: Final = 2
 
 _KNOWN_FORMATS: Final = (1, 2)
 """The versions that are read. They differ in the file alone: see the module `model`."""
+
+_LIKELY: Final = 0.02
+"""The least probability with which a text of the known length is the answer in place of another.
+Of a picture that is cut off, the shorter text is sure; where a character was missed, it isn't."""
 
 _LARGE: Final = 50_000
 """Pixels of a picture that is worth a look at what the recipe will make of it, before it runs."""
@@ -105,6 +109,10 @@ class Manifest:
         shortest: The number of characters of the shortest text that the model was trained on. A
             shorter answer is a part of a text, as of a picture that is cut off, or a stray
             character in a picture of another kind: its confidence is 0.
+        length: The number of characters of every text, if all pictures that the model was trained
+            on show as many, and there were enough to tell; 0 otherwise. For the decoder `"ctc"`:
+            an answer with another number is read again, as the likeliest text of this length,
+            unless that is quite unlikely.
         graph: The size and checksum of the graph; None before the model is exported.
         training: Facts about the training: data, pictures, settings, versions.
         accuracy: The metrics that `metrics.summarize` returns, by the name of the pictures that
@@ -131,6 +139,7 @@ class Manifest:
     min_confidence: float = 0.0
     arithmetic: bool = False
     shortest: int = 0
+    length: int = 0
     graph: Graph | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
@@ -162,6 +171,8 @@ class Manifest:
             raise ManifestError(f"arithmetic is true or false, not {self.arithmetic!r}")
         if type(self.shortest) is not int or self.shortest < 0:
             raise ManifestError(f"the shortest text has 0 or more characters: {self.shortest!r}")
+        if type(self.length) is not int or self.length < 0:
+            raise ManifestError(f"every text has 0 or more characters: {self.length!r}")
         counts = [step.count for step in self.recipe.steps if isinstance(step, Glyphs)]
         object.__setattr__(self, "glyphs", counts[0] if counts else None)
         object.__setattr__(self, "tensor_shape", (*counts[:1], *self.input.shape[1:]))
@@ -261,11 +272,24 @@ class Manifest:
             decoded = decode_constrained(
                 probabilities, self.charset, constraints, ctc=decoder.reads_paths
             )
+        if constraints is None and self.length and decoder.reads_paths:
+            decoded = [
+                d if len(d.ids) == self.length else self._read_again(d, rows)
+                for d, rows in zip(decoded, scores, strict=True)
+            ]
         if constraints is None or constraints.length is None:  # else the user knows better
             decoded = [
                 d if len(d.ids) >= self.shortest else replace(d, confidence=0.0) for d in decoded
             ]
         return [(self.charset.decode(d.ids), d) for d in decoded]
+
+    def _read_again(self, decoded: Decoded, scores: NDArray[np.float32]) -> Decoded:
+        """The likeliest text of the known length, if it is likely enough; else what was read."""
+        blank = self.charset.blank
+        assert blank is not None  # noqa: S101  (CTC's decoder needs a blank, which was checked)
+        [rows] = to_probabilities(scores[None], self.scores, self.temperature)
+        again = decode_length(rows, blank, self.length)
+        return again if again.confidence >= _LIKELY else decoded
 
     def to_json(self) -> str:
         """The description as JSON, with the format version first."""

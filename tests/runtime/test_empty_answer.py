@@ -41,6 +41,31 @@ def test_an_empty_answer_is_given_to_who_asks_for_it(
     assert (result.stdout, result.stderr, result.returncode) == ("\n", "", 0)
 
 
+def test_a_text_of_the_known_length_is_read_where_a_character_was_missed(
+    stripes: Path, stripes_array, tmp_path: Path
+) -> None:
+    """The likeliest text of this length, with its own probability; a part of a text stays one."""
+    model = load_model(stripes)
+    path = tmp_path / "three.onnx"
+    graph = model.data[: model.manifest.graph.size]
+    path.write_bytes(attach(graph, replace(model.manifest, shortest=3, length=3)))
+    known, open_ = Solver(path), Solver(stripes)
+    doubtful = stripes_array("-aa--bb---------")
+    doubtful[:, 12:14] = 214  # about halfway between the blank's level and that of `c`
+    read, without = known.solve(doubtful), open_.solve(doubtful)
+    assert (without.text, len(read.text)) == ("ab", 3)
+    assert read.text.startswith("ab")
+    assert 0.02 <= read.confidence < 0.9
+    assert known.solve_batch([doubtful, doubtful])[1] == read
+    part = known.solve(stripes_array("-aa--bb---------"))
+    assert (part.text, part.confidence) == ("ab", 0)
+    whole = stripes_array("-aa--bb--cc-----")
+    assert known.solve(whole).confidence == open_.solve(whole).confidence
+    assert known.solve(doubtful, length=2).text == "ab"
+    with pytest.raises(ManifestError, match="every text has 0 or more characters: -1"):
+        replace(model.manifest, length=-1)
+
+
 def test_a_part_of_a_text_is_rejected(stripes: Path, stripes_array, tmp_path: Path) -> None:
     """An answer with fewer characters than any text that was trained on has no confidence."""
     model = load_model(stripes)

@@ -763,6 +763,7 @@ def test_frame_that_does_not_fit_its_gif(frame: tuple[int, int, int, int]) -> No
     assert refusal(data) == "GIF damaged: its frame 0 isn't within the picture"
 
 
+@needs_gif
 def test_the_frame_that_does_not_fit_is_named() -> None:
     """Where all frames are asked for, the message names the one that is wrong."""
     frame = np.zeros((HEIGHT, WIDTH), np.uint8)

@@ -17,6 +17,7 @@ from captcha_rt_train.training.pretraining import plan_general
         (["3-5", "abc", "abcd"], False, 3),
         (["12345", "123456", ""], False, 5),
         (["", ""], False, 0),
+        (["abcd", "dcba", "badc"], False, 4),
     ],
 )
 def test_the_labels_tell_what_the_texts_are(
@@ -32,6 +33,10 @@ def test_the_labels_tell_what_the_texts_are(
     charset = Charset("+-=?0123456789abcd", blank=0)
     manifest = plan(Dataset(samples, shape, charset, (), "x", "x"), preset).manifest
     assert (manifest.arithmetic, manifest.shortest) == (arithmetic, shortest)
+    assert manifest.length == 0  # too few to tell
+    many = plan(Dataset(samples * 20, shape, charset, (), "x", "x"), preset).manifest
+    lengths = {len(label) for label in labels if label}
+    assert many.length == (lengths.pop() if len(lengths) == 1 else 0)
 
 
 def test_the_general_model_reads_sums_and_texts_of_three_or_more() -> None:

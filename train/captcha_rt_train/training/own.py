@@ -112,8 +112,10 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
             _export(job, model, described, described.accuracy)
             verdict.append("then trained once more, with the pictures held back")
         measured = replace(measured, manifest=described)
-    _write_preset(job.run, replace(job.preset, settings=job.settings), ())
     finish(job, prepared, [network], model, measured, verdict)
+    if job.preset.start != chosen.start or job.settings.position_weight:  # another way was needed
+        settings = replace(job.settings, minutes=chosen.settings.minutes)
+        _write_preset(job.run, replace(job.preset, settings=settings), ())
     return Result(measured.manifest, tuple(verdict))
 
 

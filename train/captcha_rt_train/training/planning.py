@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import keras
 
@@ -13,6 +14,9 @@ from captcha_rt_train.data.targets import TARGETS
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.networks import NETWORKS, Dimensions
 from captcha_rt_train.presets import Preset
+
+_ENOUGH: Final = 50
+"""The number of labels of one length from which on other lengths are taken to be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
     places = target.places(model.output_shape, length)
     dataset = skip_misfits(dataset, preset.decoder, places)
     classes = dataset.charset.classes
+    lengths = [len(sample.label) for sample in dataset.samples if sample.label]
     manifest = Manifest(
         name=preset.name,
         charset=dataset.charset,
@@ -73,7 +78,8 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
         input=Tensor(model.inputs[0].name, (None, *shape)),
         output=Tensor("logits", target.output_shape(places, classes)),
         arithmetic=_are_sums(dataset),
-        shortest=min((len(s.label) for s in dataset.samples if s.label), default=0),
+        shortest=min(lengths, default=0),
+        length=lengths[0] if len(lengths) >= _ENOUGH and len(set(lengths)) == 1 else 0,
     )
     length = target.text_length(dataset) if dataset.samples else 0
     return Plan(dataset, manifest, length, partial(build, classes))
