@@ -124,7 +124,7 @@ def test_a_run_on_an_archive(command, sample_folder: Path, tmp_path: Path) -> No
     found = json.loads(command("dataset", file, "--json").stdout)
     assert (found["pictures"], found["form"]) == (40, "stem")
     run = tmp_path / "run"
-    line = ["train", file, "-o", run, "--batch-size", "20"]
+    line = ["train", file, "-o", run, "--preset", "crnn", "--batch-size", "20"]
     done = command(*line, "--epochs", "1")
     assert done.returncode == 1, done.stderr  # it has learned nothing
     assert "\nlabels: from the file names; 40 pictures\n" in f"\n{done.stderr}"

@@ -166,8 +166,28 @@ def test_it_goes_on_from_an_earlier_run(command, run: Run, tmp_path: Path) -> No
     assert manifest.accuracy["validation earlier held back"]["pictures"] == 8
     assert manifest.accuracy["validation earlier held back"]["exact_match"] >= 0.7
     assert manifest.training["earlier"] == "mine-run"
+    assert manifest.training["preset"] == "run"  # as a stopped run is gone on with
     sources = {row["source"] for row in csv.DictReader(later.split_file.open(newline=""))}
     assert sources == {"new", "earlier", "earlier held back"}
+
+
+def test_what_somebody_chose_to_validate_is_no_training_data(
+    command, folder: Path, tmp_path: Path
+) -> None:
+    """No last training then; the run is that of the network, which `export` takes."""
+    write_digits(tmp_path / "held", 8, seed=9, length=4)
+    options = ("--validation", tmp_path / "held", "-o", tmp_path / "run")
+    result = command("train", folder, *options, *SHORT)
+    assert result.returncode == 0, result.stderr
+    assert "once more" not in result.stdout
+    manifest = Run(tmp_path / "run").manifest
+    assert manifest.scores == "logits"
+    assert "trained_on_all" not in manifest.training
+    exported = command("export", tmp_path / "run", "-o", tmp_path / "again.onnx")
+    assert exported.returncode == 0, exported.stderr
+    again = command("train", folder, *options[:2], "--from", tmp_path / "run")
+    assert again.returncode == 2
+    assert "--from takes a folder" in again.stderr.splitlines()[-1]
 
 
 def test_too_few_pictures_are_refused(command, tmp_path: Path) -> None:

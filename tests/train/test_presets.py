@@ -27,7 +27,7 @@ DATA = {
 PARAMETERS = {
     "compact": 146_460,
     "general": 544_540,
-    "slim": 351_380,
+    "slim": 351_428,
     "multihead": 4_835_208,
     "ensemble": 6 * 619_370,
     "glyph": 143_114,

@@ -213,6 +213,6 @@ def _fail_if_nothing_learned(manifest: "Manifest") -> None:
         answer = manifest.training["only_answer"] or "nothing"
         fail(
             f"the network has learned nothing: it answers every picture with {answer}; "
-            "train it for more --epochs, on more pictures, or with another --preset",
+            "train it for longer, on more pictures, or with another --preset",
             SOME_FAILED,
         )

@@ -7,6 +7,7 @@ the help of `captcha-rt train` can list the presets quickly.
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -117,8 +118,8 @@ class Settings:
             raise TrainingError(
                 "local weight, position weight, warm-up, epoch steps and plateau are at least 0"
             )
-        if self.minutes is not None and not self.minutes > 0:
-            raise TrainingError("the minutes must be above 0")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise TrainingError(f"the minutes are a number above 0, not {self.minutes}")
         if self.local_weight and self.position_weight:
             raise TrainingError("set the local weight or the position weight, not both")
         if self.monitor not in get_args(Monitor):

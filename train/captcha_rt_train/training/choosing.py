@@ -143,7 +143,7 @@ def go_on_from(file: Path, preset: Preset, dataset: Dataset, minutes: float, see
     if preset.network == load_preset(TRUNK).network and places:
         old = steps[places[-1]]
         if frame["width"] > old["width"]:
-            steps[places[-1]] = frame
+            steps[places[-1]] = {**old, "width": frame["width"]}
         else:
             frame_reason = f"input: {old['width']} x {old['height']}, as before"
     settings, settings_reason = _settings(preset.settings, samples, minutes, seed)
@@ -276,6 +276,11 @@ def _best(views: Sequence[_View], samples: Sequence[Sample]) -> tuple[_View, lis
     return view, reasons
 
 
+def epoch_steps(pictures: int) -> int:
+    """The training steps of an epoch with a number of training pictures."""
+    return max(_EPOCH, math.ceil(pictures / _BATCH))
+
+
 def _settings(
     base: Settings, samples: Sequence[Sample], minutes: float, seed: int
 ) -> tuple[Settings, str]:
@@ -283,7 +288,7 @@ def _settings(
     count = len(samples)
     validation = 0.2 if count < 500 else 0.1
     steps = int(np.interp(count, (50, 200, 1000, 5000, 20000), (400, 600, 2000, 5000, 12000)))
-    epochs = -(-steps // _EPOCH)
+    epochs = math.ceil(steps / epoch_steps(round(count * (1 - validation))))
     settings = Settings(
         batch_size=_BATCH,
         epochs=epochs,

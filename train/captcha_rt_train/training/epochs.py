@@ -16,7 +16,8 @@ from captcha_rt.metrics import Evaluation
 from captcha_rt_export.run import Run
 from captcha_rt_train.presets import Monitor
 
-_NOTHING: Final = 0.05  # a fraction of right characters that is none
+NOTHING: Final = 0.05
+"""A fraction of right characters that is as good as none."""
 
 
 class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -83,7 +84,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
     @property
     def stuck(self) -> bool:
         """Whether the network stands on CTC's plateau: it still reads next to nothing."""
-        return 0 < self._plateau <= self.done and self.history[-1]["val_accuracy"] < _NOTHING
+        return 0 < self._plateau <= self.done and self.history[-1]["val_accuracy"] < NOTHING
 
     @property
     def finished(self) -> bool:

@@ -77,10 +77,13 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
         The history of the epochs.
     """
     settings = task.settings
-    average = _average(model, task)
-    epochs = _load_epochs(model, task, average)
     trainable = _add_head(model, task)
-    batches = _training_batches(task, outputs=len(trainable.model.outputs), epoch=epochs.done)
+    done = len(task.run.history())
+    batches = _training_batches(task, outputs=len(trainable.model.outputs), epoch=done)
+    average = None
+    if settings.averaged:
+        average = WeightAverage(task.run, model, done * len(batches), _KEPT)
+    epochs = _load_epochs(model, task, average)
     _compile(trainable, task, steps=len(batches) * settings.epochs)
     if train and not epochs.finished:
         callbacks: list[keras.callbacks.Callback] = [epochs]
@@ -173,15 +176,6 @@ class _Splicing(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no
         if epoch:
             scores = self._network.predict(self._inputs, verbose=0)
             self._batches.locate(align(scores, self._labels, self._blank))
-
-
-def _average(model: keras.Model, task: Fit) -> WeightAverage | None:
-    """The average of the network's weights, if the settings ask for one."""
-    if not task.settings.averaged:
-        return None
-    size = task.settings.batch_size
-    steps = -(-_repeat(task) * len(task.parts["training"]) // size)
-    return WeightAverage(task.run, model, len(task.run.history()) * steps, _KEPT)
 
 
 def _repeat(task: Fit) -> int:

@@ -5,6 +5,7 @@ to measure the network are too dear to be left out: the same training is then do
 all of them, and the model keeps the accuracy that was measured before.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -22,10 +23,13 @@ from captcha_rt_export.int8 import Int8Samples, choose_calibration
 from captcha_rt_export.run import TRAINING, Run
 from captcha_rt_train.data.earlier import HELD_BACK
 from captcha_rt_train.data.samples import Dataset, Sample
+from captcha_rt_train.data.sources import is_sources_file
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import Preset, load_preset, write_preset
-from captcha_rt_train.training.choosing import TRUNK, choose, go_on_from
+from captcha_rt_train.training.choosing import TRUNK, choose, epoch_steps, go_on_from
 from captcha_rt_train.training.ensemble import Network
+from captcha_rt_train.training.epochs import NOTHING
+from captcha_rt_train.training.fitting import predict
 from captcha_rt_train.training.job import Job
 from captcha_rt_train.training.train import (
     Prepared,
@@ -42,7 +46,7 @@ FEWEST: Final = 20
 _FEW: Final = 500  # fewer pictures are all trained on in the end
 _AS_IT_IS: Final = 300  # pictures that the general model is tried on
 _NO_NEED: Final = 0.94
-_PLATEAU: Final = 6  # epochs of 50 steps
+_PLATEAU: Final = 300  # steps after which a network that reads nothing is stuck
 # How the minutes are shared between the training, the one with half as many pictures, and the one
 # with all.
 _SHARES: Final = {"few": (0.4, 0.2, 0.4), "many": (0.75, 0.25, 0.0)}
@@ -86,17 +90,28 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
     """
     if job.run.finished:
         raise RunError(f"{job.run.folder} holds a finished run: choose another folder with -o")
+    if job.earlier is not None and (job.validation is not None or is_sources_file(job.source)):
+        raise TrainingError(
+            "--from takes a folder, of which it holds pictures back itself: no --validation of "
+            "another source, and no TOML file of sources"
+        )
     job = replace(job, resume=True, without_copies=True)
     chosen = _load_or_choose(job, minutes, validation)
     job = replace(job, preset=chosen, settings=chosen.settings)
-    prepared = prepare(job)
+    try:
+        prepared = prepare(job)
+    except RunError as error:
+        raise RunError(
+            f"{job.run.folder} holds a stopped run of other pictures or options ({error}): choose "
+            "another folder with -o, or delete it"
+        ) from error
     count = sum(map(len, prepared.parts.values()))
     shares = _SHARES["few" if count < _FEW else "many"]
     main, half, whole = (minutes * share for share in shares)
     job, network = _fit(job, prepared, main)
     measured = measure(job, prepared, [network], network.model)
     part = "test" if prepared.parts["test"] else "validation"
-    found = evaluate(measured.predictions[part])
+    found = evaluate(_unseen(measured.predictions[part], prepared.parts[part]))
     verdict = _verdict(found, prepared)
     if job.earlier is not None:
         verdict += _remembered(job.earlier, measured.manifest)
@@ -106,15 +121,23 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
         described = _export(job, model, measured.manifest)
         verdict.append(_by_the_runtime(job.run, prepared.parts[part]))
         if whole and job.validation is None:  # what somebody chose to validate is no training data
-            model = _fit_all(job, prepared, whole)
-            training = {**described.training, "trained_on_all": True}
-            described = replace(measured.manifest, training=training, accuracy=described.accuracy)
-            _export(job, model, described, described.accuracy)
-            verdict.append("then trained once more, with the pictures held back")
-        measured = replace(measured, manifest=described)
+            model_of_all = _fit_all(job, prepared, whole)
+            learned = predict(model_of_all, measured.manifest, prepared.parts["validation"])
+            if evaluate(learned).exact_match < found.exact_match:
+                verdict.append("a last training, with the pictures held back, read them worse")
+            else:
+                model = model_of_all
+                training = {**described.training, "trained_on_all": True}
+                described = replace(
+                    measured.manifest, training=training, accuracy=described.accuracy
+                )
+                _export(job, model, described, described.accuracy)
+                verdict.append("then trained once more, with the pictures held back")
+        facts = replace(measured.manifest, training=described.training, accuracy=described.accuracy)
+        measured = replace(measured, manifest=facts)  # of the network, which ends in logits
     finish(job, prepared, [network], model, measured, verdict)
     if job.preset.start != chosen.start or job.settings.position_weight:  # another way was needed
-        settings = replace(job.settings, minutes=chosen.settings.minutes)
+        settings = replace(job.settings, minutes=chosen.settings.minutes, plateau=0)
         _write_preset(job.run, replace(job.preset, settings=settings), ())
     return Result(measured.manifest, tuple(verdict))
 
@@ -147,6 +170,10 @@ def _load_or_choose(job: Job, minutes: float, validation: float | None) -> Prese
     preset = _preset_of(job.earlier) if job.earlier else load_preset(TRUNK)
     dataset = read(replace(job, preset=preset))
     if len(dataset.samples) < FEWEST:
+        job.observer.report(dataset)
+        if not dataset.samples and dataset.skipped:
+            name, reason = dataset.skipped[0]
+            raise TrainingError(f"no usable picture in {job.source}; the first: {name}: {reason}")
         raise TrainingError(
             f"{len(dataset.samples)} labelled pictures are too few to train on: label at least "
             f"{FEWEST}, better 200, with `captcha-rt label {job.source}`"
@@ -166,7 +193,7 @@ def _load_or_choose(job: Job, minutes: float, validation: float | None) -> Prese
         licence=job.settings.licence,
         validation=validation or choice.preset.settings.validation,
     )
-    chosen = replace(choice.preset, settings=settings)
+    chosen = replace(choice.preset, name=job.run.name, settings=settings)
     _write_preset(job.run, chosen, choice.reasons)
     return chosen
 
@@ -207,13 +234,14 @@ def _fit(job: Job, prepared: Prepared, minutes: float) -> tuple[Job, Network]:
     for name, changes, start in attempts:
         if network is not None:
             job.observer.say("the network reads nothing yet: training it in another way")
-        settings = replace(job.settings, plateau=_PLATEAU, minutes=minutes, **changes)
+        plateau = math.ceil(_PLATEAU / epoch_steps(learned))
+        settings = replace(job.settings, plateau=plateau, minutes=minutes, **changes)
         if name == "scratch":
-            settings = replace(settings, plateau=2 * _PLATEAU, epochs=2 * settings.epochs)
+            settings = replace(settings, plateau=2 * plateau, epochs=2 * settings.epochs)
         attempt = replace(job, preset=replace(job.preset, start=start), settings=settings)
         run = job.run.network(name) if name else job.run
         network = fit_network(attempt, prepared.planned, prepared.parts, run)
-        if not network.epochs.stuck:
+        if network.epochs.history[-1]["val_accuracy"] >= NOTHING:
             break
     assert network is not None  # noqa: S101  (there are attempts)
     return attempt, network
@@ -236,16 +264,23 @@ def _verdict(found: Evaluation, prepared: Prepared) -> list[str]:
     return lines
 
 
+def _unseen(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Sequence[Prediction]:
+    """The predictions without those for what an earlier run may have learned in the end."""
+    new = [p for p, s in zip(predictions, samples, strict=True) if s.source != HELD_BACK]
+    return new or predictions
+
+
 def _remembered(earlier: Run, manifest: Manifest) -> list[str]:
     """What is still read of the pictures that the earlier run held back."""
     before = earlier.manifest.accuracy.get("validation")
     now = manifest.accuracy.get(f"validation {HELD_BACK}")
     if before is None or now is None:
         return ["none of the pictures that the earlier run held back is there to compare"]
+    seen = earlier.manifest.training.get("trained_on_all")
     return [
         f"of the {now['pictures']} pictures that the earlier run held back it reads "
         f"{now['exact_match']:.1%}; the earlier model read {before['exact_match']:.1%} of "
-        f"{before['pictures']}"
+        f"{before['pictures']}{', before it learned from these, too' if seen else ''}"
     ]
 
 
@@ -261,7 +296,7 @@ def _learning_curve(
     job.observer.say("training on half of the pictures, to see what more would bring about")
     network = fit_network(job, halved.planned, halved.parts, job.run.network("half"))
     measured = measure(job, halved, [network], network.model)
-    before = evaluate(measured.predictions[part])
+    before = evaluate(_unseen(measured.predictions[part], halved.parts[part]))
     line = f"with half as many pictures it reads {before.exact_match:.1%}"
     errors, more = 1 - found.exact_match, 1 - before.exact_match
     if not found.errors:
@@ -280,10 +315,10 @@ def _export(
 ) -> Manifest:
     """Writes the model file: in 8 bits if they cost nothing, else in float32."""
     run = job.run
-    held_back = run.held_back()
+    held_back = [s for s in run.samples() if s.part != TRAINING and s.path.exists()]
     samples = [sample.path for sample in held_back]
-    int8 = Int8Samples(choose_calibration(run.training_samples()), held_back)
     try:
+        int8 = Int8Samples(choose_calibration(run.training_samples()), held_back)
         report = export_model(model, manifest, samples, run.onnx_file, int8=int8, accuracy=accuracy)
     except ExportError:
         report = export_model(model, manifest, samples, run.onnx_file, accuracy=accuracy)

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import AUTO
 from captcha_rt.manifest import Manifest
-from captcha_rt_export.run import Run
+from captcha_rt_export.errors import RunError
+from captcha_rt_export.run import Run, SampleFile
 from captcha_rt_train.data.batches import Batches
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.data.targets import encode_labels
 from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
-from captcha_rt_train.presets import Preset, load_preset
+from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.calibration import fit_temperature
 from captcha_rt_train.training.choosing import TRUNK, choose
 from captcha_rt_train.training.ensemble import ENSEMBLE
@@ -113,6 +114,7 @@ def find_suspects(
     planned = plan(dataset, preset)
     count = epochs or preset.settings.epochs
     settings = replace(preset.settings, epochs=count, patience=count)
+    _forget_others(Run(folder), planned.dataset, settings, folds)
     suspects: list[Suspect] = []
     for fold, held_back in enumerate(_cut(planned.dataset.samples, folds), 1):
         names = {sample.name for sample in held_back}
@@ -151,6 +153,24 @@ def _choose(dataset: Dataset, folds: int) -> Preset:
     chosen = choose(dataset, "suspects", _MINUTES / folds, seed=0).preset
     epochs = -(-chosen.settings.epochs // 2)
     return replace(chosen, settings=replace(chosen.settings, epochs=epochs))
+
+
+def _forget_others(run: Run, dataset: Dataset, settings: Settings, folds: int) -> None:
+    """Deletes the networks of an earlier search with other pictures, labels or settings."""
+    files = [
+        SampleFile(Path(sample.name), sample.label, f"fold-{fold}", sample.source)
+        for fold, samples in enumerate(_cut(dataset.samples, folds), 1)
+        for sample in samples
+    ]
+    facts = asdict(settings)
+    try:
+        run.check_settings(facts, resume=True)
+        run.check_split(files, resume=True)
+    except RunError:
+        for fold in run.folder.glob("fold-*"):
+            Run(fold).remove()
+    run.write_settings(facts)
+    run.write_split(files)
 
 
 def _find_contradicted(preset: Preset, planned: Plan, task: Fit) -> list[Suspect]:
