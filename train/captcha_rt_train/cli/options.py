@@ -31,6 +31,12 @@ ValidationOption = Annotated[
 FoldCaseOption = Annotated[bool, typer.Option("--fold-case", help="Fold labels to lower case.")]
 
 
+def folder_beside(source: Path, ending: str) -> Path:
+    """A folder beside a source, named after it: `mine-run` for `mine/` and for `mine.tar.gz`."""
+    path = source.resolve()
+    return path.with_name((path.name.split(".")[0] if path.is_file() else path.name) + ending)
+
+
 def show_reading(quiet: bool) -> Watch:
     """A progress bar over the pictures while they are read."""
     return lambda items, total: track(items, total, what="reading", quiet=quiet)

@@ -11,7 +11,13 @@ from captcha_rt.cli.options import JsonOption, QuietOption
 from captcha_rt.cli.output import one_line, to_json
 from captcha_rt.labels import AUTO
 from captcha_rt_train.cli.label import label
-from captcha_rt_train.cli.options import FoldCaseOption, LabelsOption, SourceArgument, observe
+from captcha_rt_train.cli.options import (
+    FoldCaseOption,
+    LabelsOption,
+    SourceArgument,
+    folder_beside,
+    observe,
+)
 
 
 def suspects(
@@ -51,8 +57,7 @@ def suspects(
     from captcha_rt_train.presets import load_preset
     from captcha_rt_train.training.suspects import SUSPECTS_FILE, find_suspects
 
-    source = folder.resolve()
-    run = run or source.with_name(f"{source.stem if source.is_file() else source.name}-suspects")
+    run = run or folder_beside(folder, "-suspects")
     found = find_suspects(
         folder,
         run,
@@ -72,8 +77,8 @@ def suspects(
     listed = run / SUSPECTS_FILE
     if not quiet:
         typer.echo(f"{len(found)} suspects, to look at: {listed}", err=True)
-        if found and source.is_dir():
+        if found and folder.is_dir():
             typer.echo(f"next: captcha-rt label {folder} --suspects {listed}", err=True)
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if found and source.is_dir() and (on_terminal and not quiet if page is None else page):
+    if found and folder.is_dir() and (on_terminal and not quiet if page is None else page):
         label(folder, labels=labels, suspects=listed, train=False)

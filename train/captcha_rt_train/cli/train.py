@@ -15,13 +15,12 @@ from captcha_rt_train.cli.options import (
     LabelsOption,
     SourceArgument,
     ValidationOption,
+    folder_beside,
     observe,
 )
 from captcha_rt_train.presets import preset_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from captcha_rt.manifest import Manifest
     from captcha_rt_export.run import Run
     from captcha_rt_train.data.samples import Dataset
@@ -97,9 +96,9 @@ def train(
 
     chosen = load_preset(preset or TRUNK)
     options: dict[str, Any] = {"seed": seed, "epochs": epochs, "batch_size": batch_size}
+    options |= {"minutes": minutes}
     fraction = _fraction(validation)
     options |= {"validation": fraction, "test": test, "characters": charset, "licence": licence}
-    options |= {"minutes": minutes}
     given = {name: value for name, value in options.items() if value is not None}
     job = Job(
         folder,
@@ -143,16 +142,9 @@ def _new_folder(source: Path) -> Path:
     """Where a run goes, beside its source: the first name that no finished run has."""
     from captcha_rt_export.run import Run
 
-    path = source.resolve()
-    name = path.name.split(".")[0] if source.is_file() else path.name
-    names = (f"{name}-run{n}" for n in _numbers())
-    return next(path.parent / name for name in names if not Run(path.parent / name).finished)
-
-
-def _numbers() -> "Iterator[str]":
-    yield ""
-    for number in count(2):
-        yield f"-{number}"
+    endings = ("-run" if number == 1 else f"-run-{number}" for number in count(1))
+    folders = (folder_beside(source, ending) for ending in endings)
+    return next(folder for folder in folders if not Run(folder).finished)
 
 
 def _train_own(job: "Job", minutes: float, validation: float | None) -> None:

@@ -320,7 +320,8 @@ def _export(
     try:
         int8 = Int8Samples(choose_calibration(run.training_samples()), held_back)
         report = export_model(model, manifest, samples, run.onnx_file, int8=int8, accuracy=accuracy)
-    except ExportError:
+    except ExportError as error:
+        job.observer.say(f"not in 8 bits, but in float32: {error}")
         report = export_model(model, manifest, samples, run.onnx_file, accuracy=accuracy)
     return report.manifest
 
