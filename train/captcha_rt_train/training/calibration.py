@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from captcha_rt.manifest import Manifest
-from captcha_rt_train.data.batches import Batches
 from captcha_rt_train.data.samples import Sample
+from captcha_rt_train.training.fitting import predict_scores
 
 _TEMPERATURES = np.geomspace(0.25, 4, 65)  # 1 is the middle one
 _EPSILON = 1e-6  # keeps the logarithm of a confidence finite
@@ -31,7 +31,7 @@ def fit_temperature(model: keras.Model, manifest: Manifest, samples: Sequence[Sa
     Returns:
         The temperature, in 0.25..4.
     """
-    scores = model.predict(Batches(samples, manifest, batch_size=64), verbose=0)
+    scores = predict_scores(model, manifest, samples)
     right = np.array(
         [
             text == sample.label

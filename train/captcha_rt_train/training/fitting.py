@@ -21,6 +21,7 @@ from captcha_rt_train.networks import with_local_head, with_position_head
 from captcha_rt_train.presets import Settings
 from captcha_rt_train.training.averaging import Deadline, WeightAverage
 from captcha_rt_train.training.epochs import Epochs
+from captcha_rt_train.training.interrupts import kept_back
 from captcha_rt_train.training.job import Observer
 
 _LAST_RATE: Final = 0.01
@@ -98,13 +99,14 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
             callbacks.append(Deadline(settings.minutes))
         if task.observer.tensorboard is not None:
             callbacks.append(keras.callbacks.TensorBoard(task.observer.tensorboard))
-        trainable.model.fit(
-            batches,
-            initial_epoch=epochs.done,
-            epochs=settings.epochs,
-            callbacks=callbacks,
-            verbose=task.observer.verbose,
-        )
+        with kept_back() as interrupts:
+            trainable.model.fit(
+                batches,
+                initial_epoch=epochs.done,
+                epochs=settings.epochs,
+                callbacks=[*callbacks, interrupts],
+                verbose=task.observer.verbose,
+            )
     if average is not None and epochs.done:
         model.set_weights(average.weights)
     else:
@@ -126,8 +128,16 @@ def predict(
     Returns:
         A prediction for each sample, in order.
     """
-    scores = model.predict(Batches(samples, manifest, batch_size=batch_size), verbose=0)
-    return _decode(samples, manifest, scores)
+    return _decode(samples, manifest, predict_scores(model, manifest, samples, batch_size))
+
+
+def predict_scores(
+    model: keras.Model, manifest: Manifest, samples: Sequence[Sample], batch_size: int = 64
+) -> NDArray[np.float32]:
+    """The scores that a Keras model gives samples; arguments are those of `predict`."""
+    with kept_back():
+        scores = model.predict(Batches(samples, manifest, batch_size=batch_size), verbose=0)
+    return np.asarray(scores)
 
 
 def _decode(

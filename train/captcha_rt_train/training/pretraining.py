@@ -39,6 +39,7 @@ from captcha_rt_train.generators.mixture.faces import CHARACTERS, load_faces
 from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.averaging import Deadline, WeightAverage
 from captcha_rt_train.training.epochs import Epochs
+from captcha_rt_train.training.interrupts import kept_back
 from captcha_rt_train.training.narrowing import narrow
 from captcha_rt_train.training.planning import Plan, plan
 from captcha_rt_train.training.trunk import Trunk
@@ -279,14 +280,15 @@ def _fit(
     if job.minutes is not None:
         callbacks.append(Deadline(job.minutes))
     try:
-        model.fit(
-            batches,
-            initial_epoch=epochs.done,
-            epochs=settings.epochs - start,
-            callbacks=callbacks,
-            shuffle=False,  # the batches are drawn in their order
-            verbose=job.verbose,
-        )
+        with kept_back() as interrupts:
+            model.fit(
+                batches,
+                initial_epoch=epochs.done,
+                epochs=settings.epochs - start,
+                callbacks=[*callbacks, interrupts],
+                shuffle=False,  # the batches are drawn in their order
+                verbose=job.verbose,
+            )
     finally:
         batches.close()
 

@@ -15,7 +15,6 @@ from captcha_rt.labels import AUTO
 from captcha_rt.manifest import Manifest
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run, SampleFile
-from captcha_rt_train.data.batches import Batches
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.data.targets import encode_labels
@@ -25,7 +24,7 @@ from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.calibration import fit_temperature
 from captcha_rt_train.training.choosing import TRUNK, choose
 from captcha_rt_train.training.ensemble import ENSEMBLE
-from captcha_rt_train.training.fitting import Fit, fit
+from captcha_rt_train.training.fitting import Fit, fit, predict_scores
 from captcha_rt_train.training.job import Observer
 from captcha_rt_train.training.planning import Plan, plan
 from captcha_rt_train.training.trunk import start_from
@@ -182,7 +181,7 @@ def _find_contradicted(preset: Preset, planned: Plan, task: Fit) -> list[Suspect
     held_back = task.parts["validation"]
     temperature = fit_temperature(model, task.manifest, held_back)
     manifest = replace(task.manifest, temperature=temperature)
-    scores = model.predict(Batches(held_back, manifest, batch_size=64), verbose=0)
+    scores = predict_scores(model, manifest, held_back)
     read = [text for text, _ in manifest.decode(scores)]
     wrong = [
         (sample, replace(sample, label=text), rows)
