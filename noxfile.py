@@ -37,7 +37,9 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run all tests, or those that are named: `nox -s tests -- tests/train -x`."""
-    _run_here(session, "pytest", *session.posargs)
+    # Most of the time goes by in programs that tests start. Fixtures that train are a file's own.
+    beside = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+    _run_here(session, "pytest", *beside, *session.posargs)
 
 
 @nox.session(venv_backend="none")
