@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from captcha_rt.session import CPU, import_onnxruntime
+from captcha_rt.device import CPU
+from captcha_rt.session import import_onnxruntime
 
 
 def session_options(threads: int = 1) -> Any:  # noqa: ANN401  (onnxruntime has no types)

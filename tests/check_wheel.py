@@ -33,6 +33,7 @@ EXPECTED = {
     "captcha_rt/cli/solve.py",
     "captcha_rt/constrained.py",
     "captcha_rt/decoders.py",
+    "captcha_rt/device.py",
     "captcha_rt/diagnostics/__init__.py",
     "captcha_rt/diagnostics/bench.py",
     "captcha_rt/diagnostics/bench_text.py",

@@ -16,15 +16,19 @@ Beside each time stands how similar the answers are to the CPU's: the fraction o
 pictures with the same text, and the largest difference of a score. The CPU runs the same graph, in
 float32 or int8, with one thread and in the same batches. If a way fails, its row holds the error.
 The results also say which provider runs each graph's nodes, since onnxruntime keeps some on the
-CPU.
+CPU; such a graph can't be captured.
+
+Slow ways have fewer rounds, so that everything takes about five minutes.
 
 Writes `benchmarks/results/gpu.json`. A stopped command continues where it was. Where CUDA doesn't
 work, the command says why and writes nothing: times of the CPU never appear under CUDA's name.
+`--table` prints the README's table.
 """
 
 import subprocess
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
@@ -32,18 +36,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import markdown
 from benchmarks.harness import (
     RESULTS,
     RUNS,
     Part,
-    Result,
     command_parser,
     in_turn,
+    read_json,
     rounded,
     say,
 )
 from benchmarks.plots import Plot
+from benchmarks.speed.gpu_tables import short_table, table
 from benchmarks.speed.gpu_ways import (
     Array,
     Device,
@@ -55,6 +59,7 @@ from benchmarks.speed.gpu_ways import (
     providers,
 )
 from captcha_rt import InstallationError, ProviderError, Solver
+from captcha_rt.device import CPU
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import Model, load_model
 from captcha_rt.session import import_onnxruntime
@@ -62,6 +67,12 @@ from captcha_rt_train.generators.kaptcha import draw, random_text
 
 BATCHES: Final = tuple(2**n for n in range(11))
 ROUNDS, WARM_UP = 21, 5  # turns of each way at each batch size, and runs before them
+GROUP_SECONDS: Final = 5.0
+"""About the longest time of all turns on the CPU, or on the GPU, at one batch size."""
+
+SIMILAR: Final = 128
+"""The pictures whose answers are compared, or those of one batch if that holds more."""
+
 SEED: Final = 0
 MODELS: Final = {
     "default": None,
@@ -69,6 +80,8 @@ MODELS: Final = {
     "crnn": "crnn/model.onnx",
 }
 """The models by name: a file in `benchmarks/runs`, or None for the embedded model."""
+
+__all__ = ["PLOTS", "main", "table"]
 
 PLOTS: Final[tuple[Plot, ...]] = ()
 
@@ -89,6 +102,7 @@ def measure(
         A row for each way: its facts, percentiles in milliseconds a batch, pictures a second, and
         what `similarity` returns.
     """
+    inputs = inputs[: max(batch, SIMILAR)]
     on_cpu = [*cpu_ways(model, inputs[:batch])]
     on_device, failed = ways_that_work(model, inputs[:batch], device)
     expected = read_all(on_cpu[0], inputs, batch)
@@ -97,12 +111,23 @@ def measure(
     times: list[dict[str, float]] = []
     for group, runs in ((on_cpu, max(1, 32 // batch)), (on_device, 10)):
         calls = {str(n): way.call for n, way in enumerate(group)}
-        times += in_turn(calls, rounds=rounds, runs=runs, warm_up=WARM_UP).values()
+        turns = fitting(group, runs, rounds)
+        timed = in_turn(calls, rounds=turns, runs=runs, warm_up=min(WARM_UP, turns))
+        times += [{**row, "rounds": turns} for row in timed.values()]
     rows = [
         {**way.facts, **row, "pictures_a_second": rounded(1000 * batch / row["p50"]), **similar}
         for way, row, similar in zip(ways, times, similarities, strict=True)
     ]
     return [{"batch": batch, **row} for row in rows + failed]
+
+
+def fitting(ways: Sequence[Way], runs: int, rounds: int) -> int:
+    """The number of rounds that fit into `GROUP_SECONDS`: at least three, at most `rounds`."""
+    start = time.perf_counter()
+    for way in ways:
+        way.call()
+    round_ = runs * (time.perf_counter() - start)
+    return max(min(3, rounds), min(rounds, int(GROUP_SECONDS / max(round_, 1e-9))))
 
 
 def ways_that_work(
@@ -123,6 +148,8 @@ def ways_that_work(
     for precision in precisions(model.data):
         for how in ("numpy", "bound", "captured") if device == "cuda" else ("numpy", "bound"):
             try:
+                if how == "captured":
+                    refuse_capture(nodes(precision, device))
                 made = device_ways(precision, model.manifest, batch, device, how)
                 made[0].read(batch)
             except Exception as error:  # noqa: BLE001  (onnxruntime's share no base class)
@@ -131,6 +158,18 @@ def ways_that_work(
             else:
                 ways += made
     return ways, failed
+
+
+def refuse_capture(placed: Mapping[str, int]) -> None:
+    """Raises an error if nodes of a graph stay on the CPU: onnxruntime can't capture it then.
+
+    Args:
+        placed: How many nodes each provider runs.
+    """
+    if left := placed.get(CPU, 0):
+        raise ProviderError(
+            f"{left} of {sum(placed.values())} nodes stay on the CPU, so there is no CUDA graph"
+        )
 
 
 def read_all(way: Way, inputs: Array, batch: int) -> Array:
@@ -269,6 +308,7 @@ def measure_all(
             rows += [{"model": name, **row} for row in part.row(f"{name} {batch}", call)]
     probe = Solver(device=device).session
     return {
+        "about": "Measured where this command ran, on the trained models named here.",
         "gpu": gpu(),
         "provider_options": probe.onnx.get_provider_options()[probe.providers[0]],
         "versions": versions(),
@@ -281,26 +321,13 @@ def measure_all(
     }
 
 
-def table(result: Result) -> str:
-    """The result as a table in Markdown: CUDA beside the CPU."""
-    columns = ("model", "batch", "on", "how", "p50", "pictures a second", "same texts")
-    rows = []
-    for row in result["rows"]:
-        on = row.get("provider", "CUDA").removesuffix("ExecutionProvider")
-        if "precision" in row:
-            on += f", {row['precision']}" + ", TF32" * bool(row.get("tf32"))
-        if "failed" in row:
-            cells = "failed", "", row["failed"]
-        else:
-            rate = f"{row['pictures_a_second']:,.0f}"
-            cells = f"{row['p50']:.3f} ms", rate, f"{row['agreement']:.1%}"
-        rows.append((f"`{row['model']}`", row["batch"], on, row["how"], *cells))
-    return markdown.table(columns, rows)
-
-
 def main(argv: Sequence[str], runs: Path = RUNS, results: Path = RESULTS) -> None:
     """Measures all models and writes the result file; without CUDA, only says why it doesn't."""
-    command_parser("gpu", __doc__).parse_args(argv)
+    parser = command_parser("gpu", __doc__)
+    parser.add_argument("--table", action="store_true", help="print the README's table")
+    if parser.parse_args(argv).table:
+        print(short_table(read_json(results / "gpu.json")), end="")  # noqa: T201
+        return
     try:
         Solver(device="cuda")
     except (ProviderError, InstallationError) as error:

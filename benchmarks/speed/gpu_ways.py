@@ -11,9 +11,10 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from captcha_rt.device import CPU, CUDA, CUDA_OPTIONS
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import Model
-from captcha_rt.session import CPU, CUDA, CUDA_OPTIONS, Provider, Session, import_onnxruntime
+from captcha_rt.session import Provider, Session, import_onnxruntime
 
 Device = Literal["cpu", "cuda"]
 Array = NDArray[np.float32]

@@ -47,8 +47,9 @@ from benchmarks.plots import Plot
 from benchmarks.sessions import bare_session
 from benchmarks.speed.multiply_adds import multiply_adds, products
 from captcha_rt import Solver
+from captcha_rt.device import CPU
 from captcha_rt.model import EMBEDDED, detach
-from captcha_rt.session import CPU, Session
+from captcha_rt.session import Session
 
 SIZES: Final = (512, 768, 1024)  # rows and columns of square matrices
 PICTURE, FILTERS = (1, 128, 34, 66), (128, 128, 3, 3)  # the shapes of a convolution's factors

@@ -35,9 +35,10 @@ from benchmarks.models import MODELS, noise, preset_model
 from benchmarks.plots import Plot
 from benchmarks.sessions import bare_session, session_options
 from captcha_rt import Solver
+from captcha_rt.device import CPU
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import detach, load_model
-from captcha_rt.session import CPU, Session, import_onnxruntime
+from captcha_rt.session import Session, import_onnxruntime
 
 PLAIN: Final = "as exported"
 OPTIMISED: Final = {

@@ -43,10 +43,10 @@ from benchmarks.models import DEFAULT, exported, keras_model, preset_model
 from benchmarks.plots import Plot
 from benchmarks.sessions import bare_session
 from captcha_rt import Solver, decode_image
+from captcha_rt.device import CPU
 from captcha_rt.diagnostics.stages import time_stages
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import detach
-from captcha_rt.session import CPU
 
 MODELS: Final = {
     DEFAULT: "captcha_v2",

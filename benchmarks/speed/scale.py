@@ -35,8 +35,9 @@ from benchmarks.harness import (
 from benchmarks.plots import Plot
 from benchmarks.speed.workers import BATCH_SIZE, DISTINCT, pictures, read_by_workers
 from captcha_rt import CaptchaRTError, Solver
+from captcha_rt.device import CPU
 from captcha_rt.model import EMBEDDED
-from captcha_rt.session import CPU, Session
+from captcha_rt.session import Session
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

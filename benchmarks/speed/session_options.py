@@ -21,8 +21,8 @@ from benchmarks.harness import RESULTS, RUNS, SAMPLES, Part, Result, command_par
 from benchmarks.plots import Plot
 from benchmarks.sessions import bare_session, session_options
 from captcha_rt import decode_image
+from captcha_rt.device import CPU
 from captcha_rt.model import load_model
-from captcha_rt.session import CPU
 
 ROUNDS, TURN, WARM_UP = 30, 20, 5  # rounds, timed runs in a turn, and runs before them
 PAUSE: Final = 0.05  # seconds before a turn, in which the last setting's threads stop spinning

@@ -173,6 +173,17 @@ def expand_path(path: str) -> list[tuple[str, Path | bytes | CaptchaRTError]]:
     return [(path, Path(path))]
 
 
+def count_files(path: str) -> int:
+    """Estimates how many pictures `expand_path` finds, but opens no file and leaves stdin alone.
+
+    A glob that the shell has left as it is counts as one.
+    """
+    try:
+        return len(os.listdir(path)) if os.path.isdir(path) else 1  # noqa: PTH112, PTH208
+    except OSError:  # `expand_path` says what is wrong
+        return 1
+
+
 def read_stdin() -> bytes | ImageDecodeError:
     """Reads a picture from standard input, which may be endless: one byte too many is enough.
 

@@ -1,17 +1,23 @@
 """One model at work: prepare a picture, run the network, read its scores."""
 
+import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.constrained import Constraints
+from captcha_rt.device import Device
 from captcha_rt.errors import CaptchaRTError, ModelError, RecipeError, ScoresError
 from captcha_rt.image import Fits
 from captcha_rt.model import Model
-from captcha_rt.session import Device, Provider, Session
+from captcha_rt.session import Provider, Session
 from captcha_rt.solution import Alternative, Character, Solution
 from captcha_rt.sums import value_of
+
+_MEASURED: Final = 32
+"""The most pictures in a run with which CPU and CUDA are compared: of more, CUDA gains more."""
 
 
 class Reader:
@@ -29,14 +35,24 @@ class Reader:
         device: Device,
         providers: Sequence[Provider] | None,
         threads: int,
+        batch_size: int,
+        pictures: int | None,
     ) -> None:
         """Loads a model; arguments and errors are those of `Solver`."""
         self.manifest = model.manifest
+        total = math.inf if pictures is None else pictures
+        measured = int(max(1, min(batch_size, _MEASURED, total)))
         # Without a step that resizes, a tensor's shape depends on the picture's size.
         self._needs_a_size = None in (model.manifest.recipe.fixed_shape() or ())
         try:
             self.session = Session(
-                model.data, model.manifest, device=device, providers=providers, threads=threads
+                model.data,
+                model.manifest,
+                device=device,
+                providers=providers,
+                threads=threads,
+                rows=measured * (model.manifest.glyphs or 1),
+                runs=total / measured,
             )
         except ModelError as error:
             raise type(error)(f"{model.path}: {error}") from error

@@ -2,18 +2,27 @@
 
 import ctypes
 import logging
+import math
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captcha_rt.device import (
+    CPU,
+    RUN_SECONDS,
+    Device,
+    choose,
+    has_cuda,
+    load_cuda,
+    time_run,
+)
 from captcha_rt.errors import InstallationError, ModelError, ProviderError
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.model import has_loop
@@ -24,23 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Device", "Provider", "Session"]
 
-Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-"""Where a model runs; `"auto"` is CUDA where it works, otherwise the CPU."""
-
 Provider: TypeAlias = str | tuple[str, Mapping[str, Any]]
 """The name of an onnxruntime provider, alone or with its options."""
 
 MAX_THREADS: Final = 1024
 """The largest number of threads: more than machines have cores. A million would bring one down."""
-
-CPU: Final = "CPUExecutionProvider"
-CUDA: Final = "CUDAExecutionProvider"
-CUDA_OPTIONS: Final = {
-    # EXHAUSTIVE, the default, searches again for every new batch size.
-    "cudnn_conv_algo_search": "HEURISTIC",
-    "arena_extend_strategy": "kSameAsRequested",
-}
-"""The options that sessions on CUDA are created with."""
 
 _INSTALL = 'pip install "captcha-rt[cpu]", or "captcha-rt[gpu]" for NVIDIA GPUs'
 
@@ -54,6 +51,7 @@ class Session:
 
     Attributes:
         providers: The active providers in order of priority, as the session itself reports them.
+        reason: Why `auto` has chosen its device; empty if another one was asked for.
     """
 
     def __init__(
@@ -64,16 +62,21 @@ class Session:
         device: Device = "auto",
         providers: Sequence[Provider] | None = None,
         threads: int = 1,  # two take 1.23 to 1.55 times the CPU: docs/benchmarks.md
+        rows: int = 1,
+        runs: float = math.inf,
     ) -> None:
         """Loads a model.
 
         Args:
             model: The bytes of the `.onnx` file.
             manifest: The model's description; the graph's input and output must match it.
-            device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, otherwise the CPU.
+            device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where a run is faster there, otherwise the
+                CPU. To compare them takes a few runs, only where there is a driver for CUDA.
             providers: onnxruntime's providers in order of priority, each with options if needed. If
                 given, `device` is ignored.
             threads: The number of threads within one run of the network, in 1..1024.
+            rows: For `auto`, the number of rows of a run's input.
+            runs: For `auto`, the number of runs, if it is known.
 
         Raises:
             InstallationError: If onnxruntime is missing, or installed twice.
@@ -84,6 +87,8 @@ class Session:
         """
         if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"threads is {threads!r}; it is 1 to {MAX_THREADS}")
+        if providers is None and device not in get_args(Device):
+            raise ValueError(f"device is {device!r}; it is 'auto', 'cpu' or 'cuda'")
         ort = import_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -92,18 +97,63 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # errors are raised; they needn't be printed as well
 
-        wanted = _providers_for(ort, device) if providers is None else _check_known(ort, providers)
-        self._arguments = model, options, wanted
-        self._onnx: Any = _load(*self._arguments)
-        self.providers: tuple[str, ...] = tuple(self._onnx.get_providers())
-        _check_active(self.providers, wanted, device if providers is None else None)
+        self.reason = ""
+        if providers is not None:
+            self._start(model, options, _check_known(ort, providers))
+        else:
+            self._start(model, options, load_cuda(ort) if device == "cuda" else [CPU])
         _check_tensors("input", self._onnx.get_inputs(), manifest.input)
         _check_tensors("output", self._onnx.get_outputs(), manifest.output)
         self._input = manifest.input.name
         self._outputs = [manifest.output.name]
         self._score_shape = manifest.output.shape[1:]
         self._limit = RunLimit() if has_loop(model) else None
+        if providers is None and device == "auto":
+            self._choose(ort, (rows, *manifest.input.shape[1:]), runs)
+            _log_once(logging.INFO, f"using {self.providers[0]}")
         _sessions.add(self)
+
+    def _start(self, model: bytes, options: Any, wanted: Sequence[Provider]) -> None:  # noqa: ANN401
+        """Loads the model on the providers; the first of them has to be active."""
+        onnx = _load(model, options, wanted)
+        first, active = _provider_name(wanted[0]), onnx.get_providers()
+        if active[0] != first:
+            raise ProviderError(
+                f"{first} was asked for, but onnxruntime took {active[0]}: "
+                "`captcha-rt doctor` says what works here"
+            )
+        self._arguments = model, options, wanted
+        self._onnx: Any = onnx
+        self.providers: tuple[str, ...] = tuple(active)
+
+    def _choose(self, ort: Any, shape: Sequence[int | None], runs: float) -> None:  # noqa: ANN401
+        """Goes from the CPU to CUDA, if that is faster for inputs of the shape; says why."""
+        if not has_cuda(ort):
+            self.reason = "there is no CUDA here"
+            return
+        if self._limit is not None:  # a run of it may have no end
+            self.reason = "the graph has a loop"
+            return
+        (model, options, _), on_cpu = self._arguments, (self._arguments, self._onnx, self.providers)
+
+        def time_it(enough: float = 0.0) -> float:
+            inputs = np.zeros([axis or 1 for axis in shape], np.float32)
+            return time_run(lambda: self.run(inputs), enough)
+
+        def try_cuda() -> float:
+            try:
+                self._start(model, options, load_cuda(ort))
+            except ProviderError:
+                _log_once(logging.WARNING, "CUDA is installed but does not work here")
+                raise
+            return time_it()
+
+        try:
+            device, self.reason = choose(time_it(RUN_SECONDS), runs, try_cuda)
+        except (ModelError, MemoryError, ValueError) as error:  # pictures will raise it again
+            device, self.reason = "cpu", f"the model fails: {error}"
+        if device == "cpu":
+            self._arguments, self._onnx, self.providers = on_cpu
 
     @property
     def onnx(self) -> Any:  # noqa: ANN401  (a module without types)
@@ -257,56 +307,13 @@ def _check_known(ort: Any, providers: Sequence[Provider]) -> list[Provider]:  # 
     return list(providers)
 
 
-def _providers_for(ort: Any, device: Device) -> list[Provider]:  # noqa: ANN401
-    """Chooses the providers to ask onnxruntime for."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device is {device!r}; it is 'auto', 'cpu' or 'cuda'")
-    compiled_in = CUDA in ort.get_available_providers()
-    if device == "cuda" and not compiled_in:
-        raise ProviderError(
-            "this onnxruntime has no CUDA: pip uninstall -y onnxruntime, "
-            'then pip install "captcha-rt[gpu]"'
-        )
-    # Without a driver onnxruntime prints an error to the native stderr and uses the CPU.
-    if device == "cpu" or (device == "auto" and not (compiled_in and _cuda_driver())):
-        return [CPU]
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # finds CUDA and cuDNN where pip put them
-    return [(CUDA, CUDA_OPTIONS), CPU]
-
-
 def _provider_name(provider: Provider) -> str:
     return provider if isinstance(provider, str) else provider[0]
 
 
-def _cuda_driver() -> bool:
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _check_active(
-    active: tuple[str, ...], wanted: Sequence[Provider], device: Device | None
-) -> None:
-    """Checks that the first provider asked for is active; logs once what `auto` has chosen."""
-    first = _provider_name(wanted[0])
-    if device == "auto":
-        _log_once(active[0], fell_back=active[0] != first)
-    elif active[0] != first:
-        raise ProviderError(
-            f"{first} was asked for, but onnxruntime took {active[0]}: "
-            "`captcha-rt doctor` says what works here"
-        )
-
-
 @cache
-def _log_once(provider: str, *, fell_back: bool) -> None:
-    if fell_back:
-        _log.warning("CUDA is installed but does not work here; using %s", provider)
-    else:
-        _log.info("using %s", provider)
+def _log_once(level: int, message: str) -> None:
+    _log.log(level, message)
 
 
 def _check_tensors(what: str, found: Sequence["onnxruntime.NodeArg"], expected: Tensor) -> None:

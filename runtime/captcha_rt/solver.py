@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from captcha_rt.cascade import better, is_by, rejected_as
 from captcha_rt.constrained import Constraints
+from captcha_rt.device import Device
 from captcha_rt.errors import CaptchaRTError, CharsetError
 from captcha_rt.image import MAX_PIXELS, ImageSource, Opened, open_image
 from captcha_rt.manifest import Manifest
-from captcha_rt.model import EMBEDDED, GENERAL, load_model
+from captcha_rt.model import GENERAL, load_model
 from captcha_rt.reader import Reader
-from captcha_rt.session import Device, Provider, Session
+from captcha_rt.session import Provider, Session
 from captcha_rt.solution import Solution
 
 __all__ = ["Solver"]
@@ -45,35 +46,51 @@ class Solver:
         providers: Sequence[Provider] | None = None,
         threads: int = 1,
         max_pixels: int = MAX_PIXELS,
+        batch_size: int = 1,
+        pictures: int | None = None,
     ) -> None:
         """Loads a model, or both embedded ones.
 
         Args:
             model: A `.onnx` file that `captcha-rt export` wrote; None takes the embedded models.
-            device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it works, otherwise the CPU.
+            device: `"cpu"`, `"cuda"`, or `"auto"`: CUDA where it is faster, otherwise the CPU.
             providers: onnxruntime's providers in order of priority, each with options if needed. If
                 given, `device` is ignored.
             threads: The number of threads within one run of the network, in 1..1024. One thread is
                 best for pictures of this size. To use more cores, call one solver from several
                 threads.
             max_pixels: The largest number of pixels of a picture.
+            batch_size: For `auto`, the number of pictures in one run for which to choose.
+            pictures: For `auto`, the number of all pictures, if it is known: to load CUDA takes
+                longer than to read a few.
 
         Raises:
             ModelError: If the model can't be loaded: as ModelNotFoundError if there is no such
                 file, as ManifestError if its description is missing, damaged or unknown.
             ProviderError: If the device or provider that was asked for is not active.
             InstallationError: If onnxruntime is missing, or installed twice.
-            ValueError: If the device is unknown, or `threads` is out of range.
+            ValueError: If the device is unknown, or a number is out of range.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it is at least 1")
         self.max_pixels = max_pixels
-        self._settings: Any = {"device": device, "providers": providers, "threads": threads}
+        self._settings: Any = {
+            "device": device,
+            "providers": providers,
+            "threads": threads,
+            "batch_size": batch_size,
+            "pictures": pictures,
+        }
         self.readers = self._load(model)
         # A pickle may be read in another working folder.
         self._model = None if model is None else os.path.abspath(model)  # noqa: PTH100
 
     def _load(self, model: str | os.PathLike[str] | None) -> tuple[Reader, ...]:
-        files = (EMBEDDED, GENERAL) if model is None else (model,)
-        return tuple(Reader(load_model(file), **self._settings) for file in files)
+        first = Reader(load_model(model), **self._settings)
+        if model is not None:
+            return (first,)
+        left = {**self._settings, "batch_size": 1}  # how many the first one leaves is not known
+        return first, Reader(load_model(GENERAL), **left)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "readers"}

@@ -1,17 +1,21 @@
 """The part `gpu` at small sizes on the CPU: everything except CUDA."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from measured import MEASURED, START
 
 pytest.importorskip("captcha_rt_export", reason="the benchmarks need training and export")
 
 from benchmarks import harness
-from benchmarks.speed import gpu, gpu_ways
+from benchmarks.harness import RESULTS, ROOT, read_json
+from benchmarks.speed import gpu, gpu_tables, gpu_ways
 from captcha_rt import ProviderError, Solver
+from captcha_rt.device import CPU, CUDA, CUDA_OPTIONS
 from captcha_rt.model import load_model
-from captcha_rt.session import CPU, CUDA, CUDA_OPTIONS, Session
+from captcha_rt.session import Session
 
 
 @pytest.fixture
@@ -98,6 +102,46 @@ def test_every_model_is_measured_at_every_batch_size(tmp_path: Path) -> None:
     }
     assert "onnxruntime" in found["versions"]
     assert gpu.measure_all(part, device="cpu", batches=(1, 2), rounds=1)["rows"] == found["rows"]
+
+
+def test_a_graph_that_stays_partly_on_the_cpu_is_not_captured() -> None:
+    """The reason takes the place of onnxruntime's error; what is all on CUDA is captured."""
+    gpu.refuse_capture({CUDA: 24})
+    with pytest.raises(ProviderError, match="7 of 51 nodes stay on the CPU"):
+        gpu.refuse_capture({CUDA: 44, CPU: 7})
+
+
+def test_slow_ways_have_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long has three rounds, and what is fast all of them."""
+    way = gpu_ways.Way({}, lambda: time.sleep(0.02), lambda inputs: inputs)
+    assert gpu.fitting([way], runs=1, rounds=21) == 21
+    monkeypatch.setattr(gpu, "GROUP_SECONDS", 0.1)
+    assert gpu.fitting([way], runs=10, rounds=21) == 3
+    assert gpu.fitting([way], runs=10, rounds=1) == 1
+
+
+def test_the_tables_show_the_committed_rows(capsys) -> None:
+    """Every model and batch size has a line, what failed its reason; the README's is shorter."""
+    result = read_json(RESULTS / "gpu.json")
+    shown = gpu.table(result)
+    batches = {(row["model"], row["batch"]) for row in result["rows"]}
+    assert len([line for line in shown.splitlines() if line.startswith("| `")]) == len(batches)
+    assert "| `crnn` | 8 | 9.36 ms | 2.83 ms | 3.58 ms |" in shown
+    assert "- `default`: ModelError" in shown
+    gpu.main(["--table"])
+    assert capsys.readouterr().out in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_runtime_is_tested_with_the_committed_rows() -> None:
+    """The figures that the test of `auto` holds are those of one thread and of CUDA."""
+    found = {
+        (model, batch): (ways["CPU, one thread"], ways["CUDA"])
+        for model, batch, ways in gpu_tables.by_batch(read_json(RESULTS / "gpu.json"))
+    }
+    assert found.items() >= MEASURED.items()
+    solve = read_json(RESULTS / "gpu.json")["solve"]
+    later = solve["cuda"]["cold_start_wall_ms"] - solve["cpu"]["cold_start_wall_ms"]
+    assert later / 1000 < START
 
 
 @pytest.mark.usefixtures("no_cuda")

@@ -119,8 +119,8 @@ def test_a_model_that_can_not_read_the_drawn_picture(command, bars: Path) -> Non
 
 def test_the_text_holds_the_numbers(stripes: Path) -> None:
     """The text has milliseconds with three decimals in columns, and says that it drew a picture."""
-    solver = Solver(stripes, threads=2)
-    options = ["--model", str(stripes), "--threads", "2"]
+    solver = Solver(stripes, device="cpu", threads=2)
+    options = ["--model", str(stripes), "--device", "cpu", "--threads", "2"]
     report = measure(
         solver,
         [draw_picture(solver.manifest)],

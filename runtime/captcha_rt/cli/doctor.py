@@ -20,7 +20,8 @@ def doctor(as_json: JsonOption = False) -> None:
             typer.echo(f"{name}: {version}")
         typer.echo(f"compiled in: {', '.join(report.compiled_in) or 'nothing'}")
         for device, providers in report.active.items():
-            typer.echo(f"--device {device}: runs on {providers[0]}")
+            why = f" ({report.reason})" * (device == "auto")
+            typer.echo(f"--device {device}: runs on {providers[0]}{why}")
         for device, reason in report.absent.items():
             typer.echo(f"--device {device}: not here, {reason}")
     for problem in report.problems:

@@ -40,7 +40,6 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model on labelled pictures."""
-    solver = Solver(model, device=device, threads=threads)
     opened = unpack(folder)
     found = read_labels(opened.folder, labels)
     fold = str.lower if ignore_case else str
@@ -50,6 +49,9 @@ def evaluate(
             typer.echo(one_line(line), err=True)
     for where, problem in found.problems:  # without a label there is nothing to compare
         complain(f"skipped: {where}: {problem}")
+    solver = Solver(
+        model, device=device, threads=threads, batch_size=batch_size, pictures=len(found.items)
+    )
     answers = solver.solve_many((path for path, _ in found.items), batch_size=batch_size)
     shown = track(answers, len(found.items), what="evaluating", quiet=quiet)
     predictions = []

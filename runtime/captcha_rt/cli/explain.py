@@ -39,7 +39,7 @@ def explain(
     if (layer is None) != (run is None):
         raise typer.BadParameter("--layer and --run go together")
     layers = {} if layer is None or run is None else {layer: _activations(run, layer)}
-    solver = Solver(model, device=device)
+    solver = Solver(model, device=device, pictures=1)
     if image == "-":
         mention_waiting()
     source = read_stdin() if image == "-" else Path(image)

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from captcha_rt.session import MAX_THREADS, Device
+from captcha_rt.device import Device
+from captcha_rt.session import MAX_THREADS
 
 ModelOption = Annotated[
     Path | None, typer.Option("--model", "-m", help="A .onnx file; the embedded ones by default.")
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to run; auto uses CUDA if it works.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where to run; auto takes the faster one.")]
 ThreadsOption = Annotated[
     int, typer.Option(min=1, max=MAX_THREADS, help="Threads within one run of the network.")
 ]

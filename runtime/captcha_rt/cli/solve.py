@@ -29,7 +29,7 @@ from captcha_rt.cli.output import (
 from captcha_rt.constrained import MAX_ALTERNATIVES
 from captcha_rt.errors import CaptchaRTError, LowConfidenceError
 from captcha_rt.image import shortened
-from captcha_rt.pictures import describe_passed_over, expand_path, walk
+from captcha_rt.pictures import count_files, describe_passed_over, expand_path, walk
 from captcha_rt.progress import track
 from captcha_rt.solution import (
     Alternative,
@@ -88,7 +88,9 @@ def solve(
         raise typer.BadParameter("choose one of --evaluate-sum and --alternatives")
     if allowed == "":
         raise typer.BadParameter("--allowed has no character")
-    solver = Solver(model, device=device, threads=threads)
+    # Loaded before stdin is read: a picture may take its time to come.
+    pictures = sum(map(count_files, paths))
+    solver = Solver(model, device=device, threads=threads, batch_size=batch_size, pictures=pictures)
     if "-" in paths:
         mention_waiting()
     sources = [

@@ -82,6 +82,7 @@ class Report:
     Attributes:
         model: The model's name.
         provider: The active provider, as the session itself reports it.
+        reason: Why `auto` has chosen it; empty if a device was asked for.
         processor: The processor's name, where the system tells it.
         cores: The number of cores that this process may use.
         versions: The versions of Python and of the distributions that read a picture.
@@ -99,6 +100,7 @@ class Report:
 
     model: str
     provider: str
+    reason: str
     processor: str
     cores: int
     versions: dict[str, str]
@@ -212,6 +214,7 @@ def measure(
     return Report(
         model=solver.name,
         provider=solver.session.providers[0],
+        reason=solver.session.reason,
         processor=processor(),
         cores=cores,
         versions={"python": platform.python_version(), **installed(*_VERSIONS)},

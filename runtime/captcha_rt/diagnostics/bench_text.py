@@ -10,7 +10,7 @@ def describe(report: Report) -> str:
     """Writes the report as text: what was measured, then one table per kind of measurement."""
     about = [
         f"model: {report.model}",
-        f"active provider: {report.provider}",
+        f"active provider: {report.provider}" + f" (auto: {report.reason})" * bool(report.reason),
         f"threads within one run: {report.threads}",
         f"pictures: {report.pictures}{', a drawn one, since none was named' * report.drawn}",
         f"processor: {report.processor}, {report.cores} cores",

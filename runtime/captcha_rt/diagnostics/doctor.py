@@ -4,8 +4,9 @@ import platform
 from dataclasses import dataclass
 from typing import Final, get_args
 
+from captcha_rt.device import Device
 from captcha_rt.errors import CaptchaRTError, InstallationError, ProviderError
-from captcha_rt.session import Device, import_onnxruntime, installed
+from captcha_rt.session import import_onnxruntime, installed
 from captcha_rt.solver import Solver
 
 _DISTRIBUTIONS: Final = (
@@ -31,6 +32,7 @@ class Report:
         compiled_in: The providers that onnxruntime was built with; some may not work here.
         active: For each device that works, the active providers of a real session with the embedded
             model.
+        reason: Why `auto` has chosen its device; None if it has none.
         absent: For each device that is not available, the reason. A missing GPU is no problem.
         problems: What should work but doesn't, each with what to do.
     """
@@ -39,6 +41,7 @@ class Report:
     distributions: dict[str, str]
     compiled_in: tuple[str, ...]
     active: dict[str, tuple[str, ...]]
+    reason: str | None
     absent: dict[str, str]
     problems: tuple[str, ...]
 
@@ -47,6 +50,7 @@ def examine() -> Report:
     """Looks at what is installed, and loads the embedded models on each device."""
     compiled_in: tuple[str, ...] = ()
     active: dict[str, tuple[str, ...]] = {}
+    reason: str | None = None
     absent: dict[str, str] = {}
     problems: list[str] = []
     try:
@@ -55,7 +59,9 @@ def examine() -> Report:
         problems.append(str(error))
     for device in get_args(Device) if compiled_in else ():
         try:
-            active[device] = Solver(device=device).providers
+            solver = Solver(device=device)
+            active[device] = solver.providers
+            reason = solver.session.reason or reason
         except ProviderError as error:
             absent[device] = str(error)
         except CaptchaRTError as error:
@@ -65,6 +71,7 @@ def examine() -> Report:
         distributions=installed(*_DISTRIBUTIONS),
         compiled_in=compiled_in,
         active=active,
+        reason=reason,
         absent=absent,
         problems=tuple(problems),
     )
