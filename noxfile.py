@@ -80,6 +80,15 @@ def frozen(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def triton(session: nox.Session) -> None:
+    """Read with a real tritonserver (343 MB; Linux, Python 3.11 and Debian's libpython3.11)."""
+    _install(session, f"{_wheel()}[cpu]", "nvidia-pytriton==0.7.0", "numpy<2")
+    server = {"CAPTCHA_TRITON": session.virtualenv.location}
+    pytest, tests = str(PROGRAMS / "pytest"), "tests/export/test_to_triton.py"
+    session.run(pytest, "-q", tests, env=server, external=True)
+
+
+@nox.session(requires=["build"])
 def lowest(session: nox.Session) -> None:
     """Run the runtime's tests at the lower bounds of its dependencies."""
     bounds = ROOT / "dist" / "lowest.txt"

@@ -1,4 +1,4 @@
-"""Writes files so that no reader ever sees half of one."""
+"""Writes files and folders so that no reader ever sees half of one."""
 
 import errno
 import os
@@ -64,6 +64,46 @@ def write_atomically(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def write_folder_atomically(path: Path) -> Iterator[Path]:
+    """Makes a folder under another name, and renames it at the end.
+
+    A folder that holds something stays: to replace it would take two steps, and a process that is
+    killed between them would leave none.
+
+    Args:
+        path: The folder to make. The folder above must exist.
+
+    Yields:
+        The path of an empty folder to write into.
+
+    Raises:
+        FileExistsError: If there is something at `path` already, except for an empty folder.
+        OSError: If the folder can't be made.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(target.parent))
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise FileExistsError(
+            errno.EEXIST, "is there already: remove it, or name another folder", str(path)
+        )
+    _remove_stale(target.parent)
+    partial = target.with_name(f".partial-{secrets.token_hex(8)}")
+    partial.mkdir()
+    try:
+        yield partial
+        for file in partial.rglob("*"):
+            if file.is_file():
+                with file.open("r+b") as written:
+                    os.fsync(written.fileno())
+        if target.exists():
+            target.rmdir()  # Windows doesn't replace even an empty folder
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _status(path: Path) -> os.stat_result | None:
     """The status of what is at a path, or a link leads to; None if there is nothing."""
     try:
@@ -96,5 +136,10 @@ def _remove_stale(folder: Path) -> None:
     with suppress(OSError):
         for name in filter(_PARTIAL.fullmatch, os.listdir(folder)):  # noqa: PTH208  (only names)
             with suppress(OSError):
-                if time.time() - os.lstat(folder / name).st_mtime > _STALE_SECONDS:
+                status = os.lstat(folder / name)
+                if time.time() - status.st_mtime <= _STALE_SECONDS:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    shutil.rmtree(folder / name)
+                else:
                     os.unlink(folder / name)  # noqa: PTH108

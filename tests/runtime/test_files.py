@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from captcha_rt.files import write_atomically
+from captcha_rt.files import write_atomically, write_folder_atomically
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX has these")
 WRITE = (
@@ -217,3 +217,48 @@ def test_the_partial_file_has_the_suffixes(tmp_path: Path, name: str) -> None:
     """Keras chooses a format by the suffixes."""
     with write_atomically(tmp_path / name) as partial:
         assert partial.suffixes == Path(name).suffixes
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    """After an error there is no folder; what killed processes left is removed an hour later."""
+    path = tmp_path / "model"
+
+    def fail() -> None:
+        with write_folder_atomically(path) as partial:
+            (partial / "half").touch()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not list(tmp_path.iterdir())
+    left = tmp_path / ".partial-0123456789abcdef"
+    left.mkdir()
+    (left / "half").touch()
+    os.utime(left, (time.time() - 4000,) * 2)
+    with write_folder_atomically(path) as partial:
+        (partial / "inner").mkdir()
+        (partial / "inner" / "whole").write_text("whole")
+        assert not path.exists()
+    assert (path / "inner" / "whole").read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    """A file or a folder that holds something stays; an empty folder is taken."""
+    full, empty, file = (tmp_path / name for name in ("full", "empty", "file"))
+    for folder in (full, empty):
+        folder.mkdir()
+    for old in (full / "old", file):
+        old.write_text("old")
+    for path in (full, file):
+        with (
+            pytest.raises(FileExistsError, match="is there already"),
+            write_folder_atomically(path),
+        ):
+            pass
+    with pytest.raises(FileNotFoundError), write_folder_atomically(tmp_path / "none" / "new"):
+        pass
+    with write_folder_atomically(empty) as partial:
+        (partial / "new").touch()
+    assert [path.name for path in empty.iterdir()] == ["new"]
+    assert (full / "old").read_text() == file.read_text() == "old"

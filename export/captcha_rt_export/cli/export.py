@@ -2,16 +2,32 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from captcha_rt.cli.output import SOME_FAILED, fail
+from captcha_rt.session import MAX_THREADS
+from captcha_rt_export.to import Form, take_along
+from captcha_rt_export.to.source import Source
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished run of `captcha-rt train`.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file to write.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A finished run of `captcha-rt train`. With --to also a .onnx file, `default` or "
+            "`general`."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The .onnx file to write. With --to a .keras or .tflite file, or a new folder.",
+        ),
+    ],
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -31,10 +47,22 @@ def export(
             min=0, max=1, help="Below this confidence `solve` rejects an answer by default."
         ),
     ] = 0.0,
+    to: Annotated[
+        Form | None, typer.Option(help="Write the form of another program in place of .onnx.")
+    ] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="Where Triton runs the model.")
+    ] = "cpu",
+    instances: Annotated[
+        int, typer.Option(min=1, max=MAX_THREADS, help="Processes in which Triton runs the model.")
+    ] = 1,
 ) -> None:
     """Convert a trained run to one .onnx file, checked against Keras on real pictures."""
     # If TensorFlow sees a GPU, tf2onnx writes LSTMs that no ONNX runtime knows.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if to is not None:
+        _take_along(Source(run, pictures, name, int8, min_confidence, device, instances), to, out)
+        return
     from captcha_rt_export.backend import set_up_keras
 
     set_up_keras("tensorflow")
@@ -61,11 +89,27 @@ def export(
             f"{changed.float_right}; {changed.milliseconds:.3f} ms a picture, in float "
             f"{changed.float_milliseconds:.3f}"
         )
-    if report.parity.only_answer is not None:
-        answer = report.parity.only_answer or "nothing"
+    _warn_of_one_answer(report.parity.only_answer, report.pictures)
+    typer.echo(f"next: captcha-rt solve PICTURE --model {out}")
+
+
+def _take_along(source: Source, form: Form, out: Path) -> None:
+    """Writes the form of another program, and says what was checked."""
+    taken = take_along(source, form, out)
+    typer.echo(f"{out}: {taken.size:,} bytes, model {taken.name}, for {form}")
+    typer.echo(
+        f"checked: {taken.checked} reads {taken.same} of {taken.pictures} pictures as captcha-rt "
+        "does"
+    )
+    _warn_of_one_answer(taken.only_answer, taken.pictures)
+    typer.echo(f"next: {taken.usage}")
+
+
+def _warn_of_one_answer(answer: str | None, pictures: int) -> None:
+    """Ends the command if a model answers all pictures with one text."""
+    if answer is not None:
         fail(
-            f"the model answers all {report.pictures} pictures with {answer}: it has learned "
+            f"the model answers all {pictures} pictures with {answer or 'nothing'}: it has learned "
             "nothing, or --pictures has to name a folder with different texts",
             SOME_FAILED,
         )
-    typer.echo(f"next: captcha-rt solve PICTURE --model {out}")
