@@ -1,9 +1,12 @@
 """Fixtures that tests share: tiny models, pictures for them, real pictures, and a trained run."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -103,6 +106,31 @@ def command():
         return subprocess.run(
             [sys.executable, "-m", "captcha_rt", *map(str, arguments)], check=False, **options
         )
+
+    return run
+
+
+@pytest.fixture
+def interrupt():
+    """Runs the real `captcha-rt train`, and presses Ctrl-C after the first epoch of its run."""
+
+    def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess:
+        program = [sys.executable, "-m", "captcha_rt", "train", *map(str, arguments)]
+        with subprocess.Popen(
+            [*program, "-o", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            while not (folder / "history.csv").exists():
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.05)
+            for _ in range(4):  # TensorFlow ignores one that comes while it traces a graph
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    stdout, stderr = process.communicate(timeout=30)
+                    break
+            else:
+                process.kill()
+                pytest.fail("Ctrl-C doesn't end it")
+        return subprocess.CompletedProcess(program, process.returncode, stdout, stderr)
 
     return run
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import onnx
 
+from captcha_rt.archives import unpack
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import pictures_of
 from captcha_rt.manifest import Manifest
@@ -117,7 +118,8 @@ def export_run(
     Args:
         run: A finished run of `captcha-rt train`.
         out: The `.onnx` file to write.
-        pictures: A folder of pictures to check on; None takes those that the run held back.
+        pictures: A folder of pictures to check on, or an archive of one; None takes those that the
+            run held back.
         name: The model's name in its answers; None takes the run's.
         int8: Whether the graph computes in 8 bits. Then the manifest holds the accuracy of the
             8-bit graph, measured on the pictures that the run held back.
@@ -130,13 +132,14 @@ def export_run(
         ExportError: If `export_model` refuses the model, the run is not finished or damaged, or
             its pictures are gone.
         FolderError: If `pictures` is not a folder, or holds no pictures.
+        ArchiveError: If `pictures` is an archive that can't be unpacked.
         ImageDecodeError: If a picture can't be decoded.
         RecipeError: If the recipe can't use a picture.
     """
     manifest = run.manifest
     manifest = replace(manifest, name=name or manifest.name, min_confidence=min_confidence)
     if pictures is not None:
-        samples = pictures_of(pictures)
+        samples = pictures_of(unpack(pictures).folder)
     else:
         samples = [sample.path for sample in run.held_back()]
     int8_samples = None

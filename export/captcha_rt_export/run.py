@@ -5,7 +5,8 @@ RUN/
 ├── pictures.csv    the samples, each with its part of the split
 ├── history.csv     one row per epoch
 ├── checkpoint/     the weights of the last and of the best epoch
-├── preset.toml     what was chosen, if no preset was named; to be changed and trained again
+├── preset.toml     how it is trained: at once if it was chosen, else at the end; to be changed and
+│                   trained again
 ├── model.onnx      the exported model, if no preset was named
 ├── position/ ...   another attempt, where the first stood on a plateau: its history and weights
 ├── half/, all/     the networks of the learning curve, and of all pictures
@@ -106,7 +107,7 @@ class Run:
 
     @property
     def preset_file(self) -> Path:
-        """What was chosen where no preset was named."""
+        """How the network is trained: what was chosen, or the preset that was named."""
         return self.folder / "preset.toml"
 
     @property

@@ -105,7 +105,7 @@ def test_every_model_is_measured_at_every_batch_size(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_stays_partly_on_the_cpu_is_not_captured() -> None:
-    """The reason takes the place of onnxruntime's error; what is all on CUDA is captured."""
+    """The reason takes the place of onnxruntime's error."""
     gpu.refuse_capture({CUDA: 24})
     with pytest.raises(ProviderError, match="7 of 51 nodes stay on the CPU"):
         gpu.refuse_capture({CUDA: 44, CPU: 7})
@@ -121,7 +121,7 @@ def test_slow_ways_have_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_tables_show_the_committed_rows(capsys) -> None:
-    """Every model and batch size has a line, what failed its reason; the README's is shorter."""
+    """Every model and batch size has a line, and what failed its reason."""
     result = read_json(RESULTS / "gpu.json")
     shown = gpu.table(result)
     batches = {(row["model"], row["batch"]) for row in result["rows"]}

@@ -17,7 +17,7 @@ pytest.importorskip("captcha_rt_train", reason="the benchmarks need training and
 
 from benchmarks.accuracy import own, own_kinds, own_runs
 from benchmarks.accuracy.own_tables import table
-from benchmarks.harness import SAMPLES, read_json
+from benchmarks.harness import RESULTS, SAMPLES, read_json
 from benchmarks.peers import generators
 from captcha_rt.labels import read_labels
 from captcha_rt.metrics import Prediction
@@ -321,6 +321,17 @@ def test_the_tables_name_what_is_missed() -> None:
     assert "\n- png 0.02 wrong: 17 of 20 found, 3 false alarms\n" in text
     assert "\n- gone: there is no npm\n- tw80 50: exit code 1: no\n" in text
     assert "yesterday" not in text
+
+
+def test_the_tables_show_the_committed_result() -> None:
+    """The result that the tests make up has no field that a measured one lacks."""
+    measured = read_json(RESULTS / "own.json")
+    for part in ("kinds", "sizes"):
+        fields = {"failed"}.union(*measured[part].values())
+        assert all(fields >= row.keys() for row in small_result()[part].values())
+    text = table(measured)
+    for row in measured["sizes"].values():
+        assert f"| {row['kind']} | {row['pictures']:,} | {row['exact_match']:.1%} |" in text
 
 
 def test_the_kinds_are_different_enough() -> None:

@@ -17,6 +17,7 @@ from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.model import detach
 from captcha_rt_export.convert import convert
 from captcha_rt_export.errors import ExportError
+from captcha_rt_export.export import export_run
 from captcha_rt_export.int8 import measure_int8
 from captcha_rt_export.parity import check_parity
 from captcha_rt_export.run import Run
@@ -75,6 +76,16 @@ def test_real_pictures_too(command, trained_run: Path, tmp_path: Path, captcha_d
     result = command("export", trained_run, "-o", out, "--pictures", captcha_data / "captcha_v2")
     assert "checked against Keras on 936 pictures" in result.stdout
     assert out.exists()
+
+
+def test_the_pictures_may_be_in_an_archive(
+    trained_run: Path, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--pictures x.zip` is the folder in it."""
+    monkeypatch.setenv("CAPTCHA_RT_CACHE", str(tmp_path / "cache"))
+    archive = shutil.make_archive(str(tmp_path / "x"), "zip", sample_folder)
+    report = export_run(Run(trained_run), tmp_path / "model.onnx", pictures=Path(archive))
+    assert report.pictures == 40
 
 
 def inputs(n: int = 8) -> np.ndarray:

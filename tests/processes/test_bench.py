@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,8 @@ def test_the_text_holds_the_numbers(stripes: Path) -> None:
     )
     lines = describe(report).splitlines()
     assert "active provider: CPUExecutionProvider" in lines
+    told = describe(replace(report, reason="there is no CUDA here"))
+    assert "active provider: CPUExecutionProvider (auto: there is no CUDA here)" in told
     assert "threads within one run: 2" in lines
     assert any("drawn" in line for line in lines if line.startswith("pictures:"))
     whole = next(line for line in lines if line.startswith("whole"))

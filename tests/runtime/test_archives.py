@@ -173,6 +173,23 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, cache: Path) -> N
     }
 
 
+def test_what_was_not_used_for_long_is_removed(tmp_path: Path, cache: Path) -> None:
+    """After 30 days, when another archive is unpacked; each use counts."""
+    folders = {}
+    for name in ("old", "used", "new"):
+        file = tmp_path / f"{name}.zip"
+        file.write_bytes(zipped({f"{name}.png": PNG}))
+        folders[name] = unpack(file).folder
+    for name in ("old", "used"):
+        listed = next(folders[name].parent.glob("*.json"))
+        os.utime(listed, (time.time() - 31 * 24 * 3600,) * 2)
+    assert unpack(tmp_path / "used.zip").folder == folders["used"]
+    (tmp_path / "x.zip").write_bytes(zipped(FILES))
+    there = {*folders.values(), unpack(tmp_path / "x.zip").folder} - {folders["old"]}
+    assert {path.name for path in (cache / "archives").iterdir()} == {f.parent.name for f in there}
+    assert written(unpack(tmp_path / "old.zip").folder) == {"old.png": PNG}
+
+
 EVIL = ["../ab.png", "a/../../ab.png", "/ab.png", "C:/ab.png", "c:\\ab.png", "..", "a/" * 33 + "b"]
 
 
@@ -422,4 +439,25 @@ def test_evaluate_takes_an_archive(command, stripes_png, stripes: Path, tmp_path
     done = command("evaluate", file, "--model", stripes)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+    assert "is damaged" in done.stderr
+
+
+def test_solve_takes_an_archive(call, stripes_png, stripes: Path, tmp_path: Path) -> None:
+    """As a folder, with a line that says where; a damaged one is an error among other paths."""
+    shown = stripes_png("aaaa----bbbb----")
+    file, single = tmp_path / "x.zip", tmp_path / "y.png"
+    single.write_bytes(shown)
+    file.write_bytes(zipped({"set/1.png": shown, "set/2.png": stripes_png("bbbb----aaaa----")}))
+    done = call("solve", file, single, "--model", stripes, "--min-confidence", "0")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [(Path(name).name, text) for name, text in lines] == [
+        ("1.png", "ab"),
+        ("2.png", "ba"),
+        ("y.png", "ab"),
+    ]
+    assert done.stderr.startswith(f"{file} is unpacked in ")
+    file.write_bytes(file.read_bytes()[:-30])
+    done = call("solve", file, single, "--model", stripes, "--min-confidence", "0")
+    assert done.returncode == 1
+    assert done.stdout == f"{file}\t\n{single}\tab\n"
     assert "is damaged" in done.stderr

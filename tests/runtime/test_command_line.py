@@ -339,6 +339,7 @@ def test_doctor_runs_real_sessions(command) -> None:
     report = json.loads(command("doctor", "--json").stdout)
     assert report["active"]["cpu"] == ["CPUExecutionProvider"]
     assert report["active"]["auto"]
+    assert "CUDA" in report["reason"]  # why auto is where it is
     assert "numpy" in report["distributions"]
     assert report["problems"] == []
 

@@ -64,6 +64,25 @@ def test_a_small_model_never_loads_cuda(stripes: Path, monkeypatch: pytest.Monke
         assert "CUDA is tried from 4 ms on" in solver.session.reason
 
 
+def test_the_numbers_of_pictures_and_runs_decide(
+    stripes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pictures in batches; without their number the runs have no end."""
+    asked: list[float] = []
+
+    def choose_cpu(_: float, runs: float, __: object) -> tuple[str, str]:
+        asked.append(runs)
+        return "cpu", ""
+
+    monkeypatch.setattr(session, "has_cuda", lambda _: True)
+    monkeypatch.setattr(session, "choose", choose_cpu)
+    Solver(stripes, batch_size=8, pictures=80)
+    Solver(stripes, batch_size=8, pictures=2)
+    Solver(stripes, batch_size=10**9, pictures=320)
+    Solver(stripes)
+    assert asked == [10, 1, 5, math.inf]
+
+
 def test_cuda_that_does_not_work_is_tried_and_left(
     stripes: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

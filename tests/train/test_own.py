@@ -2,10 +2,10 @@
 
 import csv
 import shutil
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from drawn import write_digits
 from captcha_rt import Solver
 from captcha_rt.charset import Charset
 from captcha_rt.model import load_model
+from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run
-from captcha_rt_train.data.samples import characters_of
+from captcha_rt_train.data.samples import characters_of, with_recipe
 from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.presets import load_preset
 from captcha_rt_train.training.choosing import TRUNK, choose
+from captcha_rt_train.training.epochs import Epochs
 from captcha_rt_train.training.fitting import Fit, fit
+from captcha_rt_train.training.job import Job
+from captcha_rt_train.training.own import preset_of, train_own
 from captcha_rt_train.training.planning import plan
 
 SHORT = ("--minutes", "0.1")
@@ -97,8 +101,14 @@ def test_the_preset_trains_again_with_a_changed_line(
     options = ("--preset", file, "--epochs", "2")
     result = command("train", folder, "-o", tmp_path / "run", *options)
     assert result.returncode == 0, result.stderr
-    manifest = Run(tmp_path / "run").manifest
+    later = Run(tmp_path / "run")
+    manifest = later.manifest
     assert manifest.training["batch_size"] == 16
+    kept = preset_of(later)  # so that `--from` can go on
+    assert (kept.settings.batch_size, kept.settings.epochs) == (16, 2)
+    assert replace(kept, name="mine", settings=load_preset(str(file)).settings) == load_preset(
+        str(file)
+    )
     assert manifest.training["start"] == "slim"
     assert manifest.accuracy["validation"]["character_error_rate"] < 0.5
 
@@ -134,21 +144,21 @@ def test_a_killed_training_goes_on(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signal")
-def test_ctrl_c_keeps_what_was_trained(folder: Path, tmp_path: Path) -> None:
-    """Exit code 130 without a traceback; the checkpoint of the last epoch is there."""
+def test_ctrl_c_keeps_what_was_trained(interrupt, folder: Path, tmp_path: Path) -> None:
+    """The checkpoint of the last epoch is there; other options than at the start are refused."""
     run = Run(tmp_path / "run")
-    program = [sys.executable, "-m", "captcha_rt", "train", folder, "-o", run.folder, *SHORT]
-    with subprocess.Popen(
-        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while not run.history():
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in stderr
+    assert interrupt(run.folder, folder, *SHORT).returncode == 130
     assert list(run.checkpoints.glob("*.weights.h5"))
+    for option, before, changes in (
+        ("--seed 1", "with 0", {"seed": 1}),
+        ("--charset 0123456789", "without it", {"characters": "0123456789"}),
+        ("--test 0.2", "with 0.0", {"test": 0.2}),
+        ("--validation 0.3", "with 0.2", {}),
+    ):
+        base = load_preset(TRUNK)
+        job = Job(folder, run, base, replace(base.settings, **changes))
+        with pytest.raises(RunError, match=f"was started {before}, not with {option}: "):
+            train_own(job, 0.1, None if changes else 0.3)
 
 
 def test_it_goes_on_from_an_earlier_run(command, run: Run, tmp_path: Path) -> None:
@@ -199,9 +209,10 @@ def test_too_few_pictures_are_refused(command, tmp_path: Path) -> None:
     assert not (tmp_path / "few-run").exists()
 
 
-def test_a_network_that_stands_on_its_plateau_is_stopped(tmp_path: Path) -> None:
-    """With labels that have nothing to do with the pictures, training ends after 6 epochs."""
-    folder = tmp_path / "noise"
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Epochs]:
+    """Trains on labels that have nothing to do with the pictures, with any settings."""
+    folder = tmp_path_factory.mktemp("noise")
     write_digits(folder, 24, seed=5)
     shown = read_dataset(folder, load_preset(TRUNK).recipe)
     rng = np.random.default_rng(0)
@@ -210,12 +221,27 @@ def test_a_network_that_stands_on_its_plateau_is_stopped(tmp_path: Path) -> None
     charset = Charset(characters_of(samples), blank=0)
     dataset = replace(shown, samples=tuple(samples), charset=charset)
     preset = choose(dataset, "noise", 1, seed=0).preset
-    settings = replace(preset.settings, batch_size=4, epoch_steps=2, epochs=30, plateau=6)
-    prepared = tuple(replace(s, tensor=preset.recipe.apply(s.picture)) for s in samples)
-    shape = prepared[0].tensor.shape
-    planned = plan(replace(dataset, samples=prepared, tensor_shape=shape), preset)
+    planned = plan(with_recipe(dataset, preset.recipe), preset)
     parts = {"training": planned.dataset.samples[:18], "validation": planned.dataset.samples[18:]}
-    model = planned.build(planned.length)
-    epochs = fit(model, Fit(planned.manifest, parts, settings, Run(tmp_path / "run")))
+
+    def train(run: Path, **changes: float) -> Epochs:
+        settings = replace(preset.settings, batch_size=4, epoch_steps=2, epochs=30, **changes)
+        return fit(planned.build(planned.length), Fit(planned.manifest, parts, settings, Run(run)))
+
+    return train
+
+
+def test_a_network_that_stands_on_its_plateau_is_stopped(noise, tmp_path: Path) -> None:
+    """With labels that have nothing to do with the pictures, training ends after 6 epochs."""
+    epochs = noise(tmp_path / "run", plateau=6)
     assert epochs.stuck
     assert epochs.done == 6
+
+
+def test_a_network_that_is_out_of_minutes_stays_as_it_is(noise, tmp_path: Path) -> None:
+    """A run that is gone on with trains it for what is left of its share: here nothing."""
+    first = noise(tmp_path / "run", minutes=0.0001)
+    assert first.done == 1
+    again = noise(tmp_path / "run", minutes=0.0001)
+    assert again.history == Run(tmp_path / "run").history()
+    assert again.done == 1

@@ -3,9 +3,15 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from drawn import write_digits
+
+from captcha_rt_train.data.sources import read_dataset
+from captcha_rt_train.presets import load_preset
+from captcha_rt_train.training.choosing import TRUNK
+from captcha_rt_train.training.suspects import cut_folds
 
 
 def test_wrong_labels_are_suspects(command, captcha_data: Path, tmp_path: Path) -> None:
@@ -49,6 +55,23 @@ def test_suspects_need_no_option(command, tmp_path: Path) -> None:
     assert set(wrong) <= set(found)
     assert len(found) <= 4
     assert (tmp_path / "mine-suspects" / "suspects.csv").exists()
+
+
+def test_copies_of_a_picture_are_in_one_fold(tmp_path: Path) -> None:
+    """A network that has learned one copy says nothing about the other's label."""
+    folder = tmp_path / "mine"
+    labels = write_digits(folder, 8, seed=2)
+    for n in (0, 3):
+        shutil.copy(folder / f"{labels[n]}.png", folder / f"{labels[n + 1]}x.png")
+    samples = read_dataset(folder, load_preset(TRUNK).recipe).samples
+    folds = cut_folds(samples, 3)
+    assert sorted(s.name for fold in folds for s in fold) == [s.name for s in samples]
+    where = {s.label: number for number, fold in enumerate(folds) for s in fold}
+    assert where[labels[0]] == where[f"{labels[1]}x"]
+    assert where[labels[3]] == where[f"{labels[4]}x"]
+    assert max(map(len, folds)) - min(map(len, folds)) <= 2
+    copies = [replace(samples[0], name=str(n)) for n in range(3)]
+    assert list(map(len, cut_folds(copies, 2))) == [3, 0]
 
 
 def test_there_must_be_pictures(command, tmp_path: Path) -> None:

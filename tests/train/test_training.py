@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -74,21 +73,12 @@ def test_a_killed_run_goes_on(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signal")
-def test_ctrl_c_ends_it_quietly(sample_folder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_quietly(interrupt, sample_folder: Path, tmp_path: Path) -> None:
     """No traceback, exit code 130, and the run can be resumed."""
-    run = tmp_path / "stopped"
-    program = [sys.executable, "-m", "captcha_rt", "train", str(sample_folder), "-o", str(run)]
-    program += ["--preset", "crnn"]
-    with subprocess.Popen(
-        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while not history(run):
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in stderr
+    stopped = interrupt(tmp_path / "stopped", sample_folder, "--preset", "crnn")
+    assert stopped.returncode == 130
+    assert "Traceback" not in stopped.stderr
+    assert not (tmp_path / "stopped" / "preset.toml").exists()  # it is no choice to go on with
 
 
 def test_tensorboard_gets_its_logs(command, sample_folder: Path, tmp_path: Path) -> None:

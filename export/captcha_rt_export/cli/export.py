@@ -31,7 +31,8 @@ def export(
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="A folder of pictures to check on; by default those that the run held back."
+            help="A folder of pictures to check on, or a zip or tar file of one; by default those "
+            "that the run held back."
         ),
     ] = None,
     name: Annotated[

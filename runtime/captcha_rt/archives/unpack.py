@@ -2,7 +2,7 @@
 
 An archive is unpacked as a whole or not at all. The folder's name ends with a hash of the archive,
 so that an archive is unpacked only once, a run can be continued, and a changed archive gets a
-folder of its own.
+folder of its own. What was not used for 30 days goes when another archive is unpacked.
 """
 
 import hashlib
@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from captcha_rt.errors import ArchiveError
+from captcha_rt.formats import HEAD_BYTES, picture_format
 from captcha_rt.pictures import count_in_words, list_visible
 
 _FILES: Final = "pictures"  # the folder with the files, beside their list
 _LIST: Final = "unpacked.json"
 _PARTIAL: Final = ".partial-"
 _STALE_SECONDS: Final = 3600
+_UNUSED_SECONDS: Final = 30 * 24 * 3600
 _MAX_DEPTH: Final = 32  # folders in folders
 
 
@@ -43,8 +45,11 @@ class Unpacked(NamedTuple):
 
 def is_archive(path: Path) -> bool:
     """Whether a path is a file that `unpack` unpacks, or names as an archive that it can't."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  (False for a name that is too long)
         return False
+    with suppress(OSError), path.open("rb") as file:
+        if picture_format(file.read(HEAD_BYTES)) is not None:
+            return False
     from captcha_rt.archives.members import archive_format  # zipfile and tarfile: 20 ms
 
     return archive_format(path) is not None
@@ -77,6 +82,8 @@ def unpack(path: Path) -> Unpacked:
         notes = _notes_of(folder)
         if notes is None:
             notes = _unpack_into(folder, path)
+        with suppress(OSError):
+            os.utime(folder / _LIST)  # it is in use: see `_remove_unused`
         files = _look_through(folder / _FILES)
     except OSError as error:
         where = f" in {cache_folder()}" if error.filename != str(path) else ""
@@ -119,6 +126,7 @@ def _unpack_into(folder: Path, path: Path) -> list[str]:
     """Unpacks an archive, and puts the folder in its place when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder.parent)
+    _remove_unused(folder)
     with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder.parent) as partial:
         new = Path(partial) / "new"
         files = new / _FILES
@@ -209,3 +217,16 @@ def _remove_stale(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Removes the folders beside one that were not used for 30 days.
+
+    A folder is renamed before its files go, so that it is never there in part.
+    """
+    for path in folder.parent.iterdir():
+        with suppress(OSError):
+            unused = time.time() - (path / _LIST).stat().st_mtime
+            if path != folder and unused > _UNUSED_SECONDS:
+                gone = path.rename(path.with_name(f"{_PARTIAL}{path.name}"))
+                shutil.rmtree(gone, ignore_errors=True)

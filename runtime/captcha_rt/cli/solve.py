@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from captcha_rt.archives import Unpacked, is_archive, unpack
 from captcha_rt.cli.options import (
     BatchOption,
     DeviceOption,
@@ -27,7 +28,7 @@ from captcha_rt.cli.output import (
     to_json,
 )
 from captcha_rt.constrained import MAX_ALTERNATIVES
-from captcha_rt.errors import CaptchaRTError, LowConfidenceError
+from captcha_rt.errors import ArchiveError, CaptchaRTError, LowConfidenceError
 from captcha_rt.image import shortened
 from captcha_rt.pictures import count_files, describe_passed_over, expand_path, walk
 from captcha_rt.progress import track
@@ -43,7 +44,8 @@ from captcha_rt.solver import Solver
 
 def solve(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Files, folders, globs; - is stdin.")
+        list[str],
+        typer.Argument(metavar="PATH", help="Files, folders, zip or tar files, globs, or -."),
     ],
     model: ModelOption = None,
     device: DeviceOption = "auto",
@@ -88,6 +90,7 @@ def solve(
         raise typer.BadParameter("choose one of --evaluate-sum and --alternatives")
     if allowed == "":
         raise typer.BadParameter("--allowed has no character")
+    paths, damaged = _unpack_archives(paths, quiet=quiet)
     # Loaded before stdin is read: a picture may take its time to come.
     pictures = sum(map(count_files, paths))
     solver = Solver(model, device=device, threads=threads, batch_size=batch_size, pictures=pictures)
@@ -97,7 +100,7 @@ def solve(
         # A path as it was typed may also be base64 or a data URL, which Path would change.
         (name, name if name == path and isinstance(image, Path) else image)
         for path in paths
-        for name, image in expand_path(path)
+        for name, image in ([(path, damaged[path])] if path in damaged else expand_path(path))
     ]
     if not quiet:
         _mention_passed_over(paths, {Path(name) for name, _ in sources})
@@ -134,6 +137,24 @@ def solve(
     if as_json:
         typer.echo(to_json(objects[0] if alone else objects, indent=2))
     raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))
+
+
+def _unpack_archives(
+    paths: Sequence[str], *, quiet: bool
+) -> tuple[list[str], dict[str, ArchiveError]]:
+    """Puts the folders of archives into their places; the errors of those that are damaged."""
+    found, damaged = [], {}
+    for path in paths:
+        opened = Unpacked(Path(path))
+        try:
+            if is_archive(Path(path)):
+                opened = unpack(Path(path))
+        except ArchiveError as error:
+            damaged[path] = error
+        if opened.note and not quiet:
+            typer.echo(one_line(opened.note), err=True)
+        found.append(str(opened.folder) if opened.note else path)
+    return found, damaged
 
 
 def _mention_passed_over(paths: Sequence[str], used: Collection[Path]) -> None:

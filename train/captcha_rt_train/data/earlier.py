@@ -3,6 +3,7 @@
 A network that learns new pictures alone forgets the old ones.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,12 +11,15 @@ from typing import Final
 from captcha_rt.charset import Charset
 from captcha_rt.progress import Watch
 from captcha_rt.recipe import Recipe
-from captcha_rt_export.run import TRAINING, Run
+from captcha_rt_export.run import TRAINING, Run, SampleFile
+from captcha_rt_train.data.duplicates import hash_pixels
 from captcha_rt_train.data.samples import (
     Dataset,
     Sample,
     SourceSettings,
     characters_of,
+    compose_characters,
+    fold_label,
     read_samples,
 )
 
@@ -34,15 +38,19 @@ def add_earlier(
     run: Run,
     recipe: Recipe,
     *,
+    characters: str | None = None,
+    fold_case: bool = False,
     watch: Watch = lambda items, _: items,
 ) -> Dataset:
     """Adds an earlier run's pictures to a data set.
 
     Args:
         dataset: The pictures of a folder, without sources. It may hold the earlier run's pictures,
-            too; their labels are those of the folder.
+            too, or copies of them; their labels are those of the folder.
         run: The earlier run.
         recipe: The preprocessing.
+        characters: The charset's characters in order; None takes those of the labels, sorted.
+        fold_case: Whether labels and `characters` are folded to lower case.
         watch: Shows the progress while pictures are read.
 
     Returns:
@@ -55,21 +63,17 @@ def add_earlier(
     parts = {file.path: file for file in run.samples()}
     here = {sample.path.resolve() for sample in dataset.samples if sample.path}
     others = [file for path, file in parts.items() if path not in here]
-    there = [(file.path, file.label) for file in others if file.path.exists()]
-    read, skipped = read_samples(there, Path(), recipe, watch=watch)
-
-    def source_of(sample: Sample) -> str:
-        file = parts.get(sample.path.resolve()) if sample.path else None
-        if file is None:
-            return NEW
-        return EARLIER if file.part == TRAINING else HELD_BACK
-
+    there = [
+        (file.path, fold_label(file.label) if fold_case else file.label)
+        for file in others
+        if file.path.exists()
+    ]
+    known = characters and compose_characters(characters, fold_case=fold_case)
+    read, skipped = read_samples(there, Path(), recipe, characters=known, watch=watch)
+    samples = _with_sources(dataset.samples, read, parts)
     shape = dataset.tensor_shape or (read[0].tensor.shape if read else ())
-    usable = [s for s in read if s.tensor.shape == shape]
-    samples = [replace(s, source=source_of(s)) for s in (*dataset.samples, *usable)]
-    characters = dataset.charset.characters
-    if characters == characters_of(dataset.samples):  # not given, but taken from the labels
-        characters = characters_of(samples)
+    samples = [sample for sample in samples if sample.tensor.shape == shape]
+    charset = Charset(known or characters_of(samples), dataset.charset.blank)
     settings = {
         NEW: SourceSettings(),
         EARLIER: SourceSettings(validation=0, test=0),
@@ -82,8 +86,43 @@ def add_earlier(
         dataset,
         samples=tuple(sorted(samples, key=lambda s: list(settings).index(s.source))),
         tensor_shape=shape,
-        charset=Charset(characters, dataset.charset.blank),
+        charset=charset,
         skipped=(*dataset.skipped, *skipped),
         settings={name: value for name, value in settings.items() if name in there_is},
         notes=(*dataset.notes, *((lost,) if gone else ())),
     )
+
+
+def _with_sources(
+    own: Sequence[Sample], earlier: Sequence[Sample], parts: Mapping[Path, SampleFile]
+) -> list[Sample]:
+    """The pictures of a folder and those of an earlier run, with their sources.
+
+    A copy of an earlier picture, which has its pixels under another path, is not new: the earlier
+    run may have held it back. The copy takes its place.
+
+    Args:
+        own: The folder's pictures.
+        earlier: The earlier run's pictures that are not in the folder.
+        parts: The earlier run's parts by path.
+    """
+
+    def part_of(sample: Sample) -> SampleFile | None:
+        return parts.get(sample.path.resolve()) if sample.path else None
+
+    own_pixels = [hash_pixels(sample.picture) for sample in own]
+    pixels = [hash_pixels(sample.picture) for sample in earlier]
+    seen = {
+        digest: file
+        for digest, sample in zip([*own_pixels, *pixels], [*own, *earlier], strict=True)
+        if (file := part_of(sample)) is not None
+    }
+    copied = set(own_pixels)
+    kept = [*zip(own, own_pixels, strict=True)]
+    kept += [(s, digest) for s, digest in zip(earlier, pixels, strict=True) if digest not in copied]
+    samples = []
+    for sample, digest in kept:
+        file = seen.get(digest)
+        source = NEW if file is None else EARLIER if file.part == TRAINING else HELD_BACK
+        samples.append(replace(sample, source=source))
+    return samples

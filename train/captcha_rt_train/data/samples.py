@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,6 +188,46 @@ def skip_samples(dataset: Dataset, reasons: Sequence[str | None]) -> Dataset:
 def characters_of(samples: Iterable[Sample]) -> str:
     """All characters of the labels, sorted; `?` if there are none, since no charset is empty."""
     return "".join(sorted({c for sample in samples for c in sample.label})) or "?"
+
+
+def fold_label(text: str) -> str:
+    """A label in lower case, composed as all labels are."""
+    return normalize("NFC", text.lower())
+
+
+def compose_characters(characters: str, *, fold_case: bool) -> str:
+    """Composes characters as those of labels; if they are folded, each is there only once."""
+    characters = normalize("NFC", characters)
+    return "".join(dict.fromkeys(fold_label(characters))) if fold_case else characters
+
+
+def with_recipe(dataset: Dataset, recipe: Recipe) -> Dataset:
+    """The same pictures, prepared by another recipe.
+
+    Args:
+        dataset: The data set.
+        recipe: The preprocessing; it takes the same frames of an animation as the one before.
+
+    Returns:
+        The data set. Pictures that the recipe can't use, or makes an uncommon shape of, are listed
+        as skipped.
+
+    Raises:
+        TrainingError: If two sources give different shapes.
+    """
+    tensors: list[NDArray[np.float32] | str] = []
+    for sample in dataset.samples:
+        try:
+            tensors.append(recipe.apply(sample.picture))
+        except RecipeError as error:
+            tensors.append(str(error))
+    dataset = skip_samples(dataset, [t if isinstance(t, str) else None for t in tensors])
+    made = [tensor for tensor in tensors if not isinstance(tensor, str)]
+    samples = [replace(s, tensor=t) for s, t in zip(dataset.samples, made, strict=True)]
+    dataset = replace(dataset, samples=tuple(samples))
+    shape, _, misfits = part_by_shape(samples)
+    why = dict(misfits)
+    return replace(skip_samples(dataset, [why.get(s.name) for s in samples]), tensor_shape=shape)
 
 
 def part_by_shape(

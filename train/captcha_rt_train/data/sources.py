@@ -43,6 +43,8 @@ from captcha_rt_train.data.samples import (
     Sample,
     SourceSettings,
     characters_of,
+    compose_characters,
+    fold_label,
     part_by_shape,
     read_samples,
 )
@@ -100,7 +102,7 @@ class Source:
             for path, text in found.items
         )
         if self.fold_case:
-            items = tuple((path, _fold(text)) for path, text in items)
+            items = tuple((path, fold_label(text)) for path, text in items)
         return replace(found, items=items, notes=(*filter(None, [self.note]), *found.notes))
 
 
@@ -266,7 +268,7 @@ def read_dataset(
     """
     sources = find_sources(path, labels, validation=validation)
     sources = [replace(source, fold_case=fold_case) for source in sources]
-    characters = _compose(characters, fold_case=fold_case) if characters else characters
+    characters = compose_characters(characters, fold_case=fold_case) if characters else characters
     found = {s.name: s.read_labels() for s in sources if s.folder is not None}
     samples: list[Sample] = []
     skipped: list[tuple[str, str]] = []
@@ -313,21 +315,11 @@ def _draw(source: Source, recipe: Recipe, seed: int) -> list[Sample]:
     def draw(index: int) -> Sample:
         label, picture = generate(np.random.default_rng([seed, index]))
         tensor = recipe.apply(picture)
-        label = _fold(label) if source.fold_case else label
+        label = fold_label(label) if source.fold_case else label
         return Sample(None, source.name_of(str(index)), label, picture, tensor, source=source.name)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(draw, range(source.pictures)))
-
-
-def _compose(characters: str, *, fold_case: bool) -> str:
-    """Composes characters as those of labels; if they are folded, each is there only once."""
-    characters = normalize("NFC", characters)
-    return "".join(dict.fromkeys(_fold(characters))) if fold_case else characters
-
-
-def _fold(text: str) -> str:
-    return normalize("NFC", text.lower())
 
 
 def _path(file: Path, written: str) -> Path:

@@ -41,6 +41,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         monitor: Monitor,
         measure: Callable[[], tuple[float, Evaluation]],
         plateau: int = 0,
+        minutes: float | None = None,
     ) -> None:
         """Continues a network's history, if it has one.
 
@@ -54,6 +55,8 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             measure: Returns the loss and the metrics on the validation samples.
             plateau: Training stops after this number of epochs if the network is `stuck`; 0 never
                 does.
+            minutes: Training stops after the epoch in which the time is over, in minutes; those of
+                the history count. None has no end.
         """
         super().__init__()
         self._run = run
@@ -64,6 +67,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         self._monitor = monitor
         self._measure = measure
         self._plateau = plateau
+        self._seconds = float("inf") if minutes is None else 60 * minutes
         self.history = run.history()
 
     @property
@@ -88,10 +92,11 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
     @property
     def finished(self) -> bool:
-        """Whether training has to stop: it is done or stuck, or its patience is used up."""
+        """Whether training has to stop: it is done or stuck, or patience or time is used up."""
         return (
             self.done >= self._max_epochs
             or self.stuck
+            or sum(row["seconds"] for row in self.history) >= self._seconds
             or (self.done > 0 and self.done - self.best >= self._patience)
         )
 
@@ -102,6 +107,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Loads the last epoch's weights and optimizer state, if there was an epoch."""
+        self._started = time.perf_counter()
         if self.done:
             self.model.load_weights(self._run.weights_file(self.done))
 
@@ -111,7 +117,6 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         The dropout's state is a seed and a counter of the draws. Each epoch has room for 2**16
         draws, so that no mask is drawn twice.
         """
-        self._started = time.perf_counter()
         states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
         for number, state in enumerate(states):
             state.assign([(self._seed * 1000 + number) % 2**32, epoch << 16])
@@ -130,7 +135,8 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         trained = {"loss": float(logs.get("logits_loss", logs["loss"]))}
         if "accuracy" in logs:
             trained["accuracy"] = float(logs["accuracy"])
-        seconds = round(time.perf_counter() - self._started, 2)
+        ended = time.perf_counter()  # what is written below counts for the next epoch
+        seconds = round(ended - self._started, 2)
         row = {"epoch": epoch + 1, **trained, **measured, "seconds": seconds}
         self.history.append(row)
 
@@ -138,4 +144,5 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             self.model.save_weights(path)
         self._run.write_history(self.history)
         self._run.keep_weights(self.done, self.best)
+        self._started = ended
         self.model.stop_training = self.finished

@@ -19,7 +19,7 @@ from captcha_rt_train.data.splicing import align
 from captcha_rt_train.data.targets import TARGETS, encode_labels
 from captcha_rt_train.networks import with_local_head, with_position_head
 from captcha_rt_train.presets import Settings
-from captcha_rt_train.training.averaging import Deadline, WeightAverage
+from captcha_rt_train.training.averaging import WeightAverage
 from captcha_rt_train.training.epochs import Epochs
 from captcha_rt_train.training.interrupts import kept_back
 from captcha_rt_train.training.job import Observer
@@ -95,8 +95,6 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
             callbacks.append(_Steps(task.observer, left * len(batches)))
         if settings.spliced:
             callbacks.append(_Splicing(model, task, batches))
-        if settings.minutes is not None:
-            callbacks.append(Deadline(settings.minutes))
         if task.observer.tensorboard is not None:
             callbacks.append(keras.callbacks.TensorBoard(task.observer.tensorboard))
         with kept_back() as interrupts:
@@ -218,6 +216,7 @@ def _load_epochs(model: keras.Model, task: Fit, average: WeightAverage | None) -
         monitor=settings.monitor,
         measure=measure,
         plateau=settings.plateau,
+        minutes=settings.minutes,
     )
 
 

@@ -65,7 +65,8 @@ class Job:
             or a label file for pictures in `source`.
         fold_case: Whether labels are folded to lower case.
         earlier: A run whose pictures are trained on, too, since the preset starts from its model.
-        without_copies: Whether copies of a picture are left out, and pictures with several labels.
+        cleaned: Whether copies of a picture are left out, pictures with several labels, and those
+            whose labels are far longer than the others.
         resume: Whether to continue the run in the folder after its last completed epoch.
         observer: Where the training reports its progress.
     """
@@ -79,6 +80,6 @@ class Job:
     validation: str | None = None
     fold_case: bool = False
     earlier: Run | None = None
-    without_copies: bool = False
+    cleaned: bool = False
     resume: bool = False
     observer: Observer = field(default_factory=Observer)

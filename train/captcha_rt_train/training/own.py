@@ -6,46 +6,40 @@ all of them, and the model keeps the accuracy that was measured before.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import keras
 
-from captcha_rt import Solver
-from captcha_rt.errors import CaptchaRTError
-from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Evaluation, Prediction, evaluate
-from captcha_rt_export.errors import ExportError, RunError
-from captcha_rt_export.export import export_model
-from captcha_rt_export.int8 import Int8Samples, choose_calibration
+from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import TRAINING, Run
 from captcha_rt_train.data.earlier import HELD_BACK
-from captcha_rt_train.data.samples import Dataset, Sample
+from captcha_rt_train.data.samples import Dataset, Sample, with_recipe
 from captcha_rt_train.data.sources import is_sources_file
 from captcha_rt_train.errors import TrainingError
-from captcha_rt_train.presets import Preset, load_preset, write_preset
+from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.choosing import TRUNK, choose, epoch_steps, go_on_from
+from captcha_rt_train.training.delivering import as_it_is, deliver
 from captcha_rt_train.training.ensemble import Network
 from captcha_rt_train.training.epochs import NOTHING
-from captcha_rt_train.training.fitting import predict
 from captcha_rt_train.training.job import Job
-from captcha_rt_train.training.train import (
+from captcha_rt_train.training.preparing import (
     Prepared,
-    finish,
-    fit_network,
-    measure,
+    nothing_usable,
     prepare,
     read,
+    save_preset,
 )
+from captcha_rt_train.training.train import finish, fit_network, measure
 
 FEWEST: Final = 20
 """The least number of labelled pictures."""
 
 _FEW: Final = 500  # fewer pictures are all trained on in the end
-_AS_IT_IS: Final = 300  # pictures that the general model is tried on
-_NO_NEED: Final = 0.94
 _PLATEAU: Final = 300  # steps after which a network that reads nothing is stuck
 # How the minutes are shared between the training, the one with half as many pictures, and the one
 # with all.
@@ -95,19 +89,18 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
             "--from takes a folder, of which it holds pictures back itself: no --validation of "
             "another source, and no TOML file of sources"
         )
-    job = replace(job, resume=True, without_copies=True)
-    chosen = _load_or_choose(job, minutes, validation)
+    job = replace(job, resume=True, cleaned=True)
+    chosen, dataset = _load_or_choose(job, minutes, validation)
     job = replace(job, preset=chosen, settings=chosen.settings)
     try:
-        prepared = prepare(job)
+        prepared = prepare(job, dataset)
     except RunError as error:
         raise RunError(
             f"{job.run.folder} holds a stopped run of other pictures or options ({error}): choose "
             "another folder with -o, or delete it"
         ) from error
     count = sum(map(len, prepared.parts.values()))
-    shares = _SHARES["few" if count < _FEW else "many"]
-    main, half, whole = (minutes * share for share in shares)
+    main, half, whole = (minutes * share for share in _SHARES["few" if count < _FEW else "many"])
     job, network = _fit(job, prepared, main)
     measured = measure(job, prepared, [network], network.model)
     part = "test" if prepared.parts["test"] else "validation"
@@ -118,23 +111,11 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
     model = network.model
     if "only_answer" not in measured.manifest.training:
         verdict += _learning_curve(job, prepared, found, part, half)
-        described = _export(job, model, measured.manifest)
-        verdict.append(_by_the_runtime(job.run, prepared.parts[part]))
+        again: Callable[[], keras.Model] | None = None
         if whole and job.validation is None:  # what somebody chose to validate is no training data
-            model_of_all = _fit_all(job, prepared, whole)
-            learned = predict(model_of_all, measured.manifest, prepared.parts["validation"])
-            if evaluate(learned).exact_match < found.exact_match:
-                verdict.append("a last training, with the pictures held back, read them worse")
-            else:
-                model = model_of_all
-                training = {**described.training, "trained_on_all": True}
-                described = replace(
-                    measured.manifest, training=training, accuracy=described.accuracy
-                )
-                _export(job, model, described, described.accuracy)
-                verdict.append("then trained once more, with the pictures held back")
-        facts = replace(measured.manifest, training=described.training, accuracy=described.accuracy)
-        measured = replace(measured, manifest=facts)  # of the network, which ends in logits
+            again = partial(_fit_all, job, prepared, whole)
+        model, measured, lines = deliver(job, prepared, model, measured, again)
+        verdict += lines
     finish(job, prepared, [network], model, measured, verdict)
     if job.preset.start != chosen.start or job.settings.position_weight:  # another way was needed
         settings = replace(job.settings, minutes=chosen.settings.minutes, plateau=0)
@@ -142,43 +123,30 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
     return Result(measured.manifest, tuple(verdict))
 
 
-def _as_it_is(dataset: Dataset) -> str:
-    """How well the embedded models read the pictures as they are, in plain words."""
-    labelled = [sample for sample in dataset.samples if sample.path and sample.label]
-    looked_at = labelled[:: max(1, len(labelled) // _AS_IT_IS)][:_AS_IT_IS]
-    if not looked_at:
-        return "all pictures are drawn"
-    read = _solve(Solver(), looked_at)
-    exact = evaluate(read).exact_match
-    folded = evaluate([replace(p, truth=p.truth.lower(), text=p.text.lower()) for p in read])
-    line = f"as it is, the general model reads {exact:.1%} of {len(read)} pictures"
-    if folded.exact_match > exact:
-        line += f" ({folded.exact_match:.1%} if case is ignored)"
-    if exact >= _NO_NEED:
-        line += ": you may not need to train"
-    return line
-
-
-def _load_or_choose(job: Job, minutes: float, validation: float | None) -> Preset:
-    """The preset that a stopped run has, or a new one, which is written."""
+def _load_or_choose(
+    job: Job, minutes: float, validation: float | None
+) -> tuple[Preset, Dataset | None]:
+    """The preset that a stopped run has, or a new one, which is written, and its data set."""
     file = job.run.preset_file
     if file.exists():
+        preset = replace(load_preset(str(file)), name=job.run.name)
+        _check_options(job, preset.settings, validation)
         job.observer.say(f"going on with the run in {job.run.folder}")
-        return replace(load_preset(str(file)), name=job.run.name)
+        settings = replace(preset.settings, licence=job.settings.licence)
+        return replace(preset, settings=settings), None
     if job.run.settings() is not None:
         raise RunError(f"{job.run.folder} holds a run of a preset: choose another folder with -o")
-    preset = _preset_of(job.earlier) if job.earlier else load_preset(TRUNK)
+    preset = preset_of(job.earlier) if job.earlier else load_preset(TRUNK)
     dataset = read(replace(job, preset=preset))
     if len(dataset.samples) < FEWEST:
         job.observer.report(dataset)
         if not dataset.samples and dataset.skipped:
-            name, reason = dataset.skipped[0]
-            raise TrainingError(f"no usable picture in {job.source}; the first: {name}: {reason}")
+            raise nothing_usable(job, dataset)
         raise TrainingError(
             f"{len(dataset.samples)} labelled pictures are too few to train on: label at least "
             f"{FEWEST}, better 200, with `captcha-rt label {job.source}`"
         )
-    job.observer.say(_as_it_is(dataset))
+    job.observer.say(as_it_is(dataset))
     seed = job.settings.seed
     if job.earlier is None:
         choice = choose(dataset, job.run.name, minutes, seed)
@@ -195,10 +163,31 @@ def _load_or_choose(job: Job, minutes: float, validation: float | None) -> Prese
     )
     chosen = replace(choice.preset, name=job.run.name, settings=settings)
     _write_preset(job.run, chosen, choice.reasons)
-    return chosen
+    return chosen, with_recipe(dataset, chosen.recipe)
 
 
-def _preset_of(run: Run) -> Preset:
+def _check_options(job: Job, chosen: Settings, validation: float | None) -> None:
+    """Checks that the options with which a stopped run is gone on with are those of its start.
+
+    Raises:
+        RunError: If one is another.
+    """
+    given = {
+        "--seed": (job.settings.seed, chosen.seed),
+        "--charset": (job.settings.characters, chosen.characters),
+        "--test": (job.settings.test, chosen.test),
+        "--validation": (validation or chosen.validation, chosen.validation),
+    }
+    for option, (now, before) in given.items():
+        if now != before:
+            was = "without it" if before is None else f"with {before}"
+            raise RunError(
+                f"{job.run.folder} holds a stopped run that was started {was}, not with {option} "
+                f"{now}: give the same options, choose another folder with -o, or delete it"
+            )
+
+
+def preset_of(run: Run) -> Preset:
     """What a finished run was trained with."""
     if run.preset_file.exists():
         return load_preset(str(run.preset_file))
@@ -211,9 +200,7 @@ def _write_preset(run: Run, preset: Preset, reasons: Sequence[str]) -> None:
     if not reasons and run.preset_file.exists():
         lines = run.preset_file.read_text("utf-8").splitlines()
         comments = "\n".join(line[2:] for line in lines if line.startswith("#"))
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with write_atomically(run.preset_file) as path:
-        path.write_text(write_preset(preset, comments), "utf-8")
+    save_preset(run, preset, comments)
 
 
 def _fit(job: Job, prepared: Prepared, minutes: float) -> tuple[Job, Network]:
@@ -305,42 +292,6 @@ def _learning_curve(
         return [f"{line}: more pictures of the same kind may not help; look at those misread"]
     expected = 1 - errors * max(errors / more, 0.3)
     return [f"{line}; with twice as many, about {expected:.0%} are to be expected"]
-
-
-def _export(
-    job: Job,
-    model: keras.Model,
-    manifest: Manifest,
-    accuracy: Mapping[str, Any] | None = None,
-) -> Manifest:
-    """Writes the model file: in 8 bits if they cost nothing, else in float32."""
-    run = job.run
-    held_back = [s for s in run.samples() if s.part != TRAINING and s.path.exists()]
-    samples = [sample.path for sample in held_back]
-    try:
-        int8 = Int8Samples(choose_calibration(run.training_samples()), held_back)
-        report = export_model(model, manifest, samples, run.onnx_file, int8=int8, accuracy=accuracy)
-    except ExportError as error:
-        job.observer.say(f"not in 8 bits, but in float32: {error}")
-        report = export_model(model, manifest, samples, run.onnx_file, accuracy=accuracy)
-    return report.manifest
-
-
-def _by_the_runtime(run: Run, samples: Iterable[Sample]) -> str:
-    """What the model file reads of the pictures held back, by the runtime."""
-    read = _solve(Solver(run.onnx_file), [sample for sample in samples if sample.path])
-    return f"{run.onnx_file.name} reads {sum(p.text == p.truth for p in read)} of {len(read)}"
-
-
-def _solve(solver: Solver, samples: Sequence[Sample]) -> list[Prediction]:
-    """Reads pictures with the runtime; what can't be read is an empty text."""
-    answers = solver.solve_many([sample.path for sample in samples if sample.path])
-    return [
-        Prediction(sample.name, sample.label, "", 0.0)
-        if isinstance(answer, CaptchaRTError)
-        else Prediction(sample.name, sample.label, answer.text, answer.confidence)
-        for sample, answer in zip(samples, answers, strict=True)
-    ]
 
 
 def _fit_all(job: Job, prepared: Prepared, minutes: float) -> keras.Model:

@@ -15,7 +15,9 @@ from captcha_rt.labels import AUTO
 from captcha_rt.manifest import Manifest
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run, SampleFile
-from captcha_rt_train.data.samples import Dataset, Sample
+from captcha_rt_train.data.duplicates import hash_pixels
+from captcha_rt_train.data.lengths import skip_far_longer
+from captcha_rt_train.data.samples import Dataset, Sample, with_recipe
 from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.data.targets import encode_labels
 from captcha_rt_train.data.visibility import check_visible
@@ -101,13 +103,16 @@ def find_suspects(
     if preset is not None and preset.network == ENSEMBLE:
         raise TrainingError("an ensemble has no network that reads whole texts; use another preset")
     if preset is None:
-        preset = _choose(_read(source, load_preset(TRUNK), labels, fold_case, observer), folds)
-    elif epochs is None:
-        epochs = _EPOCHS
-    dataset = _read(source, preset, labels, fold_case, observer)
+        shown = _read(source, load_preset(TRUNK), labels, fold_case, observer)
+        shown = _without_far_longer(shown, observer)
+        preset = _choose(shown, folds)
+        dataset = with_recipe(shown, preset.recipe)
+    else:
+        epochs = epochs or _EPOCHS
+        dataset = _without_far_longer(_read(source, preset, labels, fold_case, observer), observer)
     for note in dataset.notes:
         observer.say(note)
-    if len(dataset.samples) < folds or folds < 2:
+    if folds < 2 or not all(cut_folds(dataset.samples, folds)):
         raise TrainingError(f"{len(dataset.samples)} pictures can't be cut into {folds} folds")
     check_visible(dataset.samples, preset)
     planned = plan(dataset, preset)
@@ -115,7 +120,7 @@ def find_suspects(
     settings = replace(preset.settings, epochs=count, patience=count)
     _forget_others(Run(folder), planned.dataset, settings, folds)
     suspects: list[Suspect] = []
-    for fold, held_back in enumerate(_cut(planned.dataset.samples, folds), 1):
+    for fold, held_back in enumerate(cut_folds(planned.dataset.samples, folds), 1):
         names = {sample.name for sample in held_back}
         parts = {
             "training": [s for s in planned.dataset.samples if s.name not in names],
@@ -145,6 +150,14 @@ def _read(
     )
 
 
+def _without_far_longer(dataset: Dataset, observer: Observer) -> Dataset:
+    """Leaves out labels that are far longer than the others, and names them."""
+    left = skip_far_longer(dataset)
+    for name, reason in left.skipped[len(dataset.skipped) :]:
+        observer.say(f"probably wrong, and left out: {name}: {reason}")
+    return left
+
+
 def _choose(dataset: Dataset, folds: int) -> Preset:
     """What `captcha-rt train` would choose, with half as many steps for each part."""
     if not dataset.samples:
@@ -158,7 +171,7 @@ def _forget_others(run: Run, dataset: Dataset, settings: Settings, folds: int) -
     """Deletes the networks of an earlier search with other pictures, labels or settings."""
     files = [
         SampleFile(Path(sample.name), sample.label, f"fold-{fold}", sample.source)
-        for fold, samples in enumerate(_cut(dataset.samples, folds), 1)
+        for fold, samples in enumerate(cut_folds(dataset.samples, folds), 1)
         for sample in samples
     ]
     facts = asdict(settings)
@@ -215,9 +228,26 @@ def _likelihoods(
     return np.asarray(np.take_along_axis(logs, labels[:, :, None], axis=2).sum(axis=(1, 2)))
 
 
-def _cut(samples: Sequence[Sample], folds: int) -> list[list[Sample]]:
-    """Cuts samples into folds; neighbours, often labelled together, go into different folds."""
-    return [list(samples[fold::folds]) for fold in range(folds)]
+def cut_folds(samples: Sequence[Sample], folds: int) -> list[list[Sample]]:
+    """Cuts samples into folds.
+
+    Neighbours, often labelled together, go into different folds. Copies of a picture go into one:
+    a network that has learned one of them knows its label, be it right or wrong.
+
+    Args:
+        samples: The samples.
+        folds: The number of folds, at least 1.
+
+    Returns:
+        The folds; with fewer different pictures than folds, some are empty.
+    """
+    alike: dict[bytes, list[Sample]] = {}
+    for sample in samples:
+        alike.setdefault(hash_pixels(sample.picture), []).append(sample)
+    cut: list[list[Sample]] = [[] for _ in range(folds)]
+    for copies in alike.values():
+        min(cut, key=len).extend(copies)
+    return cut
 
 
 def _write(path: Path, suspects: Sequence[tuple[str, Suspect]]) -> None:

@@ -2,10 +2,9 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,13 +12,8 @@ import keras
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Prediction, only_answer, summarize
-from captcha_rt_export.run import Run, SampleFile
-from captcha_rt_train.data.duplicates import skip_duplicates
-from captcha_rt_train.data.earlier import add_earlier
-from captcha_rt_train.data.samples import Dataset, split
-from captcha_rt_train.data.sources import is_sources_file, parse_sources, read_dataset
-from captcha_rt_train.data.visibility import check_visible
-from captcha_rt_train.errors import TrainingError
+from captcha_rt_export.run import Run
+from captcha_rt_train.data.samples import Dataset
 from captcha_rt_train.report import Curves, write_report
 from captcha_rt_train.training.calibration import fit_temperature
 from captcha_rt_train.training.ensemble import (
@@ -27,13 +21,13 @@ from captcha_rt_train.training.ensemble import (
     Network,
     Parts,
     check_digit,
-    check_settings,
     train_ensemble,
 )
 from captcha_rt_train.training.epochs import Epochs
 from captcha_rt_train.training.fitting import Fit, fit, predict
 from captcha_rt_train.training.job import Job
-from captcha_rt_train.training.planning import Plan, plan
+from captcha_rt_train.training.planning import Plan
+from captcha_rt_train.training.preparing import Prepared, prepare, save_preset
 from captcha_rt_train.training.trunk import start_from
 
 
@@ -68,21 +62,6 @@ def train(job: Job) -> Manifest | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a training starts from.
-
-    Attributes:
-        settings: The run's settings, as `run.json` stores them.
-        planned: The network for the data set.
-        parts: The samples of `training`, `validation` and `test`.
-    """
-
-    settings: Mapping[str, Any]
-    planned: Plan
-    parts: Parts
-
-
-@dataclass(frozen=True, slots=True)
 class Measured:
     """How well a trained network reads what was held back from training.
 
@@ -94,25 +73,6 @@ class Measured:
 
     manifest: Manifest
     predictions: Mapping[str, Sequence[Prediction]]
-
-
-def prepare(job: Job) -> Prepared:
-    """Reads and splits the samples, plans the network, and writes settings and split.
-
-    Raises:
-        FolderError, LabelError, CharsetError, TrainingError, RunError: As `train` does.
-    """
-    run_settings = check_settings(job, _describe_settings(job))
-    planned = _plan(job, read(job))
-    # A digit that is trained alone may have its own seed, but it has the run's split.
-    parts = split(
-        planned.dataset,
-        validation=job.settings.validation,
-        test=job.settings.test,
-        seed=run_settings["seed"],
-    )
-    _start_run(job, run_settings, parts)
-    return Prepared(run_settings, planned, parts)
 
 
 def measure(
@@ -151,83 +111,10 @@ def finish(
     """
     dataset, manifest = prepared.planned.dataset, measured.manifest
     _write_report(job.run, manifest, networks, model, dataset, measured.predictions, verdict)
+    if not job.run.preset_file.exists():  # so that `--from` can go on, whatever file it came from
+        preset = replace(job.preset, settings=job.settings)
+        save_preset(job.run, preset, f"What this run was trained with: the preset {preset.name}.")
     _save(job.run, model, manifest)
-
-
-def _describe_settings(job: Job) -> dict[str, Any]:
-    """The job's settings as `run.json` stores them; a resumed run must have the same settings."""
-    preset = job.preset
-    settings = {name: value for name, value in asdict(job.settings).items() if name != "licence"}
-    return {
-        "folder": job.source.resolve().name,
-        "preset": preset.name,
-        "recipe": preset.recipe.to_json(),
-        "labels": job.labels,
-        **({"layers": preset.layers} if preset.layers else {}),
-        **({"start": preset.start, "letters": preset.letters} if preset.start else {}),
-        **({"validated_on": Path(job.validation).name} if job.validation else {}),
-        **({"fold_case": True} if job.fold_case else {}),
-        **({"earlier": job.earlier.name} if job.earlier else {}),
-        **({"sources": parse_sources(job.source)} if is_sources_file(job.source) else {}),
-        **settings,
-    }
-
-
-def read(job: Job) -> Dataset:
-    """Reads a job's pictures with its preset's recipe, and those of an earlier run.
-
-    Raises:
-        FolderError, LabelError, CharsetError, TrainingError: As `train` does.
-        ExportError: If the earlier run's list of pictures can't be read.
-    """
-    recipe = job.preset.recipe
-    dataset = read_dataset(
-        job.source,
-        recipe,
-        labels=job.labels,
-        characters=job.settings.characters,
-        blank=job.preset.blank,
-        seed=job.settings.seed,
-        watch=job.observer.watch,
-        validation=job.validation,
-        fold_case=job.fold_case,
-    )
-    if job.earlier is not None:
-        dataset = add_earlier(dataset, job.earlier, recipe, watch=job.observer.watch)
-    return skip_duplicates(dataset) if job.without_copies else dataset
-
-
-def _plan(job: Job, dataset: Dataset) -> Plan:
-    """Plans the network, and reports the data set that the network will learn."""
-    if dataset.samples:
-        check_visible(dataset.samples, job.preset)
-    planned = plan(dataset, job.preset) if dataset.samples else None
-    dataset = planned.dataset if planned else dataset
-    job.observer.report(dataset)
-    if planned is None or not dataset.samples:
-        name, reason = dataset.skipped[0]
-        raise TrainingError(f"no usable picture in {job.source}; the first: {name}: {reason}")
-    if job.digit is not None and not 1 <= job.digit <= planned.length:
-        raise TrainingError(f"no digit {job.digit}; the texts have digits 1 to {planned.length}")
-    named = replace(planned.manifest, name=job.run.name, licence=job.settings.licence)
-    return replace(planned, manifest=named)
-
-
-def _start_run(job: Job, run_settings: Mapping[str, Any], parts: Parts) -> None:
-    """Checks and writes the split, and writes the settings."""
-    files = [
-        SampleFile(
-            sample.path.resolve() if sample.path else Path(sample.name),
-            sample.label,
-            part,
-            sample.source,
-        )
-        for part, samples in parts.items()
-        for sample in samples
-    ]
-    job.run.check_split(files, resume=job.resume or job.digit is not None)
-    job.run.write_split(files)
-    job.run.write_settings(run_settings)
 
 
 def _fit(job: Job, prepared: Prepared) -> tuple[list[Network], keras.Model | None]:

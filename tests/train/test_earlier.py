@@ -1,0 +1,78 @@
+"""The pictures of an earlier run, beside those of a folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from captcha_rt.recipe import Recipe
+from captcha_rt.steps import Grey, Resize, Scale
+from captcha_rt_export.run import Run, SampleFile
+from captcha_rt_train.data.duplicates import skip_duplicates
+from captcha_rt_train.data.earlier import EARLIER, HELD_BACK, NEW, add_earlier
+from captcha_rt_train.data.samples import Dataset
+from captcha_rt_train.data.sources import read_dataset
+
+RECIPE = Recipe((Grey(over_white=True), Resize(48, 160), Scale()))
+
+
+def written(folder: Path, pictures: Mapping[str, int]) -> Path:
+    """Writes pictures, each in one level of grey; their names are the labels."""
+    folder.mkdir()
+    for name, level in pictures.items():
+        cv2.imwrite(str(folder / name), np.full((8, 24), level, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Run:
+    """A run that learned from `ab` and `CD`, and held back `ef`."""
+    folder = written(tmp_path / "old", {"ab.png": 1, "CD.png": 2, "ef.png": 3})
+    run = Run(tmp_path / "old-run")
+    parts = {"ab": "training", "CD": "training", "ef": "validation"}
+    run.write_split([SampleFile(folder / f"{t}.png", t, part) for t, part in parts.items()])
+    return run
+
+
+def sources(dataset: Dataset) -> dict[str, str]:
+    return {sample.label: sample.source for sample in dataset.samples}
+
+
+def test_copies_of_old_pictures_are_not_new(tmp_path: Path, earlier: Run) -> None:
+    """What was held back once stays held back under another path; the label is the folder's."""
+    new = written(tmp_path / "new", {"gh.png": 4, "ab.bmp": 1, "eg.png": 3})
+    dataset = add_earlier(read_dataset(new, RECIPE), earlier, RECIPE)
+    expected = {"gh": NEW, "ab": EARLIER, "CD": EARLIER, "eg": HELD_BACK}
+    assert sources(dataset) == expected
+    assert len(dataset.samples) == 4
+    assert skip_duplicates(dataset) == dataset
+
+
+def test_a_copy_beside_the_old_picture_is_not_new(tmp_path: Path, earlier: Run) -> None:
+    """A folder that has both is no reason to validate on what was learned."""
+    cv2.imwrite(str(tmp_path / "old" / "ab.bmp"), np.full((8, 24), 1, np.uint8))
+    cv2.imwrite(str(tmp_path / "old" / "gh.png"), np.full((8, 24), 4, np.uint8))
+    dataset = add_earlier(read_dataset(tmp_path / "old", RECIPE), earlier, RECIPE)
+    found = {sample.name: sample.source for sample in dataset.samples}
+    assert (found["ab.bmp"], found["ab.png"], found["gh.png"]) == (EARLIER, EARLIER, NEW)
+
+
+def test_old_labels_are_folded_as_the_new_ones(tmp_path: Path, earlier: Run) -> None:
+    """`--fold-case` is for both; `CD` becomes `cd`."""
+    new = written(tmp_path / "new", {"GH.png": 4})
+    dataset = read_dataset(new, RECIPE, fold_case=True)
+    found = add_earlier(dataset, earlier, RECIPE, fold_case=True)
+    assert sources(found).keys() == {"gh", "ab", "cd", "ef"}
+    assert found.charset.characters == "abcdefgh"
+
+
+def test_old_labels_are_checked_by_the_charset(tmp_path: Path, earlier: Run) -> None:
+    """`--charset` leaves out old pictures with other characters, and says which."""
+    new = written(tmp_path / "new", {"gh.png": 4})
+    dataset = read_dataset(new, RECIPE, characters="abefgh")
+    found = add_earlier(dataset, earlier, RECIPE, characters="abefgh")
+    assert sources(found).keys() == {"gh", "ab", "ef"}
+    assert found.charset.characters == "abefgh"
+    assert found.skipped[-1][1] == "characters outside of the charset: CD"
