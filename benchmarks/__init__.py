@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "origin": Command("speed.origin", "compares ways to run the same weights, from Keras to ours"),
     "scale": Command("speed.scale", "measures how the cost grows with pictures and network size"),
     "limits": Command("speed.limits", "compares each model's time with the processor's limit"),
+    "path": Command("speed.path", "compares a solve with a bare `imdecode` and a bare run"),
     "load_time": Command("speed.load_time", "measures how long models take to load"),
     "session_options": Command("speed.session_options", "compares onnxruntime's thread settings"),
     "gpu": Command("speed.gpu", "compares CUDA with the CPU, where CUDA works"),

@@ -20,6 +20,7 @@ TITLES: Final = {
     "origin": "Against where you come from: the same weights",
     "scale": "As the work grows",
     "limits": "How near to the machine's limit",
+    "path": "One picture, beside the least that it takes",
     "load_time": "Loading",
     "session_options": "Threads within a run",
     "gpu": "On a GPU",

@@ -69,7 +69,7 @@ def use_ddddocr(setting: Setting, characters: str) -> Read:
     - `"argmax"`: the most probable of them is taken at each time step, as the manual of version
       1.5 shows.
     """
-    import ddddocr  # type: ignore[import-not-found]  # in its environment
+    import ddddocr  # in its environment
     import onnxruntime
 
     # ddddocr has no setting for threads, and onnxruntime counts the machine's cores, not those

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 
-from captcha_rt import Solver, decode_image
+from captcha_rt import Solver
 
 SAMPLES = Path(__file__).parents[2] / "tests" / "samples"
 ROUNDS = WARM_UP = 5  # runs over all samples; after five, Python has specialised its bytecode
@@ -27,11 +27,11 @@ def main() -> None:
     pictures = [path.read_bytes() for path in sorted(SAMPLES.glob("*.png"))]
     solver = Solver(device="cpu")
     manifest = solver.manifest
-    decoded = [decode_image(picture) for picture in pictures]
+    decoded = [solver.open(picture).pixels for picture in pictures]
     inputs = [manifest.batch(manifest.recipe.apply(pixels)[None]) for pixels in decoded]
     scores = [solver.session.run(tensor) for tensor in inputs]
     stages: dict[str, tuple[Callable[..., object], list[object]]] = {
-        "decode": (decode_image, [*pictures]),
+        "decode": (solver.open, [*pictures]),
         "recipe": (manifest.recipe.apply, [*decoded]),
         "session": (solver.session.run, [*inputs]),
         "decoder": (manifest.decode, [*scores]),

@@ -89,12 +89,13 @@ class Charset:
         Raises:
             CharsetError: If an id is the blank or out of range.
         """
-        return "".join(map(self._character, ids))
-
-    def _character(self, class_id: int) -> str:
-        if class_id == self.blank or not 0 <= class_id < self.classes:
-            raise CharsetError(f"class {class_id} is no character of {shorten(self.characters)!r}")
-        return self.characters[class_id - (self.blank is not None and class_id > self.blank)]
+        characters = _characters(self.characters, self.blank)
+        try:
+            return "".join(map(characters.__getitem__, ids))
+        except KeyError as error:
+            raise CharsetError(
+                f"class {error.args[0]} is no character of {shorten(self.characters)!r}"
+            ) from None
 
 
 def shorten(characters: str) -> str:
@@ -116,3 +117,9 @@ def _class_ids(characters: str, blank: int | None) -> dict[str, int]:
     """The class of each character; with thousands of characters a search for each takes long."""
     skipped = len(characters) if blank is None else blank
     return {c: index + (index >= skipped) for index, c in enumerate(characters)}
+
+
+@lru_cache(maxsize=8)
+def _characters(characters: str, blank: int | None) -> dict[int, str]:
+    """The character of each class."""
+    return {class_id: c for c, class_id in _class_ids(characters, blank).items()}

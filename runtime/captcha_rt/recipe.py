@@ -97,6 +97,11 @@ class Recipe:
         first = self.steps[0] if self.steps else None
         return first if isinstance(first, Frames) else None
 
+    @property
+    def takes_grey(self) -> bool:
+        """Whether opaque RGBA that is grey may be given in one channel: the result is the same."""
+        return bool(self.steps) and isinstance(self.steps[0], Grey | Rgb | Denoise)
+
     def fixed_shape(
         self, picture: tuple[int | None, ...] = (None, None, None)
     ) -> tuple[int | None, ...] | None:

@@ -87,10 +87,12 @@ class Solver:
 
     def _load(self, model: str | os.PathLike[str] | None) -> tuple[Reader, ...]:
         first = Reader(load_model(model), **self._settings)
-        if model is not None:
-            return (first,)
-        left = {**self._settings, "batch_size": 1}  # how many the first one leaves is not known
-        return first, Reader(load_model(GENERAL), **left)
+        readers: tuple[Reader, ...] = (first,)
+        if model is None:
+            left = {**self._settings, "batch_size": 1}  # how many the first one leaves is not known
+            readers = (first, Reader(load_model(GENERAL), **left))
+        self._plain = all(reader.manifest.recipe.takes_grey for reader in readers)
+        return readers
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "readers"}
@@ -278,8 +280,13 @@ class Solver:
     def open(self, image: ImageSource) -> Opened:
         """Decodes a picture as this solver reads it; errors are those of `decode_image`."""
         first = self.readers[0]
-        merge = first.manifest.recipe.merge
-        return open_image(image, max_pixels=self.max_pixels, merge=merge, fits=first.fits)
+        return open_image(
+            image,
+            max_pixels=self.max_pixels,
+            merge=first.manifest.recipe.merge,
+            fits=first.fits,
+            plain=self._plain,
+        )
 
     def _decode(self, image: ImageSource | CaptchaRTError) -> Opened | CaptchaRTError:
         """Decodes one picture; returns the error if that fails."""

@@ -1,4 +1,4 @@
-"""The parts `scale`, `limits` and `load_time` at small sizes, and their models."""
+"""The parts `scale`, `limits`, `path` and `load_time` at small sizes, and their models."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import models
-from benchmarks.harness import Part
-from benchmarks.speed import limits, load_time, multiply_adds, scale
+from benchmarks.harness import SAMPLES, Part
+from benchmarks.speed import limits, load_time, multiply_adds, path, scale
 from captcha_rt import Solver
 from captcha_rt.decoders import softmax
 from captcha_rt.model import detach, load_model
@@ -117,8 +117,24 @@ def test_limits_has_a_row_a_model() -> None:
     assert row["arithmetic_ms"] == pytest.approx(1000 * seconds, rel=1e-3)
     assert row["limit_ms"] == max(row["arithmetic_ms"], row["bytes_ms"])
     assert row["weight_bytes"] > 150_000  # of 183 kB
-    path = limits.measure_path(rounds=3)
-    assert path["share"] == pytest.approx(path["session_ms"] / path["solve_ms"], rel=1e-3)
+    whole = limits.measure_path(rounds=3)
+    assert whole["share"] == pytest.approx(whole["session_ms"] / whole["solve_ms"], rel=1e-3)
+
+
+def test_path_has_a_row_a_kind() -> None:
+    """A solve takes longer than the bare pair; what is read right is counted."""
+    pictures = [(sample, sample.stem) for sample in SAMPLES]
+    pictures[0] = (pictures[0][0], "another text")
+    rows = path.measure({"samples": pictures, "one": pictures[:1]}, number=3, rounds=4)
+    assert [(row["kind"], row["pictures"], row["right"]) for row in rows] == [
+        ("samples", 3, 2),
+        ("one", 1, 0),
+    ]
+    for row in rows:
+        assert 0 < row["session_ms"] < row["bare_ms"] < row["solve_ms"]
+        ratio = row["solve_ms"] / row["bare_ms"]
+        assert row["over_bare"] == pytest.approx(ratio, rel=0.01)
+    assert path.table({"kinds": rows}).count("\n") == 4
 
 
 def test_every_form_of_a_model_answers_alike() -> None:

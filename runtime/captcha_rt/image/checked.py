@@ -30,6 +30,8 @@ class Checked(NamedTuple):
         frames: The number of frames.
         turn: The orientation as EXIF counts, 1 to 8.
         stored: The decoded pixels as OpenCV returns them, if the check has decoded them.
+        is_grey_rgba: Whether the bytes to decode are one channel of a file that stores opaque greys
+            as RGBA.
     """
 
     data: bytes
@@ -39,6 +41,7 @@ class Checked(NamedTuple):
     frames: int = 1
     turn: int = 1
     stored: NDArray[Any] | None = None
+    is_grey_rgba: bool = False
 
 
 _SILENT: Final = 0  # the level of OpenCV's log

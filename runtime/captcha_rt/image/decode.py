@@ -91,10 +91,12 @@ def open_image(
     max_pixels: int = MAX_PIXELS,
     merge: Merge | None = None,
     fits: Fits | None = None,
+    plain: bool = False,
 ) -> Opened:
     """Decodes a picture as `decode_image` does, and counts its frames.
 
-    With `fits`, a file is refused by the size in its header, before its pixels are decoded.
+    With `fits`, a file is refused by the size in its header, before its pixels are decoded. With
+    `plain`, a PNG that stores an opaque grey picture as RGBA may come with one channel.
     """
     try:
         if isinstance(source, np.ndarray):
@@ -102,9 +104,9 @@ def open_image(
         if isinstance(source, bytes | bytearray | memoryview):
             _check_bytes(memoryview(source).nbytes)
             data = bytes(source)  # a copy, which can't change later
-            return _decode(data, max_pixels, merge, fits)
+            return _decode(data, max_pixels, merge, fits, plain)
         if isinstance(source, str | os.PathLike):
-            return _open_path(source, max_pixels, merge, fits)
+            return _open_path(source, max_pixels, merge, fits, plain)
         if isinstance(source, PillowImage):
             return _open_pillow(source, max_pixels, merge)
     except MemoryError as error:
@@ -116,7 +118,11 @@ def open_image(
 
 
 def _open_path(
-    source: str | os.PathLike[str], max_pixels: int, merge: Merge | None, fits: Fits | None
+    source: str | os.PathLike[str],
+    max_pixels: int,
+    merge: Merge | None,
+    fits: Fits | None,
+    plain: bool,
 ) -> Opened:
     path = Path(source)
     try:
@@ -126,9 +132,9 @@ def _open_path(
         found = picture_in(source.encode("utf-8", "replace")) if isinstance(source, str) else None
         if found is None:
             raise
-        return _decode(found, max_pixels, merge, fits)
+        return _decode(found, max_pixels, merge, fits, plain)
     try:
-        return _decode(data, max_pixels, merge, fits)
+        return _decode(data, max_pixels, merge, fits, plain)
     except ImageDecodeError as error:
         raise ImageDecodeError(f"{path}: {error}") from error
 
@@ -151,14 +157,18 @@ def _open_pillow(image: PillowImage, max_pixels: int, merge: Merge | None) -> Op
 
 
 def _decode(
-    data: bytes, max_pixels: int, merge: Merge | None = None, fits: Fits | None = None
+    data: bytes,
+    max_pixels: int,
+    merge: Merge | None = None,
+    fits: Fits | None = None,
+    plain: bool = False,
 ) -> Opened:
     name = picture_format(data)
     if name is None:
         found = picture_in(data) if is_text(data) else None
         if found is None:
             raise not_a_picture(data)
-        return _decode(found, max_pixels, merge, fits)
+        return _decode(found, max_pixels, merge, fits, plain)
     try:
         checked = CHECKS[name](data, max_pixels)
         if fits is not None:
@@ -177,10 +187,10 @@ def _decode(
             return Opened(merge(stack), checked.frames)
     except (struct.error, IndexError) as error:  # the check read past the end
         raise cut_off(name, data) from error
-    return Opened(_pixels(name, checked), checked.frames)
+    return Opened(_pixels(name, checked, plain), checked.frames)
 
 
-def _pixels(name: str, checked: Checked) -> NDArray[np.uint8]:
+def _pixels(name: str, checked: Checked, plain: bool) -> NDArray[np.uint8]:
     """Decodes what a check has passed on."""
     stored = checked.stored
     if stored is None:
@@ -196,7 +206,9 @@ def _pixels(name: str, checked: Checked) -> NDArray[np.uint8]:
         alpha = np.where(stored == checked.transparent_grey, 0, np.iinfo(stored.dtype).max)
         stored = np.dstack([stored, stored, stored, alpha.astype(stored.dtype)])
     picture = high_byte(stored)
-    if picture.ndim == 2:
+    if checked.is_grey_rgba and not plain:
+        picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGBA), np.uint8)
+    elif picture.ndim == 2:
         picture = picture[:, :, np.newaxis]
     else:
         to_rgb = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA

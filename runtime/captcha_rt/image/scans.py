@@ -54,10 +54,11 @@ def check_jpeg(data: bytes, max_pixels: int) -> Checked:
     pixels = _decode_whole(jpeg)
     if pixels is None or _may_be_too_far(pixels):
         _check_scan(jpeg)
-    # Where colours are stored for two rows of pixels at a time, the last row has got some from
-    # below.
-    shown = None if jpeg.unit[1] > 8 else pixels
-    return Checked(_tiff(jpeg, *size), size, turn=turn, stored=shown)
+    # Where colours are stored for two rows of pixels at a time, the second of two rows has got some
+    # from below. The last row is one of these if the height is even.
+    if pixels is None or (jpeg.unit[1] > 8 and jpeg.height % 2 == 0):
+        return Checked(_tiff(jpeg, *size), size, turn=turn)
+    return Checked(data, size, turn=turn, stored=pixels)
 
 
 def _is_rgb(jpeg: Jpeg) -> bool:
