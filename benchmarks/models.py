@@ -5,7 +5,9 @@ The model of a preset comes from the preset's finished run in `benchmarks/runs`,
 its weights do not change time, memory or loading.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +24,7 @@ from captcha_rt_export.run import Run
 if TYPE_CHECKING:
     import keras
 
+    from captcha_rt_export.int8 import Int8Report
     from captcha_rt_train.presets import Preset
 
 DEFAULT: Final = "default"
@@ -131,22 +134,52 @@ def exported(
     Args:
         model: The network.
         manifest: Its manifest.
-        calibration: Inputs `(N, ...)` that set the ranges of an 8-bit export, as with `--int8`;
-            None exports in float.
+        calibration: Inputs `(N, ...)` that set the ranges of an 8-bit export, whose first and last
+            products stay in float; None exports in float.
 
     Returns:
         The bytes of the model file.
     """
     from captcha_rt_export.convert import convert, with_softmax
-    from captcha_rt_export.int8 import quantize
+    from captcha_rt_export.forms import INNER, measure_ranges, quantize
 
-    logits = convert(model)
-    graph = logits if calibration is None else quantize(logits, calibration)
+    graph = convert(model)
+    if calibration is not None:
+        graph = quantize(graph, measure_ranges(graph, calibration), INNER)
     proto = with_softmax(graph, manifest.temperature)
-    output = Tensor("probabilities", manifest.output.shape)
-    return attach(
-        proto.SerializeToString(), replace(manifest, scores="probabilities", output=output)
+    return attach(proto.SerializeToString(), _with_probabilities(manifest))
+
+
+def best_form(
+    model: "keras.Model", manifest: Manifest, pictures: Sequence[tuple[Path, str]]
+) -> tuple[bytes, "Int8Report"]:
+    """The model file that `captcha-rt export --int8` makes of a network.
+
+    Args:
+        model: The network.
+        manifest: Its manifest.
+        pictures: Pictures with their labels, to choose the form by.
+
+    Returns:
+        The bytes of the model file, and the comparison of the forms.
+    """
+    from captcha_rt_export.convert import convert, with_softmax
+    from captcha_rt_export.int8 import Int8Samples, choose_form
+    from captcha_rt_export.run import SampleFile
+
+    samples = [SampleFile(path, label, "", "") for path, label in pictures]
+    proto, described, report = choose_form(
+        convert(model),
+        _with_probabilities(manifest),
+        Int8Samples([path for path, _ in pictures], samples),
+        partial(with_softmax, temperature=manifest.temperature),
     )
+    return attach(proto.SerializeToString(), described), report
+
+
+def _with_probabilities(manifest: Manifest) -> Manifest:
+    output = Tensor("probabilities", manifest.output.shape)
+    return replace(manifest, scores="probabilities", output=output)
 
 
 def embedded_spec() -> PictureSpec:

@@ -211,7 +211,7 @@ def export_all(run: Run) -> dict[str, bytes]:
 
     from captcha_rt_export.convert import convert
     from captcha_rt_export.export import load_keras
-    from captcha_rt_export.int8 import quantize
+    from captcha_rt_export.forms import INNER, measure_ranges, quantize
 
     proto = convert(load_keras(run))
     shape = run.manifest.input.shape[1:]
@@ -219,7 +219,7 @@ def export_all(run: Run) -> dict[str, bytes]:
     return {
         "float": proto.SerializeToString(),
         "float16": convert_float_to_float16(proto, keep_io_types=True).SerializeToString(),
-        "int8": quantize(proto, rows).SerializeToString(),
+        "int8": quantize(proto, measure_ranges(proto, rows), INNER).SerializeToString(),
     }
 
 

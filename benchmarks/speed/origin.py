@@ -2,10 +2,11 @@
 
 Runs each document's network and the embedded model in eight ways: Keras's `predict`, `model(x)`, a
 `tf.function`, TFLite in float and with dynamic 8-bit weights, the plain export of tf2onnx, and our
-export in float and in 8 bits. Each way runs batches of 1 and 32 on one core; the ways take turns.
-The results also hold how many test pictures each way reads right, and the times of `Solver.solve`
-and of its stages on encoded pictures. Writes `benchmarks/results/origin.json`. A stopped command
-continues where it was. `CAPTCHA_DATA` names the folder of real labelled pictures.
+export in float and in the form that `captcha-rt export --int8` takes. Each way runs batches of 1
+and 32 on one core; the ways take turns. The results also hold how many test pictures each way reads
+right, what each of our forms takes, and the times of `Solver.solve` and of its stages on encoded
+pictures. Writes `benchmarks/results/origin.json`. A stopped command continues where it was.
+`CAPTCHA_DATA` names the folder of real labelled pictures.
 
 The networks are those of the runs in `benchmarks/runs`. Where there is no run, the network is not
 trained, and `trained` is false: its texts are wrong, but its times are the same.
@@ -16,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +41,7 @@ from benchmarks.harness import (
     say,
     unseen_pictures,
 )
-from benchmarks.models import DEFAULT, exported, keras_model, preset_model
+from benchmarks.models import DEFAULT, best_form, exported, keras_model, preset_model
 from benchmarks.plots import Plot
 from benchmarks.sessions import bare_session
 from captcha_rt import Solver, decode_image
@@ -56,7 +58,7 @@ MODELS: Final = {
 
 BATCHES: Final = (1, 32)
 READ: Final = 100  # pictures that each way reads
-SECONDS: Final = 8.0  # time to measure one network at one batch size
+SECONDS: Final = 3.0  # time to measure one network at one batch size
 TURN: Final = 5  # runs in a turn: at the first the caches hold another way's data
 PLOTS: Final[tuple[Plot, ...]] = ()
 
@@ -69,7 +71,7 @@ def ways(
     model: Any,  # noqa: ANN401
     manifest: Manifest,
     in_float: bytes,
-    in_int8: bytes,
+    in_best: bytes,
 ) -> dict[str, Way]:
     """The ways to run a network, by name.
 
@@ -77,7 +79,7 @@ def ways(
         model: The Keras model.
         manifest: The model's manifest.
         in_float: The bytes of our float export.
-        in_int8: The bytes of our 8-bit export.
+        in_best: The bytes of our export in its best form.
     """
     import tensorflow as tf
     import tf2onnx
@@ -94,7 +96,7 @@ def ways(
         "TFLite, dynamic int8": tflite(model, shape, [tf.lite.Optimize.DEFAULT]),
         "tf2onnx, plain": onnx(plain.SerializeToString()),
         "captcha-rt": onnx(in_float),
-        "captcha-rt, int8": onnx(in_int8),
+        "captcha-rt, best form": onnx(in_best),
     }
 
 
@@ -141,8 +143,8 @@ def compare(name: str, pictures: list[tuple[Path, str]], runs: Path = RUNS) -> d
 
     Args:
         name: One of `MODELS`.
-        pictures: Pictures with their labels. The first `READ` are read; the others set the ranges
-            of the 8-bit export.
+        pictures: Pictures with their labels. The first `READ` are read; by the others our export
+            chooses its form.
         runs: The folder of the runs.
 
     Returns:
@@ -150,14 +152,15 @@ def compare(name: str, pictures: list[tuple[Path, str]], runs: Path = RUNS) -> d
         what `measure_stages` returns.
     """
     model, manifest, trained = keras_model(name, runs)
-    tensors = np.stack([manifest.recipe.apply(decode_image(path)) for path, _ in pictures])
     in_float = exported(model, manifest)
     if name == DEFAULT:
-        in_int8, _ = preset_model(name, runs)
+        in_best, form = preset_model(name, runs)[0], {"chosen": {"form": "embedded"}}
     else:
-        in_int8 = exported(model, manifest, manifest.batch(tensors[READ:]))
-    pictures, tensors = pictures[:READ], tensors[:READ]
-    running = ways(model, manifest, in_float, in_int8)
+        in_best, report = best_form(model, manifest, pictures[READ:])
+        form = asdict(report)
+    pictures = pictures[:READ]
+    tensors = np.stack([manifest.recipe.apply(decode_image(path)) for path, _ in pictures])
+    running = ways(model, manifest, in_float, in_best)
     right = {}
     for way, run in running.items():
         described = detach(in_float) if way.startswith(OURS) else manifest
@@ -172,8 +175,9 @@ def compare(name: str, pictures: list[tuple[Path, str]], runs: Path = RUNS) -> d
         "trained": trained,
         "pictures": len(pictures),
         "right": right,
+        "forms": form,
         "milliseconds_a_picture": batches,
-        "stages": measure_stages(in_int8 if name == DEFAULT else in_float, files),
+        "stages": measure_stages(in_best, files),
     }
 
 
@@ -278,15 +282,17 @@ def where_other_ways_win(result: Result) -> Iterator[str]:
 
 
 def reading_table(result: Result) -> str:
-    """How many pictures each way reads right, and what `Solver.solve` adds to its main stages."""
+    """How many pictures each way reads right, our best form, and what `Solver.solve` adds."""
     models = result["models"]
     ways = list(next(iter(models.values()))["right"])
     rows = []
     for name, entry in models.items():
         right = entry["right"] if entry["trained"] else dict.fromkeys(ways, "not trained")
         overhead = f"{entry['stages']['overhead']:+.1%}"
-        rows.append((f"`{name}`", *(right[way] for way in ways), entry["pictures"], overhead))
-    columns = ("network", *ways, "pictures", "solve over decode and session")
+        form = entry["forms"]["chosen"]["form"]
+        counts = (right[way] for way in ways)
+        rows.append((f"`{name}`", *counts, entry["pictures"], form, overhead))
+    columns = ("network", *ways, "pictures", "best form", "solve over decode and session")
     return markdown.table(columns, rows)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from typing import Final
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import tf2onnx
 from keras import layers
 
 from captcha_rt_export.errors import ExportError
+from captcha_rt_export.rewrite import rewrite
 
 OPSET = 18
 """The newest opset that tf2onnx 1.17 writes."""
@@ -21,6 +23,9 @@ IR_VERSION = 8
 
 LOOPS = frozenset({"Loop", "Scan", "If"})
 """The operators that unfused recurrent layers become: 2.9 times slower than a fused `LSTM`."""
+
+KNOWN: Final = frozenset({"com.microsoft.DynamicQuantizeLSTM"})
+"""The operators of onnxruntime's own that a graph may hold: `forms.quantize` makes them."""
 
 _FUSED = "only float32 LSTMs without masking, recurrent dropout or hard_sigmoid are fused"
 
@@ -46,7 +51,7 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     # At a lower level tf2onnx reports each variable that it removes.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     raw, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=OPSET)
-    proto: onnx.ModelProto = onnxsim.simplify(raw)[0]
+    proto = rewrite(onnxsim.simplify(raw)[0])
 
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
@@ -106,7 +111,7 @@ def check_graph(proto: onnx.ModelProto) -> None:
 
     Raises:
         ExportError: If the graph holds a loop, a branch, an operator from outside of ONNX's own
-            set or external data, or if ONNX's own checker refuses the graph.
+            set (but `KNOWN`) or external data, or if ONNX's own checker refuses the graph.
     """
     try:
         onnx.checker.check_model(proto, full_check=True)
@@ -118,7 +123,7 @@ def check_graph(proto: onnx.ModelProto) -> None:
             f"the converted graph holds {', '.join(loops)}: a recurrent layer was not fused; "
             f"{_FUSED}"
         )
-    foreign = sorted({f"{n.domain}.{n.op_type}" for n in proto.graph.node if n.domain})
+    foreign = sorted({f"{n.domain}.{n.op_type}" for n in proto.graph.node if n.domain} - KNOWN)
     if foreign:
         raise ExportError(f"the converted graph holds foreign operators: {', '.join(foreign)}")
     if any(tensor.external_data for tensor in proto.graph.initializer):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ from captcha_rt_export.int8 import (
     Int8Report,
     Int8Samples,
     choose_calibration,
-    measure_int8,
-    quantize,
+    choose_form,
 )
 from captcha_rt_export.parity import Parity, check_parity, prepare
 from captcha_rt_export.run import Run
@@ -36,7 +36,7 @@ class Report:
         operators: How often the graph holds each operator, the most frequent first.
         pictures: The number of pictures that the graph was checked on.
         parity: The largest differences from Keras.
-        int8: The comparison of the 8-bit graph with the float graph; None without 8 bits.
+        int8: The comparison of the 8-bit forms with the float graph; None if 8 bits were not tried.
     """
 
     manifest: Manifest
@@ -63,7 +63,7 @@ def export_model(
         manifest: The model's description, with the names and shapes of the Keras model.
         samples: Picture files of the model's kind to check on, at least one.
         out: The `.onnx` file to write; it appears whole or not at all.
-        int8: The samples for an 8-bit graph; None keeps float32.
+        int8: The samples to choose a form in 8 bits by; None keeps float32.
         accuracy: The accuracy to describe, where the network has learned from the pictures that
             were held back once; None takes the manifest's, or measures that of the 8-bit graph.
 
@@ -71,9 +71,8 @@ def export_model(
         What the export made.
 
     Raises:
-        ExportError: If the graph is not fast and self-contained (`check_graph`), the graph answers
-            differently from Keras (`check_parity`), or 8 bits cost more than one picture in a
-            thousand.
+        ExportError: If the graph is not fast and self-contained (`check_graph`), or answers
+            differently from Keras (`check_parity`).
         ImageDecodeError: If a picture can't be decoded.
         RecipeError: If the recipe can't use a picture.
     """
@@ -81,14 +80,12 @@ def export_model(
     tensors = prepare(samples, manifest)
     parity = check_parity(model, graph.SerializeToString(), manifest, tensors)
     described = _describe_probabilities(manifest)
-    proto = _end_in_probabilities(graph, manifest)
     int8_report = None
-    if int8 is not None:
-        rows = manifest.batch(prepare(int8.calibration, manifest))
-        float_graph, proto = proto, _end_in_probabilities(quantize(graph, rows), manifest)
-        described, int8_report = measure_int8(
-            int8.held_back, described, float_graph.SerializeToString(), proto.SerializeToString()
-        )
+    if int8 is None:
+        proto = _end_in_probabilities(graph, manifest)
+    else:
+        finish = partial(_end_in_probabilities, manifest=manifest)
+        proto, described, int8_report = choose_form(graph, described, int8, finish)
     if accuracy is not None:
         described = replace(described, accuracy=accuracy)
     data = attach(proto.SerializeToString(), described)
@@ -121,8 +118,8 @@ def export_run(
         pictures: A folder of pictures to check on, or an archive of one; None takes those that the
             run held back.
         name: The model's name in its answers; None takes the run's.
-        int8: Whether the graph computes in 8 bits. Then the manifest holds the accuracy of the
-            8-bit graph, measured on the pictures that the run held back.
+        int8: Whether the graph may compute in 8 bits (`choose_form`). Where it does, the manifest
+            holds the accuracy of the 8-bit graph, measured on the pictures that the run held back.
         min_confidence: The confidence below which `solve` rejects an answer by default, in 0..1.
 
     Returns:

@@ -27,11 +27,12 @@ def test_the_crnn_holds_two_bidirectional_lstms_and_no_loop(graph: onnx.ModelPro
 
 
 def test_the_crnn_has_no_shape_arithmetic(graph: onnx.ModelProto) -> None:
-    """All shapes but the batch are constants, and at most 32 of 74 nodes are left."""
+    """All shapes but the batch are constants, and at most 25 of 74 nodes are left."""
     arithmetic = {"Shape", "Gather", "Cast", "Expand", "ReduceProd", "ConstantOfShape", "Unsqueeze"}
     assert not arithmetic & operators(graph).keys()
-    assert len(graph.graph.node) <= 32
-    assert operators(graph)["Transpose"] <= 3  # to rows of time steps, to time first, and back
+    assert len(graph.graph.node) <= 25
+    # To rows of time steps, to time first, each LSTM's two directions side by side, and back.
+    assert operators(graph)["Transpose"] <= 5
 
 
 def test_the_graph_is_plain(graph: onnx.ModelProto) -> None:

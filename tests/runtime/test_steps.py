@@ -200,6 +200,21 @@ def test_denoise_is_opencvs_on_bgr() -> None:
     assert (Denoise()(rgb) == theirs[:, :, ::-1]).all()
 
 
+@pytest.mark.parametrize("strength", [1, 30, 200])
+def test_denoise_of_a_grey_picture_is_opencvs(strength: int) -> None:
+    """Without the half on colour each of the 256 levels, and noise of them, become the same."""
+    random = np.random.default_rng(strength)
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    pictures = [levels, *(np.full((9, 9), level, np.uint8) for level in range(0, 256, 5))]
+    pictures += [random.integers(low, 256, (20, 30), dtype=np.uint8) for low in (0, 100, 250)]
+    for grey in pictures:
+        bgr = np.repeat(grey[:, :, None], 3, axis=2)
+        theirs = cv2.fastNlMeansDenoisingColored(bgr, None, strength, 30, 7, 21)
+        denoised = Denoise(strength)(grey[:, :, None])
+        assert (denoised == theirs[:, :, ::-1]).all()
+        assert (Denoise(strength)(bgr) == denoised).all()
+
+
 def test_rgb_lays_what_is_transparent_over_white() -> None:
     """Grey becomes three equal channels, colours stay, and alpha is blended with white."""
     grey = np.array([[[7], [200]]], np.uint8)

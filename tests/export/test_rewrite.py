@@ -1,0 +1,292 @@
+"""What is rewritten in float graphs, and the forms in 8 bits, on small graphs of every kind."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+from captcha_rt_export.convert import check_graph, operators
+from captcha_rt_export.forms import (
+    FLOAT32,
+    INNER,
+    find_parts,
+    form_name,
+    forms,
+    measure_ranges,
+    quantize,
+)
+from captcha_rt_export.rewrite import rewrite
+
+Array = NDArray[np.float32]
+
+
+class _Maker:
+    """Makes a graph, node by node."""
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = ("N", *shape)
+        self.last = "image"
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.random = np.random.default_rng(0)
+
+    def weights(self, *shape: int) -> str:
+        return self.constant(self.random.normal(size=shape).astype(np.float32))
+
+    def constant(self, values: NDArray[np.generic] | list[int]) -> str:
+        name = f"constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def add(
+        self, operator: str, *inputs: str, source: str | None = None, **attributes: object
+    ) -> str:
+        name = f"{operator}{len(self.nodes)}"
+        takes = [self.last if source is None else source, *inputs]
+        self.nodes.append(make_node(operator, takes, [name], name, **attributes))
+        self.last = name
+        return name
+
+    def convolution(self, filters: int, channels: int, pad: int = 1) -> None:
+        weights, bias = self.weights(filters, channels, 3, 3), self.weights(filters)
+        pads = [pad] * 4
+        self.add("Conv", weights, bias, kernel_shape=[3, 3], pads=pads, group=1, dilations=[1, 1])
+        self.add("Relu")
+
+    def pool(self) -> None:
+        self.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+
+    def dense(self, inputs: int, outputs: int) -> None:
+        self.add("MatMul", self.weights(inputs, outputs))
+        self.add("Add", self.weights(outputs))
+
+    def model(self) -> onnx.ModelProto:
+        self.nodes[-1].output[0] = "scores"
+        value = make_tensor_value_info
+        graph = make_graph(
+            self.nodes,
+            "graph",
+            [value("image", onnx.TensorProto.FLOAT, self.shape)],
+            [value("scores", onnx.TensorProto.FLOAT, None)],
+            self.constants,
+        )
+        made = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=8)
+        return onnx.shape_inference.infer_shapes(
+            made
+        )  # with the shapes within, as onnxsim writes them
+
+    def rows(self, count: int = 3) -> Array:
+        return self.random.random((count, *self.shape[1:]), np.float32)
+
+
+def run(proto: onnx.ModelProto, rows: Array) -> Array:
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    return np.asarray(session.run(None, {"image": rows})[0])
+
+
+def normalised(scale: Array, *, turned: bool) -> _Maker:
+    """A convolution, a batch normalisation after its ReLU, and a pooling that drops a column."""
+    made = _Maker(1, 8, 15)
+    made.convolution(4, 1)
+    axis = -1 if turned else 1
+    if turned:
+        made.add("Transpose", perm=[0, 2, 3, 1])
+    for operator, values in (("Mul", scale), ("Add", np.arange(4))):
+        shaped = np.moveaxis(values.reshape(1, 4, 1, 1), 1, axis)
+        made.add(operator, made.constant(shaped.astype(np.float32)))
+    if turned:
+        made.add("Transpose", perm=[0, 3, 1, 2])
+    made.pool()
+    made.convolution(4, 4)
+    return made
+
+
+def normalisation() -> _Maker:
+    return normalised(np.array([1, 2, 0.5, 3]), turned=False)
+
+
+def turned_normalisation() -> _Maker:
+    return normalised(np.array([1, 2, 0.5, 3]), turned=True)
+
+
+def normalised_rows() -> _Maker:
+    """A scale for each row, as a batch normalisation over the rows leaves."""
+    made = _Maker(1, 8, 15)
+    made.convolution(4, 1)
+    made.add("Transpose", perm=[0, 2, 3, 1])
+    made.add("Mul", made.constant(np.arange(8, dtype=np.float32).reshape(1, 8, 1, 1)))
+    made.add("Transpose", perm=[0, 3, 1, 2])
+    made.pool()
+    return made
+
+
+def negative_normalisation() -> _Maker:
+    return normalised(np.array([1, 2, -0.5, 3]), turned=False)
+
+
+def valid_convolutions() -> _Maker:
+    """A pooling drops a row and a column of a convolution that has no padding to leave out."""
+    made = _Maker(1, 11, 15)
+    made.convolution(4, 1)
+    made.convolution(4, 4, pad=0)
+    made.pool()
+    return made
+
+
+def time_steps() -> _Maker:
+    """Three dense layers on five time steps."""
+    made = _Maker(30)
+    made.add("Reshape", made.constant([-1, 6]))
+    for inputs, outputs in ((6, 8), (8, 7), (7, 4)):
+        made.dense(inputs, outputs)
+        bias = made.nodes.pop()
+        made.last = bias.input[0]
+        made.add("Reshape", made.constant([-1, 5, outputs]))
+        made.add("Add", bias.input[1])
+        if outputs > 4:
+            made.add("Relu")
+            made.add("Reshape", made.constant([-1, outputs]))
+    return made
+
+
+def heads() -> _Maker:
+    """Three dense layers of the same features, side by side."""
+    made = _Maker(6)
+    ends = []
+    for _ in range(3):
+        made.last = "image"
+        made.dense(6, 5)
+        ends.append(made.add("Reshape", made.constant([-1, 1, 5])))
+    made.add("Concat", *ends[1:], source=ends[0], axis=1)
+    return made
+
+
+def directions() -> _Maker:
+    """A bidirectional LSTM, whose directions an exporter takes apart and joins."""
+    made = _Maker(4, 6)
+    made.add("Transpose", perm=[1, 0, 2])
+    weights = [made.weights(2, 12, 6), made.weights(2, 12, 3), made.weights(2, 24)]
+    both = made.add("LSTM", *weights, hidden_size=3, direction="bidirectional")
+    halves = []
+    for start, end in ((0, 1), (1, 2)):
+        cut = [made.constant([number]) for number in (start, end, 1)]
+        made.add("Slice", *cut, source=both)
+        halves.append(made.add("Squeeze", made.constant([1])))
+    made.add("Concat", halves[1], source=halves[0], axis=2)
+    made.add("Transpose", perm=[1, 0, 2])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("make", "left", "gone"),
+    [
+        (normalisation, {"Conv": 2, "Add": 1}, {"Mul"}),
+        (turned_normalisation, {"Conv": 2, "Add": 1}, {"Mul", "Transpose"}),
+        (normalised_rows, {"Conv": 1, "Mul": 1}, {"Transpose"}),
+        (negative_normalisation, {"Conv": 2, "Mul": 1, "Add": 1}, set()),
+        (valid_convolutions, {"Conv": 2, "MaxPool": 1}, set()),
+        (time_steps, {"Gemm": 3, "Reshape": 2}, {"MatMul", "Add"}),
+        (heads, {"Gemm": 1, "Reshape": 1}, {"Concat", "MatMul", "Add"}),
+        (directions, {"LSTM": 1, "Reshape": 1}, {"Slice", "Squeeze", "Concat"}),
+    ],
+)
+def test_a_rewritten_graph_answers_the_same(
+    make: Callable[[], _Maker], left: dict[str, int], gone: set[str]
+) -> None:
+    """What is superfluous is gone, and the scores differ by rounding only."""
+    made = make()
+    before = made.model()
+    after = rewrite(before)
+    onnx.checker.check_model(after, full_check=True)
+    assert {operator: operators(after)[operator] for operator in left} == left
+    assert not gone & operators(after).keys()
+    rows = made.rows()
+    np.testing.assert_allclose(run(after, rows), run(before, rows), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make", [normalisation, normalised_rows, negative_normalisation, valid_convolutions]
+)
+def test_what_a_pooling_drops_is_not_computed(make: Callable[[], _Maker]) -> None:
+    """The first pooling takes an even number of columns and rows, of which it drops none."""
+    inferred = onnx.shape_inference.infer_shapes(rewrite(make().model())).graph
+    [pool] = [node for node in inferred.node if node.op_type == "MaxPool"]
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in inferred.value_info}
+    height, width = (axis.dim_value for axis in shapes[pool.input[0]][2:])
+    assert (height % 2, width % 2) == (0, 0)
+
+
+def reader(channels: int = 1) -> _Maker:
+    """A small reader with each part: convolutions, an LSTM, and scores for each time step."""
+    made = _Maker(channels, 8, 16)
+    made.convolution(8, channels)
+    made.pool()
+    made.convolution(8, 8)
+    made.add("Transpose", perm=[3, 0, 1, 2])
+    made.add("Reshape", made.constant([8, -1, 32]))
+    weights = [made.weights(2, 16, 32), made.weights(2, 16, 4), made.weights(2, 32)]
+    made.add("LSTM", *weights, hidden_size=4, direction="bidirectional")
+    made.add("Transpose", perm=[2, 0, 1, 3])
+    made.add("Reshape", made.constant([-1, 8]))
+    made.dense(8, 5)
+    made.add("Reshape", made.constant([-1, 8, 5]))
+    return made
+
+
+def test_each_product_is_of_one_part() -> None:
+    """First is what sees the picture, last what makes the scores, even if there are several."""
+    parts = find_parts(rewrite(reader().model()))
+    assert list(parts.values()) == ["first", "inner", "recurrent", "last"]
+    separate = find_parts(rewrite(negative_normalisation().model()))
+    assert list(separate.values()) == ["first", "last"]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_each_form_gives_nearly_the_same_scores(channels: int) -> None:
+    """Every form is loaded, differs from float32, but little, and all but LSTMs is plain ONNX."""
+    made = reader(channels)
+    proto = rewrite(made.model())
+    rows = made.rows(20)
+    ranges = measure_ranges(proto, rows)
+    expected = run(proto, rows)
+    found = forms(proto)
+    assert len(found) == len(set(found)) == 7
+    assert found[0] == FLOAT32
+    assert form_name(found[-1]) == "8 bits: first, inner, last, recurrent"
+    assert quantize(proto, ranges, FLOAT32) == proto
+    for form in found[1:]:
+        quantized = quantize(proto, ranges, form)
+        check_graph(quantized)
+        domains = {node.domain for node in quantized.graph.node}
+        assert domains == ({"", "com.microsoft"} if "recurrent" in form else {""})
+        difference = np.abs(run(quantized, rows) - expected)
+        assert 0 < difference.mean() < 0.05 * np.ptp(expected), form_name(form)
+
+
+def test_no_bytes_are_pooled_channel_by_channel() -> None:
+    """Where the first convolution stays in float32 its pooling does as well, before the ReLU."""
+    made = reader()
+    proto = rewrite(made.model())
+    graph = quantize(proto, measure_ranges(proto, made.rows()), INNER).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    [pool] = [node for node in graph.node if node.op_type == "MaxPool"]
+    assert makers[pool.input[0]].op_type == "Conv"
+
+
+def test_a_shift_after_a_pooling_is_added_in_8_bits() -> None:
+    """The shift of a normalisation lies between two quantisations, its constant as well."""
+    made = normalisation()
+    made.convolution(4, 4)
+    proto = rewrite(made.model())
+    quantized = quantize(proto, measure_ranges(proto, made.rows(20)), INNER | {"first"})
+    makers = {output: node.op_type for node in quantized.graph.node for output in node.output}
+    [addition] = [node for node in quantized.graph.node if node.op_type == "Add"]
+    assert [makers[name] for name in addition.input] == ["DequantizeLinear"] * 2
+    rows = made.rows(20)
+    expected = run(proto, rows)
+    assert np.abs(run(quantized, rows) - expected).mean() < 0.05 * np.ptp(expected)
