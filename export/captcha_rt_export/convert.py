@@ -51,8 +51,29 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     # At a lower level tf2onnx reports each variable that it removes.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     raw, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=OPSET)
-    proto = rewrite(onnxsim.simplify(raw)[0])
+    proto = tidy(raw)
+    recurrent = sum(isinstance(layer, layers.RNN | layers.Bidirectional) for layer in model.layers)
+    if operators(proto)["LSTM"] != recurrent:
+        raise ExportError(
+            f"of {recurrent} recurrent layers {operators(proto)['LSTM']} became an ONNX LSTM, the "
+            f"others were unrolled: build them without `unroll` or a fixed batch; {_FUSED}"
+        )
+    return proto
 
+
+def tidy(raw: onnx.ModelProto) -> onnx.ModelProto:
+    """Simplifies a converted graph, and leaves out what says nothing about the network.
+
+    Args:
+        raw: A graph whose first axes are the batch.
+
+    Returns:
+        A new graph with the batch `N`, without metadata.
+
+    Raises:
+        ExportError: If `check_graph` refuses the graph.
+    """
+    proto = rewrite(onnxsim.simplify(raw)[0])
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     del proto.graph.value_info[:]
@@ -67,12 +88,6 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     proto.ir_version = IR_VERSION
     proto.producer_name = "captcha-rt-export"
     check_graph(proto)
-    recurrent = sum(isinstance(layer, layers.RNN | layers.Bidirectional) for layer in model.layers)
-    if operators(proto)["LSTM"] != recurrent:
-        raise ExportError(
-            f"of {recurrent} recurrent layers {operators(proto)['LSTM']} became an ONNX LSTM, the "
-            f"others were unrolled: build them without `unroll` or a fixed batch; {_FUSED}"
-        )
     return proto
 
 

@@ -334,6 +334,15 @@ def test_info_says_what_a_model_is(call, stripes: Path) -> None:
     assert json.loads(call("info", stripes, "--json").stdout)["decoder"] == "ctc"
 
 
+def test_info_on_a_model_from_elsewhere(command, tmp_path: Path) -> None:
+    """`info` says what to install, or with captcha-rt-export what is wrong with the file."""
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    result = command("info", path)
+    assert result.returncode == 3
+    assert re.search("pip install captcha-rt-export|a zip file that is cut off", result.stderr)
+
+
 def test_doctor_runs_real_sessions(command) -> None:
     """`doctor` reports versions, and the providers that are really active."""
     report = json.loads(command("doctor", "--json").stdout)

@@ -1,0 +1,203 @@
+"""Models as people save them: loaded, cut and converted, they answer as they did."""
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import foreign_models
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+
+from captcha_rt_export.convert import operators
+from captcha_rt_export.foreign.load import load_foreign
+from captcha_rt_export.foreign.network import ForeignNetwork
+
+KERAS2 = pytest.mark.skipif(
+    importlib.util.find_spec("tf_keras") is None, reason="needs the extra keras2"
+)
+
+LAST = foreign_models.CLASSES - 1
+
+
+@functools.cache
+def made(make: Callable[[ModuleType], Any], package: ModuleType) -> Any:
+    """A trained model; several tests save it in several forms."""
+    return make(package)
+
+
+def save(model: Any, path: Path) -> Path:
+    """Saves a model in the form that the suffix names; without a suffix as a SavedModel."""
+    if path.suffix or not hasattr(model, "export") or type(model).__module__.startswith("tf_keras"):
+        model.save(path)
+    else:
+        model.export(path, verbose=False)
+    return path
+
+
+def scores_of(network: ForeignNetwork, rows: np.ndarray) -> np.ndarray:
+    """What onnxruntime answers."""
+    session = onnxruntime.InferenceSession(network.graph.SerializeToString())
+    [scores] = session.run(None, {network.graph.graph.input[0].name: rows})
+    return np.asarray(scores)
+
+
+def read_best(scores: np.ndarray, blank: int | None) -> list[tuple[int, ...]]:
+    """The ids of the best path of each picture."""
+    paths = scores.argmax(-1).reshape(len(scores), -1)
+    if blank is None:
+        return [tuple(path) for path in paths]
+    changes = np.diff(paths, axis=1, prepend=-1) != 0
+    return [
+        tuple(path[change & (path != blank)]) for path, change in zip(paths, changes, strict=True)
+    ]
+
+
+def check(network: ForeignNetwork, expected: np.ndarray, rows: np.ndarray) -> None:
+    """The graph and the loaded original answer as the model did before it was saved."""
+    scores = scores_of(network, rows)
+    assert scores.shape == expected.shape
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    np.testing.assert_allclose(network.run(rows), expected, atol=1e-5)
+    texts = read_best(scores, network.blank)
+    assert texts == read_best(expected, network.blank)
+    assert len(set(texts)) > 3  # they differ, so that the comparison means something
+
+
+def answers(package: ModuleType, model: Any, rows: np.ndarray, layer: str = "") -> np.ndarray:
+    """The scores of a model before it was saved: of its heads, or of one of its layers."""
+    if layer:
+        model = package.Model(model.inputs[0], model.get_layer(layer).output)
+    scores = model(rows, training=False)
+    return np.stack(scores, 1) if isinstance(scores, list) else np.asarray(scores)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ""])
+def test_the_captcha_example_of_keras_io(tmp_path: Path, suffix: str) -> None:
+    """A training model with a CTC layer and a label input needs no code, and reads the same."""
+    model = made(foreign_models.keras_io, keras)
+    rows = foreign_models.pictures(32, 16, 1, count=40, seed=2)
+    network = load_foreign(save(model, tmp_path / f"model{suffix}"))
+    check(network, answers(keras, model, rows, "dense2"), rows)
+    assert operators(network.graph)["LSTM"] == 2
+    assert network.scores == "probabilities"
+    assert "the input 'label'" in network.cut
+    if suffix:  # what `export` writes has no layers that could tell
+        assert (network.decoder, network.blank) == ("ctc", LAST)
+        assert "the layer 'ctc_loss' (CTCLayer), of its author's own code" in network.cut
+    else:
+        early = load_foreign(tmp_path / "model", scores="dense1")
+        np.testing.assert_allclose(
+            early.run(rows), answers(keras, model, rows, "dense1"), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "suffix", "decoder"),
+    [
+        (foreign_models.document_000, (24, 40, 3), ".keras", "position"),
+        (foreign_models.document_000, (24, 40, 3), ".h5", "position"),
+        (foreign_models.document_000, (24, 40, 3), "", "position"),
+        (foreign_models.document_003, (40, 16, 1), ".keras", "position"),
+        (foreign_models.document_004, (32, 16, 1), ".h5", "ctc"),
+        (foreign_models.document_004, (32, 16, 1), "", None),
+        (foreign_models.metu, (28, 28, 1), ".keras", "glyph"),
+        (foreign_models.metu, (28, 28, 1), "", "glyph"),
+    ],
+)
+def test_models_of_the_documents(
+    tmp_path: Path,
+    make: Callable[[ModuleType], Any],
+    shape: tuple[int, int, int],
+    suffix: str,
+    decoder: str | None,
+) -> None:
+    """The documents' own networks, trained and saved by Keras 3, read the same."""
+    model = made(make, keras)
+    rows = foreign_models.pictures(*shape, count=40, seed=2)
+    network = load_foreign(save(model, tmp_path / f"model{suffix}"))
+    check(network, answers(keras, model, rows), rows)
+    assert (network.scores, network.decoder) == ("probabilities", decoder)
+
+
+@KERAS2
+@pytest.mark.parametrize(
+    ("make", "shape", "suffix", "layer", "decoder", "blank"),
+    [
+        (foreign_models.keras_io, (32, 16, 1), ".h5", "dense2", "ctc", LAST),
+        (foreign_models.image_ocr, (32, 16, 1), ".h5", "softmax", "ctc", LAST),
+        (foreign_models.document_000, (24, 40, 3), ".h5", "", "position", None),
+        (foreign_models.document_003, (40, 16, 1), "", "", "position", None),
+        (foreign_models.document_004, (32, 16, 1), ".keras", "", "ctc", LAST + 1),
+        (foreign_models.metu, (28, 28, 1), "", "", "glyph", None),
+    ],
+)
+def test_models_of_keras_2(
+    tmp_path: Path,
+    make: Callable[[ModuleType], Any],
+    shape: tuple[int, int, int],
+    suffix: str,
+    layer: str,
+    decoder: str,
+    blank: int | None,
+) -> None:
+    """Networks that Keras 2 saved read the same, with GRUs and a Lambda that holds the loss."""
+    import tf_keras
+
+    model = made(make, tf_keras)
+    rows = foreign_models.pictures(*shape, count=40, seed=2)
+    network = load_foreign(save(model, tmp_path / f"model{suffix}"))
+    check(network, answers(tf_keras, model, rows, layer), rows)
+    assert (network.decoder, network.blank) == (decoder, blank)
+    assert network.form.startswith(("Keras 2", "SavedModel of Keras 2"))
+
+
+@KERAS2
+@pytest.mark.parametrize("suffix", [".h5", ""])
+def test_document_004s_model_that_answers_texts(tmp_path: Path, suffix: str) -> None:
+    """Decoding inside of the model is cut off; its vocabulary and its blank are found."""
+    import tf_keras
+
+    model = made(foreign_models.document_004_texts, tf_keras)
+    rows = foreign_models.pictures(32, 16, 1, count=40, seed=2)
+    texts = [text.decode() for text in model(rows).numpy()]
+    network = load_foreign(save(model, tmp_path / f"model{suffix}"))
+    assert network.vocabulary == ("[UNK]", *foreign_models.VOCABULARY)
+    assert (network.decoder, network.blank) == ("ctc", LAST + 1)
+    paths = read_best(scores_of(network, rows), network.blank)
+    # The document looks a -1 up for what is missing, which is the text for unknown characters.
+    found = ["".join(network.vocabulary[one] for one in path[:5]) for path in paths]
+    longest = max(len(path[:5]) for path in paths)
+    padded = [
+        text + "[UNK]" * (longest - len(path[:5])) for text, path in zip(found, paths, strict=True)
+    ]
+    assert padded == texts
+    assert len(set(texts)) > 4
+
+
+def test_a_folder_of_models_is_one_network(tmp_path: Path) -> None:
+    """Document 001 trains a network for each digit; a folder of them has a head for each."""
+    models = [foreign_models.document_001(keras, digit) for digit in (1, 2)]
+    rows = foreign_models.pictures(20, 40, 1, count=40, seed=2)
+    for digit, model in zip((9, 10), models, strict=True):
+        save(model, tmp_path / f"digit{digit}_weights[1].h5")
+    network = load_foreign(tmp_path)
+    check(network, np.stack([answers(keras, model, rows) for model in models], 1), rows)
+    assert network.decoder == "position"
+
+
+def test_a_tflite_model(tmp_path: Path) -> None:
+    """A TFLite model of convolutions reads the same."""
+    import tensorflow as tf
+
+    model = made(foreign_models.document_000, keras)
+    rows = foreign_models.pictures(24, 40, 3, count=40, seed=2)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    network = load_foreign(path)
+    check(network, answers(keras, model, rows), rows)
+    assert network.decoder == "position"
