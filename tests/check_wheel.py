@@ -87,6 +87,7 @@ EXPECTED = {
     "captcha_rt/solution.py",
     "captcha_rt/solver.py",
     "captcha_rt/steps/__init__.py",
+    "captcha_rt/steps/conventions.py",
     "captcha_rt/steps/curve.py",
     "captcha_rt/steps/frames.py",
     "captcha_rt/steps/framing.py",

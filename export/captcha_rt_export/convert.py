@@ -2,18 +2,17 @@
 
 import logging
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import keras
 import numpy as np
 import onnx
 import onnxsim
-import tensorflow as tf
-import tf2onnx
-from keras import layers
 
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.rewrite import rewrite
+
+if TYPE_CHECKING:
+    import keras
 
 OPSET = 18
 """The newest opset that tf2onnx 1.17 writes."""
@@ -30,7 +29,7 @@ KNOWN: Final = frozenset({"com.microsoft.DynamicQuantizeLSTM"})
 _FUSED = "only float32 LSTMs without masking, recurrent dropout or hard_sigmoid are fused"
 
 
-def convert(model: keras.Model) -> onnx.ModelProto:
+def convert(model: "keras.Model") -> onnx.ModelProto:
     """Converts a Keras model with one input and one output.
 
     The batch axis stays symbolic, named `N`: with a fixed batch, a Keras LSTM becomes a `Loop`.
@@ -46,6 +45,11 @@ def convert(model: keras.Model) -> onnx.ModelProto:
         ExportError: If a recurrent layer did not become one `LSTM`, or `check_graph` refuses the
             graph.
     """
+    # TensorFlow takes seconds to load; graphs of other origin need only the rest of this module.
+    import tensorflow as tf
+    import tf2onnx
+    from keras import layers
+
     image = model.inputs[0]
     signature = [tf.TensorSpec((None, *image.shape[1:]), tf.float32, name=image.name)]
     # At a lower level tf2onnx reports each variable that it removes.

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from captcha_rt.archives import unpack
 from captcha_rt.files import write_atomically
@@ -25,6 +26,9 @@ from captcha_rt_export.int8 import (
 from captcha_rt_export.parity import Parity, check_parity, prepare
 from captcha_rt_export.run import Run
 
+if TYPE_CHECKING:  # Keras takes seconds to load, and models of other origin don't need it
+    import keras
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -35,7 +39,7 @@ class Report:
         size: The size of the file in bytes.
         operators: How often the graph holds each operator, the most frequent first.
         pictures: The number of pictures that the graph was checked on.
-        parity: The largest differences from Keras.
+        parity: The largest differences from the original model.
         int8: The comparison of the 8-bit forms with the float graph; None if 8 bits were not tried.
     """
 
@@ -48,7 +52,7 @@ class Report:
 
 
 def export_model(
-    model: keras.Model,
+    model: "keras.Model",
     manifest: Manifest,
     samples: Sequence[Path],
     out: Path,
@@ -78,7 +82,43 @@ def export_model(
     """
     graph = convert(model)
     tensors = prepare(samples, manifest)
-    parity = check_parity(model, graph.SerializeToString(), manifest, tensors)
+
+    def original(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(model.predict(rows, batch_size=64, verbose=0))
+
+    parity = check_parity(original, graph.SerializeToString(), manifest, tensors)
+    return write_model(
+        graph, manifest, out, parity=parity, pictures=len(tensors), int8=int8, accuracy=accuracy
+    )
+
+
+def write_model(
+    graph: onnx.ModelProto,
+    manifest: Manifest,
+    out: Path,
+    *,
+    parity: Parity,
+    pictures: int,
+    int8: Int8Samples | None = None,
+    accuracy: Mapping[str, Any] | None = None,
+) -> Report:
+    """Writes a graph that was checked: with a softmax at its end, in 8 bits if asked for.
+
+    Args:
+        graph: A graph that `check_parity` has compared with its original.
+        manifest: The graph's description.
+        out: The `.onnx` file to write; it appears whole or not at all.
+        parity: What the comparison found.
+        pictures: The number of pictures that were compared.
+        int8: As for `export_model`.
+        accuracy: As for `export_model`.
+
+    Returns:
+        What was made.
+
+    Raises:
+        ExportError: If 8 bits cost more than one picture in a thousand.
+    """
     described = _describe_probabilities(manifest)
     int8_report = None
     if int8 is None:
@@ -95,7 +135,7 @@ def export_model(
         manifest=described,
         size=len(data),
         operators=dict(operators(proto).most_common()),
-        pictures=len(tensors),
+        pictures=pictures,
         parity=parity,
         int8=int8_report,
     )
@@ -145,12 +185,14 @@ def export_run(
     return export_model(load_keras(run), manifest, samples, out, int8=int8_samples)
 
 
-def load_keras(run: Run) -> keras.Model:
+def load_keras(run: Run) -> "keras.Model":
     """Loads a run's trained Keras model.
 
     Raises:
         ExportError: If the model can't be loaded.
     """
+    import keras
+
     try:
         return keras.models.load_model(run.model_file, compile=False)
     except (OSError, ValueError, KeyError) as error:

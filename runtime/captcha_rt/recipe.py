@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from captcha_rt.errors import RecipeError
 from captcha_rt.steps import (
     STEPS,
+    Bgr,
     Channel,
+    ChannelsFirst,
     Clip,
     Crop,
     Denoise,
@@ -26,6 +28,7 @@ from captcha_rt.steps import (
     Grey,
     Median,
     Morphology,
+    Normalize,
     Picture,
     RemoveArtifacts,
     RemoveCurve,
@@ -34,6 +37,7 @@ from captcha_rt.steps import (
     Rows,
     Scale,
     Step,
+    Stretch,
     Threshold,
     Transpose,
     settings,
@@ -119,7 +123,7 @@ class Recipe:
             match step:
                 case Scale() | Threshold() | Morphology() | Median() | Frames():
                     continue
-                case RemoveCurve() | RemoveArtifacts():
+                case RemoveCurve() | RemoveArtifacts() | Stretch() | Normalize():
                     continue
                 case Resize(height, width) | Fit(height, width):
                     shape = (height, width, *shape[2:])
@@ -127,9 +131,11 @@ class Recipe:
                     shape = (height, width, *shape[2:])
                 case Transpose():
                     shape = (*shape[1::-1], *shape[2:])
+                case ChannelsFirst():
+                    shape = (*shape[2:], *shape[:2])
                 case Grey() | Channel():
                     shape = (*shape[:2], 1)
-                case Rgb() | Denoise():
+                case Rgb() | Bgr() | Denoise():
                     shape = (*shape[:2], 3)
                 case Clip() | Rows():
                     shape = (None, None, *shape[2:])

@@ -163,8 +163,8 @@ def _check_defined(
             continue
         if kind_of(entry) == "python" and not options.trust and name_of(entry) not in custom:
             raise ExportError(
-                f"{options.custom} defines no function {name_of(entry)!r}, which is to stand for the "
-                f"Lambda layer of that name in {architecture.path}"
+                f"{options.custom} defines no function {name_of(entry)!r}, which is to stand for "
+                f"the Lambda layer of that name in {architecture.path}"
             )
         wanted = str(entry["config"] if name == "function" else name).rpartition(">")[2]
         if kind_of(entry) != "custom" or wanted in custom:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+from captcha_rt.steps.conventions import Bgr, ChannelsFirst, Normalize, Stretch
 from captcha_rt.steps.curve import RemoveCurve
 from captcha_rt.steps.frames import Frames
 from captcha_rt.steps.framing import Fit, Rows
@@ -30,7 +31,9 @@ from captcha_rt.steps.step import Picture, Step, settings
 
 __all__ = [
     "STEPS",
+    "Bgr",
     "Channel",
+    "ChannelsFirst",
     "Clip",
     "Crop",
     "Denoise",
@@ -40,6 +43,7 @@ __all__ = [
     "Grey",
     "Median",
     "Morphology",
+    "Normalize",
     "Picture",
     "RemoveArtifacts",
     "RemoveCurve",
@@ -48,6 +52,7 @@ __all__ = [
     "Rows",
     "Scale",
     "Step",
+    "Stretch",
     "Threshold",
     "Transpose",
     "settings",
@@ -57,11 +62,15 @@ STEPS: Final[Mapping[str, Callable[..., Step]]] = {
     "frames": Frames,
     "grey": Grey,
     "rgb": Rgb,
+    "bgr": Bgr,
     "scale": Scale,
+    "stretch": Stretch,
+    "normalize": Normalize,
     "resize": Resize,
     "fit": Fit,
     "rows": Rows,
     "transpose": Transpose,
+    "channels_first": ChannelsFirst,
     "channel": Channel,
     "crop": Crop,
     "denoise": Denoise,

@@ -168,6 +168,19 @@ def preset_names() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
+def preset_text(name: str) -> str:
+    """Reads the TOML file of one of `preset_names()`.
+
+    Raises:
+        TrainingError: If there is no such preset.
+    """
+    if name not in preset_names():
+        raise TrainingError(
+            f"no preset {name!r}; there are: {', '.join(preset_names())}, or name a .toml file"
+        )
+    return (files(__name__) / f"{name}.toml").read_text("utf-8")
+
+
 def load_preset(name: str) -> Preset:
     """Reads a preset.
 
@@ -177,13 +190,9 @@ def load_preset(name: str) -> Preset:
     Raises:
         TrainingError: If there is no such preset, or the file is no preset.
     """
-    if name in preset_names():
-        return _parse(name, (files(__name__) / f"{name}.toml").read_text("utf-8"))
     path = Path(name)
     if path.suffix != ".toml":
-        raise TrainingError(
-            f"no preset {name!r}; there are: {', '.join(preset_names())}, or name a .toml file"
-        )
+        return _parse(name, preset_text(name))
     try:
         return _parse(path.stem, path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:

@@ -1,0 +1,351 @@
+"""Brings a model that was trained elsewhere: from its file to one checked model file."""
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, helper
+
+from captcha_rt.decoders import softmax
+from captcha_rt.errors import CaptchaRTError, ImageDecodeError
+from captcha_rt.image import decode_image
+from captcha_rt.manifest import Manifest, Tensor
+from captcha_rt.metrics import Prediction, summarize
+from captcha_rt.session import Session
+from captcha_rt.sums import value_of
+from captcha_rt_export.convert import check_graph
+from captcha_rt_export.errors import ExportError
+from captcha_rt_export.export import Report, write_model
+from captcha_rt_export.foreign.network import ForeignNetwork
+from captcha_rt_export.foreign.onnx import load_onnx
+from captcha_rt_export.foreign.reading import THEN, Reading, find_reading
+from captcha_rt_export.foreign.recipes import in_short
+from captcha_rt_export.foreign.samples import Samples, limited, prepare_samples, spread
+from captcha_rt_export.foreign.surgery import (
+    constant,
+    set_shape,
+    shape_of,
+    with_outputs,
+    with_prefix,
+    with_reshaped_input,
+    without_softmax,
+)
+from captcha_rt_export.foreign.trials import Trials
+from captcha_rt_export.foreign.ways import Told
+from captcha_rt_export.int8 import CALIBRATION_SAMPLES, Int8Samples
+from captcha_rt_export.parity import (
+    FOREIGN,
+    HALF_PRECISION,
+    check_parity,
+    run_batches,
+)
+from captcha_rt_export.run import SampleFile
+from captcha_rt_export.temperature import fit_temperature
+
+PART: Final = "pictures"
+"""The name of the pictures of `--pictures` in the model's accuracy."""
+
+_EXACT: Final = 1e-5
+_FEWEST_RIGHT: Final = 10  # to tell a temperature from
+_SCORES: Final = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What became of a foreign model.
+
+    Attributes:
+        report: What was written.
+        form: What the file was, for people.
+        notes: What was cut, found out and left open, a line each.
+        right: The number of labelled pictures that the model reads right; None without labels.
+    """
+
+    report: Report
+    form: str
+    notes: tuple[str, ...]
+    right: int | None
+
+
+def load_network(
+    path: Path,
+    told: Told,
+    shape: tuple[int, ...] | None = None,
+    *,
+    scores: str | None = None,
+    custom: Path | None = None,
+    trust: bool = False,
+) -> ForeignNetwork:
+    """Loads a network of any form; a size that the file leaves free is the one the recipe makes.
+
+    Args:
+        path: The network's file or folder.
+        told: What is known of how the network is read.
+        shape: The input's axes after the batch, where the file leaves some free.
+        scores: The layer, or of an ONNX file the tensor, whose output are the scores.
+        custom: A file with layers of the user's own, which is run.
+        trust: Whether code inside the file may run.
+
+    Raises:
+        ExportError: If the network can't be loaded.
+    """
+    made = _made_by(told)
+    if path.suffix.lower() == ".onnx":
+        return load_onnx(path, scores=scores, shape=shape or made)
+    from captcha_rt_export.backend import set_up_keras
+
+    set_up_keras("tensorflow")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own old functions
+    from captcha_rt_export.foreign.load import load_foreign
+
+    load = partial(load_foreign, path, custom=custom, trust=trust, scores=scores)
+    try:
+        return load(shape=shape)
+    except ExportError as error:
+        if shape is not None or made is None or "--input-shape" not in str(error):
+            raise
+    return load(shape=made)
+
+
+def _made_by(told: Told) -> tuple[int, ...] | None:
+    """The shape that the recipe makes of every picture, where it is told."""
+    made = told.recipe.fixed_shape() if told.recipe is not None else None
+    shape = tuple(size for size in made or () if size is not None)
+    if made is None or len(shape) < len(made):
+        return None
+    return shape[1:] if len(shape) == 4 else shape  # a glyph is a row of its own
+
+
+def bring(
+    network: ForeignNetwork,
+    samples: Samples,
+    told: Told,
+    out: Path,
+    *,
+    name: str | None = None,
+    licence: str = "unknown",
+    int8: bool = False,
+    min_confidence: float = 0.0,
+) -> Brought:
+    """Makes a model file of a network that was trained elsewhere, and checks it.
+
+    Args:
+        network: The network, as `load_network` gives it.
+        samples: Pictures of the network's kind, best with labels.
+        told: What is known of how the network is read.
+        out: The `.onnx` file to write; it appears whole or not at all.
+        name: The model's name; None takes the file's.
+        licence: The model's licence.
+        int8: Whether the graph computes in 8 bits; needs labels.
+        min_confidence: As for `Manifest`.
+
+    Returns:
+        What was made, and what was found out on the way.
+
+    Raises:
+        ExportError: If it can't be found out how the network is read, or it answers differently in
+            ONNX.
+        ImageDecodeError: If many pictures can't be decoded.
+        RecipeError: If the recipe can't use many pictures.
+    """
+    network = _with_channels(network, told)
+    network = replace(network, graph=with_prefix(network.graph))
+    answered = shape_of(network.graph.graph.output[0])[1:]
+    samples = limited(samples, prod(size or 1 for size in answered))
+    reading = find_reading(_trials(network, told, samples), told)
+    network = _by_positions(network, reading)
+    manifest = describe(network, reading, samples, name or network.path.stem, licence)
+    manifest = replace(manifest, min_confidence=min_confidence)
+    samples, tensors, unusable = prepare_samples(samples, manifest)
+    half = network.facts.get("precision") == "float16"
+    parity = check_parity(
+        network.run,
+        network.graph.SerializeToString(),
+        manifest,
+        tensors,
+        slack=HALF_PRECISION if half else FOREIGN,
+    )
+    graph, manifest, notes = _calibrate(network, manifest, samples, tensors)
+    manifest, right = _measure(graph, manifest, samples, tensors)
+    report = write_model(
+        graph,
+        manifest,
+        out,
+        parity=parity,
+        pictures=len(samples.paths),
+        int8=_int8_samples(samples) if int8 else None,
+    )
+    cuts = [f"cut off: {line}" for line in network.cut]
+    all_notes = (*cuts, samples.note, *unusable, *reading.notes, *notes)
+    return Brought(report, network.form, tuple(filter(None, all_notes)), right)
+
+
+def _trials(network: ForeignNetwork, told: Told, samples: Samples) -> Trials:
+    """The pictures to find things out on; those that can't be decoded are left out."""
+    merge = told.recipe.merge if told.recipe is not None else None
+    labels = samples.labels if samples.labels is not None else [""] * len(samples.paths)
+    shown, texts = [], []
+    for path, label in spread(list(zip(samples.paths, labels, strict=True)), THEN):
+        with suppress(ImageDecodeError):
+            shown.append(decode_image(path, merge=merge))
+            texts.append(label)
+    return Trials(network, shown, None if samples.labels is None else texts)
+
+
+def _with_channels(network: ForeignNetwork, told: Told) -> ForeignNetwork:
+    """Gives an input `(N, H, W)`, or `(N, H * W * C)`, the axes that the recipe makes.
+
+    Raises:
+        ExportError: If the recipe has to be told for that, or makes another number of values.
+    """
+    axes = tuple(int(size or 0) for size in shape_of(network.graph.graph.input[0])[1:])
+    if len(axes) == 3:
+        return network
+    made = (*axes, 1) if len(axes) == 2 else _made_by(told)
+    if made is None or prod(made) != prod(axes):
+        raise ExportError(
+            f"the network takes {axes} for a picture, without saying which are its sides: name the "
+            "recipe that makes as many numbers, such as --recipe grey,scale,resize:50x200"
+        )
+    graph = with_reshaped_input(network.graph, made)
+
+    def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return network.run(rows.reshape(len(rows), *axes))
+
+    return replace(network, graph=graph, run=run)
+
+
+def _by_positions(network: ForeignNetwork, reading: Reading) -> ForeignNetwork:
+    """Gives an output `(N, L * C)` the axes `(N, L, C)`."""
+    length = reading.length
+    if length is None or reading.decoder != "position":
+        return network
+
+    def change(names: list[str]) -> list[onnx.NodeProto]:
+        return [helper.make_node("Reshape", [*names, "positions"], [_SCORES + "_by_position"])]
+
+    graph = with_outputs(network.graph, _SCORES + "_by_position", change)
+    classes = reading.charset.classes
+    constant(graph, "positions", [-1, length, classes])
+    set_shape(graph.graph.output[0], [None, length, classes])
+
+    def by_positions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        scores = network.run(rows)
+        return scores.reshape(len(scores), length, classes)
+
+    return replace(network, graph=graph, run=by_positions)
+
+
+def describe(
+    network: ForeignNetwork, reading: Reading, samples: Samples, name: str, licence: str
+) -> Manifest:
+    """The description of a network, before it is calibrated.
+
+    Raises:
+        ExportError: If the recipe doesn't make what the network takes.
+    """
+    check_graph(network.graph)
+    [image] = network.graph.graph.input
+    [output] = network.graph.graph.output
+    texts = samples.labels or ()
+    sums = sum(value_of(text) is not None for text in texts)
+    try:
+        return Manifest(
+            name=name,
+            charset=reading.charset,
+            recipe=reading.recipe,
+            decoder=reading.decoder,
+            scores=network.scores,
+            input=Tensor(image.name, shape_of(image)),
+            output=Tensor(output.name, shape_of(output)),
+            arithmetic=2 * sums > len(texts),
+            training={
+                "brought": "trained elsewhere, and brought by `captcha-rt export`",
+                "form": network.form,
+                **network.facts,
+                "cut_off": "; ".join(network.cut),
+                "found_out": "; ".join(reading.notes),
+            },
+            licence=licence,
+        )
+    except CaptchaRTError as error:
+        raise ExportError(
+            f"{error}; name another recipe by --recipe, the one taken is {in_short(reading.recipe)}"
+        ) from error
+
+
+def _calibrate(
+    network: ForeignNetwork, manifest: Manifest, samples: Samples, tensors: NDArray[np.float32]
+) -> tuple[ModelProto, Manifest, list[str]]:
+    """The graph and its description with the temperature that fits the labels, if there are any."""
+    graph = network.graph
+    if samples.labels is None:
+        return graph, manifest, ["confidence: as the network gives it; labels would calibrate it"]
+    logits = manifest
+    if manifest.scores == "probabilities":
+        bare = without_softmax(graph)
+        if bare is None:
+            return graph, manifest, ["confidence: as the network gives it: it has no softmax"]
+        graph, logits = bare, replace(manifest, scores="logits")
+    scores = _scores(graph, logits, tensors)
+    if manifest.scores == "probabilities":
+        expected = _scores(network.graph, manifest, tensors)
+        if not np.abs(softmax(scores) - expected).max() < _EXACT:
+            return (
+                network.graph,
+                manifest,
+                ["confidence: as the network gives it: its softmax is another"],
+            )
+    texts = [text for text, _ in logits.decode(scores)]
+    right = sum(text == label for text, label in zip(texts, samples.labels, strict=True))
+    if right < _FEWEST_RIGHT:
+        note = f"confidence: as the network gives it: {right} pictures read right are too few"
+        return network.graph, manifest, [note]
+    temperature = fit_temperature(scores, samples.labels, logits)
+    note = (
+        f"confidence: temperature {temperature}, fitted on these pictures; if the network learned "
+        "from them, its confidences are too high for others"
+    )
+    return graph, replace(logits, temperature=temperature), [note]
+
+
+def _scores(
+    graph: ModelProto, manifest: Manifest, tensors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    session = Session(graph.SerializeToString(), manifest, device="cpu")
+    return run_batches(session, manifest, tensors, 64)
+
+
+def _measure(
+    graph: ModelProto, manifest: Manifest, samples: Samples, tensors: NDArray[np.float32]
+) -> tuple[Manifest, int | None]:
+    """The description with the accuracy on the labelled pictures, and how many are read right."""
+    if samples.labels is None:
+        return manifest, None
+    answers = manifest.decode(_scores(graph, manifest, tensors))
+    predictions = [
+        Prediction(path.name, label, text, decoded.confidence)
+        for path, label, (text, decoded) in zip(samples.paths, samples.labels, answers, strict=True)
+    ]
+    right = sum(p.text == p.truth for p in predictions)
+    return replace(manifest, accuracy={PART: summarize(predictions)}), right
+
+
+def _int8_samples(samples: Samples) -> Int8Samples:
+    """The samples for 8 bits: the same pictures show the ranges and what is lost."""
+    if samples.labels is None:
+        raise ExportError(
+            "--int8 needs labelled pictures, which show what it costs: name them by --pictures"
+        )
+    held_back = [
+        SampleFile(path, label, PART)
+        for path, label in zip(samples.paths, samples.labels, strict=True)
+    ]
+    return Int8Samples(spread(samples.paths, CALIBRATION_SAMPLES), held_back)
