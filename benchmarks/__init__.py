@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "unseen": Command("peers.unseen", "compares them on kinds that nobody was trained on"),
     "origin": Command("speed.origin", "compares ways to run the same weights, from Keras to ours"),
     "scale": Command("speed.scale", "measures how the cost grows with pictures and network size"),
+    "processes": Command("speed.processes", "measures what several processes bring to `solve`"),
     "limits": Command("speed.limits", "compares each model's time with the processor's limit"),
     "path": Command("speed.path", "compares a solve with a bare `imdecode` and a bare run"),
     "load_time": Command("speed.load_time", "measures how long models take to load"),

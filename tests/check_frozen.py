@@ -33,6 +33,7 @@ def main(sample: Path) -> None:
         for arguments, expected in (
             (["library", str(sample)], sample.stem),
             (["solve", str(sample)], sample.stem),
+            (["solve", str(sample.parent), "--workers", "2"], f"\t{sample.stem}"),
             (["evaluate", str(sample.parent)], "success rate: 1.0000"),
             (["explain", str(sample), "-o", str(folder / "sheet.png")], sample.stem),
             (["info"], "name: "),

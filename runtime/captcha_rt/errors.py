@@ -18,6 +18,7 @@ may catch.
     │   ├── ManifestError      ValueError         a missing, damaged or unknown description
     │   └── ScoresError        ArithmeticError    scores that can't be read
     ├── ProviderError          RuntimeError       the device asked for is not available
+    ├── WorkerError            RuntimeError       a process that reads pictures has died
     └── InstallationError      ImportError        a distribution is missing or installed twice
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "ScoresError",
     "SegmentationError",
     "SumError",
+    "WorkerError",
 ]
 
 
@@ -101,5 +103,14 @@ class ProviderError(CaptchaRTError, RuntimeError):
     """The device or execution provider that was asked for is not active."""
 
 
+class WorkerError(CaptchaRTError, RuntimeError):
+    """A picture ended two processes that read it, or such processes can't be started."""
+
+
 class InstallationError(CaptchaRTError, ImportError):
     """A distribution is missing, or two distributions break each other."""
+
+
+def in_one_line(error: Exception) -> str:
+    """Names an error of another library, with the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -9,21 +9,21 @@ Watch = Callable[[Iterator[Any], int], Iterator[Any]]
 """A function that shows progress: it takes an iterator and the number of items, and yields them."""
 
 
-def track(items: Iterable[T], total: int, *, what: str, quiet: bool = False) -> Iterator[T]:
+def track(items: Iterable[T], total: int | None, *, what: str, quiet: bool = False) -> Iterator[T]:
     """Shows a progress bar while items are consumed.
 
     The bar is only shown if stderr is a terminal and there is more than one item.
 
     Args:
         items: The items.
-        total: The number of items.
+        total: The number of items; None if it isn't known.
         what: What is being done, to be shown beside the bar.
         quiet: Whether to show no bar.
 
     Yields:
         The items.
     """
-    if quiet or total < 2 or not sys.stderr.isatty():
+    if quiet or (total is not None and total < 2) or not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console  # 40 ms of import that most calls don't need

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from captcha_rt.model import GENERAL, load_model
 from captcha_rt.reader import Reader
 from captcha_rt.session import Provider, Session
 from captcha_rt.solution import Solution
+
+if TYPE_CHECKING:
+    from captcha_rt.parallel import Workers
 
 __all__ = ["Solver"]
 
@@ -117,6 +120,11 @@ class Solver:
         return self.session.providers
 
     @property
+    def threads(self) -> int:
+        """The number of threads within one run of the network."""
+        return int(self._settings["threads"])
+
+    @property
     def name(self) -> str:
         """The names of the models in the order in which they read, such as `compact, general`."""
         return ", ".join(reader.manifest.name for reader in self.readers)
@@ -208,6 +216,7 @@ class Solver:
         images: Iterable[ImageSource | CaptchaRTError],
         *,
         batch_size: int = 8,
+        workers: "Workers" = 1,
         allowed: str | None = None,
         length: int | None = None,
         alternatives: int = 0,
@@ -215,30 +224,40 @@ class Solver:
         """Reads a stream of pictures, and yields each answer as soon as its batch is read.
 
         At most `batch_size` pictures are taken from `images` before their answers are yielded. So
-        the stream may be endless.
+        the stream may be endless. Several processes each take up to 256 pictures ahead. They are
+        spawned: a program has to begin its work below `if __name__ == "__main__":`. One that dies
+        is replaced, and its pictures are read again. They end with the iterator.
 
         Args:
             images: The pictures, each as `solve` takes it. An error in place of a picture, for
                 example from a download that failed, is yielded as the answer in that place.
             batch_size: The number of pictures in one run of the network, at least 1. More than 8
                 gain nothing on a CPU.
+            workers: The number of processes that read, at most 1024; 1 is this process. `"auto"` is
+                this process for few pictures, then one for each usable core, but for CUDA.
             allowed: As in `solve`, for all pictures.
             length: As in `solve`, for all pictures.
             alternatives: As in `solve`.
 
         Returns:
             An iterator: for each picture, in order, the answer, or the error that `solve` would
-            raise.
+            raise; a WorkerError if a picture ended two processes.
 
         Raises:
             CharsetError: If the model has none of the allowed characters.
             ValueError: If the batch size is below 1, or another argument is out of range. The call
                 itself raises these errors, before any picture is taken.
+            WorkerError: Later, if the processes can't be started, or die again and again.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it is at least 1")
         constraints = self._constrain(allowed, length, alternatives)
-        return self._solve_stream(images, batch_size, constraints)
+        if workers == 1:
+            return self._solve_stream(images, batch_size, constraints)
+        from captcha_rt.parallel import solve_in_processes  # it is rarely needed
+
+        known = {"allowed": allowed, "length": length, "alternatives": alternatives}
+        return solve_in_processes(self, images, workers, batch_size=batch_size, **known)
 
     def settles(self, answer: Solution) -> bool:
         """Whether no other model reads a picture if the first one has given an answer.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from captcha_rt import ImageDecodeError, InstallationError, ProviderError, RecipeError, Solver
+from captcha_rt.cores import available_cores
 from captcha_rt.diagnostics.bench import (
     BATCHES,
     MAX_PICTURES,
@@ -21,7 +22,7 @@ from captcha_rt.diagnostics.bench import (
     read_pictures,
 )
 from captcha_rt.diagnostics.bench_text import describe
-from captcha_rt.diagnostics.machine import available_cores, run_command, start_python
+from captcha_rt.diagnostics.machine import run_command, start_python
 from captcha_rt.diagnostics.stages import STAGES, time_stages
 
 SAMPLES = Path(__file__).parents[1] / "samples"

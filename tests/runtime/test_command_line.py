@@ -65,7 +65,7 @@ def test_solve_with_all_options_loads_no_more(run_python, stripes: Path, folder:
     answer, foreign, ours, diagnostics = run_python(code).stdout.splitlines()
     assert json.loads(answer)["text"] == "abc"
     assert foreign == "[]"
-    assert ours == "['app', 'interrupts', 'lean', 'options', 'output', 'solve']"
+    assert ours == "['answers', 'app', 'interrupts', 'lean', 'options', 'output', 'solve']"
     assert diagnostics == "[]"
 
 

@@ -16,6 +16,10 @@ def main() -> None:
         from captcha_rt.cli.interrupts import end_at_once
 
         end_at_once()
+        if getattr(sys, "frozen", False):  # a program made by PyInstaller starts itself again
+            from multiprocessing import freeze_support
+
+            freeze_support()
         _open_closed_streams()
         from captcha_rt.cli.lean import without_garbage_collection
 

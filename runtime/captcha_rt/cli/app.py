@@ -21,7 +21,13 @@ import captcha_rt
 from captcha_rt.cli.interrupts import INTERRUPTED, raise_interrupts
 from captcha_rt.cli.lean import make_lean, without_garbage_collection
 from captcha_rt.cli.output import BROKEN_PIPE, MODEL, USAGE, fail
-from captcha_rt.errors import CaptchaRTError, InstallationError, ModelError, ProviderError
+from captcha_rt.errors import (
+    CaptchaRTError,
+    InstallationError,
+    ModelError,
+    ProviderError,
+    WorkerError,
+)
 
 GROUP: Final = "captcha_rt.commands"
 """The entry-point group of the commands of other distributions."""
@@ -130,7 +136,7 @@ def _errors_as_lines() -> Iterator[None]:
     except BrokenPipeError:
         _drop_output()
         raise typer.Exit(BROKEN_PIPE) from None
-    except (ModelError, ProviderError, InstallationError) as error:
+    except (ModelError, ProviderError, InstallationError, WorkerError) as error:
         fail(str(error), MODEL)
     except OSError as error:
         if error.filename is not None:

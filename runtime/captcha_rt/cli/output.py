@@ -65,16 +65,21 @@ def complain(message: str) -> None:
         typer.echo(f"captcha-rt: {one_line(message)}", err=True)
 
 
+def about(name: str, error: CaptchaRTError) -> str:
+    """The message of a picture's error, with the picture's name."""
+    message = str(error)
+    return message if message.startswith(name) else f"{name}: {message}"
+
+
 def complain_about(name: str, error: CaptchaRTError) -> None:
     """Prints the error of a picture on stderr, with the picture's name."""
-    message = str(error)
-    complain(message if message.startswith(name) else f"{name}: {message}")
+    complain(about(name, error))
 
 
-def mention_waiting() -> None:
+def mention_waiting(what: str = "a picture") -> None:
     """Says on stderr what the command waits for, if somebody has to type it."""
     if sys.stdin.isatty():
-        complain("waiting for a picture on standard input")
+        complain(f"waiting for {what} on standard input")
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -1,14 +1,18 @@
 """The command `captcha-rt solve`."""
 
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from captcha_rt.archives import Unpacked, is_archive, unpack
+from captcha_rt.cli.answers import Printed, Printer, Read, Source
 from captcha_rt.cli.options import (
     BatchOption,
     DeviceOption,
@@ -17,40 +21,33 @@ from captcha_rt.cli.options import (
     QuietOption,
     ThreadsOption,
 )
-from captcha_rt.cli.output import (
-    LOW_CONFIDENCE,
-    OK,
-    SOME_FAILED,
-    complain,
-    complain_about,
-    mention_waiting,
-    one_line,
-    to_json,
-)
+from captcha_rt.cli.output import SOME_FAILED, USAGE, complain, fail, mention_waiting, one_line
 from captcha_rt.constrained import MAX_ALTERNATIVES
-from captcha_rt.errors import ArchiveError, CaptchaRTError, LowConfidenceError
-from captcha_rt.image import shortened
-from captcha_rt.pictures import count_files, describe_passed_over, expand_path, walk
+from captcha_rt.errors import ArchiveError
+from captcha_rt.parallel import count_workers
+from captcha_rt.pictures import count_files, describe_not_streamed, expand_path, read_list
 from captcha_rt.progress import track
-from captcha_rt.solution import (
-    Alternative,
-    Solution,
-    answer_to_json,
-    evaluate_sum,
-    reject_unsure,
-)
 from captcha_rt.solver import Solver
+from captcha_rt.workers import MAX_WORKERS, answer
 
 
 def solve(
     paths: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="PATH", help="Files, folders, zip or tar files, globs, or -."),
-    ],
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="A file that names files, one a line; - is stdin."),
+    ] = None,
     model: ModelOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
     batch_size: BatchOption = 8,
+    workers: Annotated[
+        str,
+        typer.Option(metavar="N", help="Processes; auto is one, then one a core if it takes long."),
+    ] = "auto",
     as_json: JsonOption = False,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="Print one JSON object per line.")
@@ -76,13 +73,22 @@ def solve(
     sums: Annotated[
         bool, typer.Option("--evaluate-sum", help="Print the value of a sum: 8 for 3+5=?.")
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Read on a Dask cluster, such as tcp://host:8786."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="With --cluster: the .jsonl or .parquet to write."),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Read pictures.
 
-    For one file, the text is printed. For several files, a folder or a glob, a line is printed for
-    each picture: the path, a tab and the text. The text is empty if the picture was not read. With
-    --alternatives a line is printed for each likely text, with a tab and its probability.
+    For one file, the text is printed. For several files, a folder, a glob or a list, a line is
+    printed for each picture: the path, a tab and the text. The text is empty if the picture was
+    not read. With --alternatives a line is printed for each likely text, with a tab and its
+    probability.
     """
     if as_json and as_jsonl:
         raise typer.BadParameter("choose one of --json and --jsonl")
@@ -90,53 +96,83 @@ def solve(
         raise typer.BadParameter("choose one of --evaluate-sum and --alternatives")
     if allowed == "":
         raise typer.BadParameter("--allowed has no character")
-    paths, damaged = _unpack_archives(paths, quiet=quiet)
-    # Loaded before stdin is read: a picture may take its time to come.
-    pictures = sum(map(count_files, paths))
+    if not paths and files_from is None:
+        raise typer.BadParameter("name a PATH, or a list with --files-from")
+    given, damaged = _unpack_archives(paths or [], quiet=quiet)
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "allowed": allowed,
+        "length": length,
+        "alternatives": alternatives,
+    }
+    printer = Printer(
+        form="json" if as_json else "jsonl" if as_jsonl or cluster else "text",
+        min_confidence=min_confidence,
+        sums=sums,
+        alternatives=alternatives > 0,
+    )
+    if cluster is not None or output is not None:
+        if cluster is None or output is None or as_json or workers != "auto" or "-" in given:
+            raise typer.BadParameter("--cluster goes with -o, not with --json, --workers or -")
+        from captcha_rt.cli.on_cluster import solve_on_cluster
+        from captcha_rt.cluster import Target
+
+        target = Target(cluster, output, model, {"device": device, "threads": threads})
+        solve_on_cluster(target, given, files_from, options, printer, quiet=quiet)
+    pictures = sum(map(count_files, given)) if files_from is None else None
     solver = Solver(model, device=device, threads=threads, batch_size=batch_size, pictures=pictures)
+    solver.solve_many((), **options)  # raises what is wrong with the options
+    count = _count(solver, workers)
+    _mention(given, files_from, quiet=quiet)
+    sources = _sources(given, damaged, files_from)
+    first = next(sources, None)
+    if first is None:
+        fail(f"no path in the list {files_from}", USAGE)
+    alone = given == [first[0]] and files_from is None
+    read = Read(solver, options, replace(printer, alone=alone))
+    lists = answer(
+        read,
+        chain([first], sources),
+        workers=count,
+        chunk=batch_size,
+        patient=workers == "auto",
+        lost=read.lost,
+    )
+    total = _total(given, files_from) if sys.stderr.isatty() and not quiet else 0
+    with closing(lists):
+        shown = track(_flushed(lists), total, what="solving", quiet=quiet)
+        codes = _print_json(shown, alone=alone) if as_json else _print(shown)
+    raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))
+
+
+def _count(solver: Solver, workers: str) -> int:
+    """The number of processes."""
+    try:
+        return count_workers(solver, "auto" if workers == "auto" else int(workers))
+    except ValueError:
+        raise typer.BadParameter(
+            f"--workers is {workers!r}; it is auto, or 1 to {MAX_WORKERS}"
+        ) from None
+
+
+def _mention(paths: Sequence[str], files_from: str | None, *, quiet: bool) -> None:
+    """Says on stderr what is waited for, and counts what is not read in each folder."""
     if "-" in paths:
         mention_waiting()
-    sources = [
-        # A path as it was typed may also be base64 or a data URL, which Path would change.
-        (name, name if name == path and isinstance(image, Path) else image)
+    if files_from == "-":
+        mention_waiting("a list")
+    if quiet:
+        return
+    folders = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112
+    others = {
+        Path(name)
         for path in paths
-        for name, image in ([(path, damaged[path])] if path in damaged else expand_path(path))
-    ]
-    if not quiet:
-        _mention_passed_over(paths, {Path(name) for name, _ in sources})
-    alone = len(paths) == 1 and [name for name, _ in sources] == paths
-    objects: list[dict[str, Any]] = []
-    codes = {OK}
-    answers = solver.solve_many(
-        (image for _, image in sources),
-        batch_size=batch_size,
-        allowed=allowed,
-        length=length,
-        alternatives=alternatives,
-    )
-    shown = track(answers, len(sources), what="solving", quiet=quiet)
-    for (name, _), answer in zip(sources, shown, strict=True):
-        name = name if os.path.lexists(name) else shortened(name)
-        kept = reject_unsure(answer, min_confidence)
-        kept = evaluate_sum(kept) if sums else kept
-        codes.add(_exit_code(kept))
-        if isinstance(answer, Solution) and answer.frames > 1 and not solver.manifest.recipe.merge:
-            complain(f"{name}: read the first of {answer.frames} frames")
-        likely = (answer.alternatives or ()) if isinstance(answer, Solution) else ()
-        if as_json or as_jsonl:
-            objects.append({"path": name, **answer_to_json(kept)})
-            if alternatives:  # what was rejected has them too
-                objects[-1]["alternatives"] = [asdict(alternative) for alternative in likely]
-            if as_jsonl:
-                typer.echo(to_json(objects.pop()))
-            continue
-        if isinstance(kept, CaptchaRTError):
-            complain_about(name, kept)
-        for line in _lines(kept, likely, sums=sums, alone=alone):
-            typer.echo(line if alone else f"{one_line(name)}\t{line}")
-    if as_json:
-        typer.echo(to_json(objects[0] if alone else objects, indent=2))
-    raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))
+        if folders and path not in folders and path != "-"
+        for name, _ in expand_path(path)
+    }
+    for path in folders:
+        if line := describe_not_streamed(Path(path), others):
+            typer.echo(one_line(line if len(paths) == 1 else f"{path}: {line}"), err=True)
 
 
 def _unpack_archives(
@@ -157,27 +193,65 @@ def _unpack_archives(
     return found, damaged
 
 
-def _mention_passed_over(paths: Sequence[str], used: Collection[Path]) -> None:
-    """Counts on stderr what is not read in each folder."""
-    for path in filter(os.path.isdir, paths):
-        folder = Path(path)
-        if line := describe_passed_over(walk(folder), used, folder):
-            typer.echo(one_line(line if len(paths) == 1 else f"{path}: {line}"), err=True)
+def _sources(
+    paths: Iterable[str], damaged: Mapping[str, ArchiveError], files_from: str | None
+) -> Iterator[Source]:
+    """Finds the pictures, as they are needed."""
+    for path in paths:
+        for name, image in [(path, damaged[path])] if path in damaged else expand_path(path):
+            if not isinstance(image, Path):
+                yield name, image
+            else:
+                # A path as it was typed may also be base64 or a data URL, which Path would change.
+                yield name, name if name == path else None
+    if files_from is not None:
+        yield from ((name, None) for name in read_list(files_from))
 
 
-def _lines(
-    answer: Solution | CaptchaRTError, likely: Sequence[Alternative], *, sums: bool, alone: bool
-) -> list[str]:
-    """What is printed for a picture, without its path: the likely texts, or the answer."""
-    if likely:
-        return [f"{alternative.text}\t{alternative.probability:.4f}" for alternative in likely]
-    if isinstance(answer, Solution):
-        return [str(answer.value) if sums else answer.text]
-    return [] if alone else [""]
+def _total(paths: Iterable[str], files_from: str | None) -> int | None:
+    """Counts the pictures; None if that can't be known before they are read."""
+    total = sum(1 if path == "-" else sum(1 for _ in expand_path(path)) for path in paths)
+    if files_from is None:
+        return total
+    if not os.path.isfile(files_from):  # noqa: PTH113  (a pipe can't be read twice)
+        return None
+    return total + sum(1 for _ in read_list(files_from))
 
 
-def _exit_code(answer: Solution | CaptchaRTError) -> int:
-    """The exit code that one answer asks for."""
-    if isinstance(answer, LowConfidenceError):
-        return LOW_CONFIDENCE
-    return SOME_FAILED if isinstance(answer, CaptchaRTError) else OK
+def _flushed(lists: Iterable[list[Printed]]) -> Iterator[Printed]:
+    """Shows what was printed before it waits for more."""
+    for printed in lists:
+        yield from printed
+        sys.stdout.flush()
+
+
+def _print(answers: Iterable[Printed]) -> set[int]:
+    """Prints answers, and returns the exit codes that they ask for."""
+    codes = set()
+    for text, notes, code in answers:
+        codes.add(code)
+        _note(notes)
+        sys.stdout.write(text)
+    return codes
+
+
+def _print_json(answers: Iterable[Printed], *, alone: bool) -> set[int]:
+    """Prints one JSON value when all answers are there: a list, unless there is a single one."""
+    codes, values = set(), []
+    for text, notes, code in answers:
+        codes.add(code)
+        _note(notes)
+        values.append(text.rstrip("\n"))
+    if alone:
+        sys.stdout.write(f"{values[0]}\n")
+    else:
+        inner = (value.replace("\n", "\n  ") for value in values)
+        sys.stdout.write("[\n  " + ",\n  ".join(inner) + "\n]\n")
+    return codes
+
+
+def _note(notes: Sequence[str]) -> None:
+    if notes:
+        sys.stdout.flush()
+    for note in notes:
+        complain(note)

@@ -18,7 +18,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from captcha_rt.diagnostics.machine import Usage, available_cores, processor, start_python
+from captcha_rt.cores import available_cores
+from captcha_rt.diagnostics.machine import Usage, processor, start_python
 from captcha_rt.diagnostics.stages import time_stages
 from captcha_rt.errors import CaptchaRTError, RecipeError
 from captcha_rt.image import decode_image

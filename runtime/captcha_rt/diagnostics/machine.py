@@ -130,13 +130,6 @@ def start_python(*arguments: str) -> Usage:
     return done.usage
 
 
-def available_cores() -> int:
-    """Counts the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def processor() -> str:
     """Finds the processor's name, or where the system doesn't tell it, the kind of machine."""
     try:

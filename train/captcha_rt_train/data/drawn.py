@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt.diagnostics.machine import available_cores
+from captcha_rt.cores import available_cores
 from captcha_rt.manifest import Manifest
 from captcha_rt.steps import Scale
 from captcha_rt_train.data.real import SHARE, RealPictures
