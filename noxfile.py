@@ -89,6 +89,13 @@ def triton(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def clients(session: nox.Session) -> None:
+    """Ask the service with kserve's client, in an environment of its own."""
+    _install(session, f"{_wheel()}[cpu,serve]", "kserve>=0.21")
+    session.run("python", "tests/serve/check_kserve.py", str(SAMPLE))
+
+
+@nox.session(requires=["build"])
 def lowest(session: nox.Session) -> None:
     """Run the runtime's tests at the lower bounds of its dependencies."""
     bounds = ROOT / "dist" / "lowest.txt"

@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "limits": Command("speed.limits", "compares each model's time with the processor's limit"),
     "path": Command("speed.path", "compares a solve with a bare `imdecode` and a bare run"),
     "load_time": Command("speed.load_time", "measures how long models take to load"),
+    "service": Command("speed.service", "measures what the service costs beside a solve"),
     "session_options": Command("speed.session_options", "compares onnxruntime's thread settings"),
     "gpu": Command("speed.gpu", "compares CUDA with the CPU, where CUDA works"),
     "instructions": Command(

@@ -19,6 +19,7 @@ may catch.
     │   └── ScoresError        ArithmeticError    scores that can't be read
     ├── ProviderError          RuntimeError       the device asked for is not available
     ├── WorkerError            RuntimeError       a process that reads pictures has died
+    ├── ServiceError           RuntimeError       a service that can't be started as it is asked for
     └── InstallationError      ImportError        a distribution is missing or installed twice
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "RecipeError",
     "ScoresError",
     "SegmentationError",
+    "ServiceError",
     "SumError",
     "WorkerError",
 ]
@@ -105,6 +107,10 @@ class ProviderError(CaptchaRTError, RuntimeError):
 
 class WorkerError(CaptchaRTError, RuntimeError):
     """A picture ended two processes that read it, or such processes can't be started."""
+
+
+class ServiceError(CaptchaRTError, RuntimeError):
+    """The service can't be started as it is asked for: the port is taken, or options conflict."""
 
 
 class InstallationError(CaptchaRTError, ImportError):

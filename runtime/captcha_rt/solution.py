@@ -1,6 +1,6 @@
 """The answer to a picture: the text and its confidence, rejection, and the JSON form."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from captcha_rt.errors import CaptchaRTError, LowConfidenceError, SumError
@@ -130,9 +130,23 @@ def answer_to_json(answer: Solution | CaptchaRTError) -> dict[str, Any]:
     """
     if isinstance(answer, CaptchaRTError):
         return {"error": {"type": type(answer).__name__, "message": str(answer)}}
-    values = asdict(answer)
-    del values["min_confidence"]
-    for name, absent in (("alternatives", None), ("value", None), ("frames", 1)):
-        if values[name] == absent:
-            del values[name]
+    # `dataclasses.asdict` copies every text and number: 0.1 ms, a quarter of what `solve` takes.
+    values: dict[str, Any] = {
+        "text": answer.text,
+        "confidence": answer.confidence,
+        "characters": tuple(
+            {"text": character.text, "confidence": character.confidence}
+            for character in answer.characters
+        ),
+        "model": answer.model,
+    }
+    if answer.alternatives is not None:
+        values["alternatives"] = tuple(
+            {"text": likely.text, "probability": likely.probability}
+            for likely in answer.alternatives
+        )
+    if answer.value is not None:
+        values["value"] = answer.value
+    if answer.frames != 1:
+        values["frames"] = answer.frames
     return values

@@ -52,6 +52,7 @@ COMMANDS: Final = {
     "explain": Origin("captcha-rt", "captcha_rt.cli.explain"),
     "info": Origin("captcha-rt", "captcha_rt.cli.info"),
     "doctor": Origin("captcha-rt", "captcha_rt.cli.doctor"),
+    "serve": Origin("captcha-rt", "captcha_rt.cli.serve"),
     "dataset": Origin("captcha-rt-train"),
     "export": Origin("captcha-rt-export"),
     "fonts": Origin("captcha-rt-train"),

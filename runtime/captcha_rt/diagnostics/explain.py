@@ -77,14 +77,14 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
         ModelError: If the model fails.
     """
     picture = solver.open(image).pixels
-    reader, weighed = _reader_and_confidence(solver, picture)
+    reader, weighed = choose_reader(solver, picture)
     manifest = reader.manifest
     panels = [_panel(f"picture {picture.shape}", picture)]
     below: list[Sheet] = []
     text, confidence, error = "", 0.0, None
     try:
         turned = False
-        for title, shown, turned in _trace(manifest, picture):
+        for title, shown, turned in trace(manifest, picture):
             panels.append(_panel(title, shown, turned=turned))
         rows = manifest.batch(manifest.prepare(picture)[None])
         for name, activations in (layers or {}).items():
@@ -104,9 +104,7 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
     return Explanation(sheet, text, confidence, error)
 
 
-def _reader_and_confidence(
-    solver: Solver, picture: NDArray[np.uint8]
-) -> tuple[Reader, float | None]:
+def choose_reader(solver: Solver, picture: NDArray[np.uint8]) -> tuple[Reader, float | None]:
     """The model whose answer `solve` gives, and its confidence; the first if none has one."""
     first, *others = solver.readers
     if not others:
@@ -119,7 +117,7 @@ def _reader_and_confidence(
     return reader, answer.confidence
 
 
-def _trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture, bool]]:
+def trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture, bool]]:
     """Yields each panel of the recipe: title, picture, and whether the picture is transposed."""
     turned = False
     before: Picture = picture
@@ -181,7 +179,7 @@ def _channels(name: str, activations: NDArray[np.float32], *, turned: bool) -> l
     if turned:
         levels = levels.transpose(0, 2, 1, 3)
     scale = max(1, min(4, 160 // max(levels.shape[1:3])))
-    tiles = [_rgb(_enlarge(tile, scale)) for tile in levels]
+    tiles = [to_rgb(_enlarge(tile, scale)) for tile in levels]
     title = (
         f"layer {_ascii(name)} {activations.shape}{', upright' if turned else ''}: "
         f"{len(shown)} channels, black {low:.3g} to white {high:.3g}"
@@ -204,11 +202,11 @@ def _panel(title: str, picture: Picture, *, turned: bool = False) -> Sheet:
     else:
         scale = max(1, min(8, _SIDE // longest))
         shown, note = _enlarge(picture, scale), f", x {scale}"
-    framed = np.pad(_rgb(shown), ((1, 1), (1, 1), (0, 0)), constant_values=160)
+    framed = np.pad(to_rgb(shown), ((1, 1), (1, 1), (0, 0)), constant_values=160)
     return _stack([_text(f"{title}{note}"), framed])
 
 
-def _rgb(picture: Picture) -> Sheet:
+def to_rgb(picture: Picture) -> Sheet:
     """`(H, W, C)` uint8, or floats in 0..1 → `(H, W, 3)` uint8; transparent pixels on white."""
     if picture.dtype.kind == "f":
         picture = np.rint(np.clip(np.nan_to_num(picture), 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,90 @@
+"""A connection that ends where its client doesn't go on: uvicorn's, with three limits more.
+
+uvicorn waits for the head of a request without end, keeps as much of it as comes, and reads on from
+a client that asks for more and more and takes no answer.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS: Final = 10
+"""The time in which a head has to arrive: of the first request from when the client connects."""
+
+MAX_HEAD: Final = 65_536
+"""The most bytes of a head, of what comes after a body, or of the frame of one chunk."""
+
+
+MAX_WAITING: Final = 100
+"""The most requests that a client may send before the first of them is answered."""
+
+
+class Connection(HttpToolsProtocol):
+    """Reads requests, and closes the connection where one is too slow or its head too long."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (uvicorn's)
+        """Makes it as uvicorn does."""
+        super().__init__(*args, **kwargs)
+        self._since_progress = 0
+        self._in_head = True
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Waits for the first head."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits for nothing more."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def data_received(self, data: bytes) -> None:
+        """Counts what leads to nothing."""
+        self._since_progress += len(data)
+        super().data_received(data)
+        if self._since_progress > MAX_HEAD:
+            self.transport.abort()
+        elif self._in_head and self._deadline is None:
+            self._wait_for_head()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """A head is complete."""
+        self._progress()
+        self._in_head = False
+        self._stop_waiting()
+        if len(self.pipeline) >= MAX_WAITING:
+            raise ValueError("too many requests at one time")  # the parser stops, uvicorn closes
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body is there."""
+        self._progress()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is complete."""
+        self._progress()
+        super().on_message_complete()
+
+    def _progress(self) -> None:
+        self._since_progress = 0
+
+    def _wait_for_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._close_late)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close_late(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self.transport.close()

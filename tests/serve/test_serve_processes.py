@@ -1,0 +1,175 @@
+"""Processes that share the port: they are drained, replaced and reloaded without a lost request."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from .conftest import SAMPLE, TEXT
+
+PICTURE = SAMPLE.read_bytes()
+
+
+class Load:
+    """Clients that ask as fast as they are answered, each on one connection."""
+
+    def __init__(self, server, clients: int = 4) -> None:
+        """Starts the clients."""
+        self.port = server.port
+        self.answers: list[tuple[int, bool]] = []
+        self.lost: list[tuple[float, str]] = []
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        while not self._ended.is_set():
+            try:
+                connection.request("POST", "/solve", PICTURE)
+                answer = connection.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append((time.monotonic(), repr(error)))
+                connection.close()
+                time.sleep(0.01)
+            else:
+                self.answers.append((answer.status, f'"{TEXT}"'.encode() in body))
+        connection.close()
+
+    def end(self) -> None:
+        """Ends them when they are answered."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait(self, answers: int) -> None:
+        """Waits for so many more answers."""
+        wanted = len(self.answers) + answers
+        end = time.monotonic() + 30
+        while len(self.answers) < wanted:
+            assert time.monotonic() < end, self.lost[-3:]
+            time.sleep(0.02)
+
+
+def processes(server, message: str = "ready") -> list[int]:
+    return [line["process"] for line in server.lines() if line["message"] == message]
+
+
+def test_workers_are_replaced_reloaded_and_drained(start, tmp_path):
+    """A killed process costs only what it was answering; SIGHUP and SIGTERM cost nothing."""
+    model = tmp_path / "model.onnx"
+    shutil.copy(SAMPLE.parents[2] / "runtime" / "captcha_rt" / "models" / "default.onnx", model)
+    server = start("--model", model, workers=2)
+    load = Load(server)
+    load.wait(50)
+
+    for process in processes(server)[:2]:  # SIGKILL, one after the other
+        before = len(load.lost)
+        os.kill(process, signal.SIGKILL)
+        ready = len(processes(server)) + 1
+        server.wait_for("ready", ready)
+        load.wait(20)
+        assert len(load.lost) - before <= 4  # one for each connection that it held
+    assert len({*processes(server)}) == 4
+
+    before = len(load.lost)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("loaded the models again", 2)
+    load.wait(20)
+    model.write_bytes(b"damaged")
+    server.process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 20
+    while not any("stay as they are" in line["message"] for line in server.lines()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    load.wait(20)
+    assert len(load.lost) == before
+
+    answered = len(load.answers)
+    text = server.ask("GET", "/metrics")[1].decode()
+    counted = text.partition('captcha_rt_requests_total{code="200",route="/solve"} ')[2]
+    assert float(counted.split()[0]) >= answered - 8  # of all processes, also of the dead
+
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("draining", 2)
+    load.end()
+    assert len(load.lost) == before
+    assert set(load.answers) == {(200, True)}
+    assert server.process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ready_says_no_before_the_end(start, workers):
+    """After SIGTERM the service says that it isn't ready, answers on, and then ends with 0."""
+    server = start("--drain-seconds", 1.5, workers=workers)
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("draining", workers)
+    status, found, headers = server.ask("GET", "/v2/health/ready")
+    assert (status, found, headers["connection"]) == (503, {"ready": False}, "close")
+    server.solves()
+    assert server.process.wait(timeout=30) == 0
+
+
+def test_a_full_queue_is_a_503_and_a_client_that_leaves_frees_its_place(
+    start, stripes_loop, stripes_png
+):
+    """Who finds no place is told when to come again; places of those who left are free."""
+    server = start("--model", stripes_loop, "--queue", 2, "--max-batch", 1, "--drain-seconds", 0)
+    good, endless = stripes_png("--aa--bb--cc----"), stripes_png("a" * 16)
+    head = b"POST /solve HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(endless)
+    clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
+    for client in clients:
+        client.sendall(head + endless)
+    end = time.monotonic() + 10
+    while "captcha_rt_pending 2.0" not in server.ask("GET", "/metrics")[1].decode():
+        assert time.monotonic() < end
+    status, found, headers = server.ask("POST", "/solve", good)
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert "try again" in found["error"]["message"]
+    assert server.ask("GET", "/v2/health/ready")[0] == 200
+    for client in clients:
+        client.close()
+    while "captcha_rt_pending 0.0" not in server.ask("GET", "/metrics")[1].decode():
+        assert time.monotonic() < end
+    text = server.ask("GET", "/metrics")[1].decode()
+    assert 'captcha_rt_rejected_total{reason="client_gone"} 2.0' in text
+    assert 'captcha_rt_rejected_total{reason="queue"}' in text
+    server.process.kill()  # the model's loop goes on for half a minute
+
+
+def test_no_process_outlives_the_one_that_looks_after_it(start):
+    """When that one is killed, the others end by themselves, and the port is free."""
+    server = start(workers=2)
+    server.process.kill()
+    server.process.wait()
+    end = time.monotonic() + 20
+    for process in processes(server):
+        with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() < end:
+                os.kill(process, 0)
+                time.sleep(0.05)
+    with pytest.raises(ConnectionError):
+        socket.create_connection(("127.0.0.1", server.port)).close()
+    assert time.monotonic() < end
+
+
+def test_a_model_that_no_process_can_load_ends_the_service(command, stripes, tmp_path):
+    """The file is whole, but the graph isn't: one line for each process, and exit code 3."""
+    from captcha_rt.model import attach, detach
+
+    data = stripes.read_bytes()
+    manifest = detach(data)
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(attach(data[: manifest.graph.size].replace(b"MatMul", b"MutMal"), manifest))
+    done = command("serve", "--model", broken, "--workers", 2, "--port", 0, timeout=60)
+    assert done.returncode == 3, done.stderr
+    assert "can't load the model" in done.stderr
+    assert "Traceback" not in done.stderr
