@@ -7,7 +7,6 @@ its weights do not change time, memory or loading.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -143,10 +142,9 @@ def exported(
     from captcha_rt_export.convert import convert, with_softmax
     from captcha_rt_export.forms import INNER, measure_ranges, quantize
 
-    graph = convert(model)
+    proto = with_softmax(convert(model), manifest.temperature)
     if calibration is not None:
-        graph = quantize(graph, measure_ranges(graph, calibration), INNER)
-    proto = with_softmax(graph, manifest.temperature)
+        proto = quantize(proto, measure_ranges(proto, calibration), INNER)
     return attach(proto.SerializeToString(), _with_probabilities(manifest))
 
 
@@ -169,10 +167,9 @@ def best_form(
 
     samples = [SampleFile(path, label, "", "") for path, label in pictures]
     proto, described, report = choose_form(
-        convert(model),
+        with_softmax(convert(model), manifest.temperature),
         _with_probabilities(manifest),
         Int8Samples([path for path, _ in pictures], samples),
-        partial(with_softmax, temperature=manifest.temperature),
     )
     return attach(proto.SerializeToString(), described), report
 

@@ -58,7 +58,7 @@ MODELS: Final = {
 
 BATCHES: Final = (1, 32)
 READ: Final = 100  # pictures that each way reads
-SECONDS: Final = 3.0  # time to measure one network at one batch size
+SECONDS: Final = 8.0  # time to measure one network at one batch size
 TURN: Final = 5  # runs in a turn: at the first the caches hold another way's data
 PLOTS: Final[tuple[Plot, ...]] = ()
 
@@ -285,14 +285,15 @@ def reading_table(result: Result) -> str:
     """How many pictures each way reads right, our best form, and what `Solver.solve` adds."""
     models = result["models"]
     ways = list(next(iter(models.values()))["right"])
-    rows = []
+    rows, form = [], []
     for name, entry in models.items():
         right = entry["right"] if entry["trained"] else dict.fromkeys(ways, "not trained")
         overhead = f"{entry['stages']['overhead']:+.1%}"
-        form = entry["forms"]["chosen"]["form"]
+        form = [entry["forms"]["chosen"]["form"]] if "forms" in entry else []
         counts = (right[way] for way in ways)
-        rows.append((f"`{name}`", *counts, entry["pictures"], form, overhead))
-    columns = ("network", *ways, "pictures", "best form", "solve over decode and session")
+        rows.append((f"`{name}`", *counts, entry["pictures"], *form, overhead))
+    chosen = ["best form"] if form else []
+    columns = ("network", *ways, "pictures", *chosen, "solve over decode and session")
     return markdown.table(columns, rows)
 
 

@@ -9,6 +9,7 @@ import onnx
 import onnxsim
 
 from captcha_rt_export.errors import ExportError
+from captcha_rt_export.graph import Graph
 from captcha_rt_export.rewrite import rewrite
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def with_softmax(proto: onnx.ModelProto, temperature: float) -> onnx.ModelProto:
     extended.CopyFrom(proto)
     [output] = extended.graph.output
     logits = output.name
-    if temperature != 1:
+    if temperature != 1 and not _cool(extended, logits, temperature):
         divisor = onnx.numpy_helper.from_array(np.asarray(temperature, np.float32), "temperature")
         extended.graph.initializer.append(divisor)
         extended.graph.node.append(
@@ -123,6 +124,24 @@ def with_softmax(proto: onnx.ModelProto, temperature: float) -> onnx.ModelProto:
     extended.graph.node.append(onnx.helper.make_node("Softmax", [logits], [output.name], axis=-1))
     check_graph(extended)
     return extended
+
+
+def _cool(proto: onnx.ModelProto, logits: str, temperature: float) -> bool:
+    """Divides the weights of the dense layer that makes the logits; false if there is none."""
+    graph = Graph(proto)
+    node = graph.makers[logits]
+    if node.op_type == "Reshape":
+        node = graph.makers.get(node.input[0], node)
+    constants = [graph.constant(name) for name in node.input[1:]]
+    if node.op_type != "Gemm" or node.attribute or any(values is None for values in constants):
+        return False
+    if len(graph.users(node.output[0])) > (node.output[0] != logits):
+        return False
+    for at, values in enumerate(constants, 1):
+        cooled = np.asarray(values, np.float32) / np.float32(temperature)
+        node.input[at] = graph.add_constant(node.input[at], cooled)
+    graph.tidy()
+    return True
 
 
 def check_graph(proto: onnx.ModelProto) -> None:

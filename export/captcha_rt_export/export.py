@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from captcha_rt.files import write_atomically
 from captcha_rt.labels import pictures_of
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import attach
-from captcha_rt_export.convert import convert, operators, with_softmax
+from captcha_rt_export.convert import check_graph, convert, operators, with_softmax
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.int8 import (
     Int8Report,
@@ -120,12 +119,11 @@ def write_model(
         ExportError: If 8 bits cost more than one picture in a thousand.
     """
     described = _describe_probabilities(manifest)
+    proto = _end_in_probabilities(graph, manifest)
     int8_report = None
-    if int8 is None:
-        proto = _end_in_probabilities(graph, manifest)
-    else:
-        finish = partial(_end_in_probabilities, manifest=manifest)
-        proto, described, int8_report = choose_form(graph, described, int8, finish)
+    if int8 is not None:
+        proto, described, int8_report = choose_form(proto, described, int8)
+        check_graph(proto)
     if accuracy is not None:
         described = replace(described, accuracy=accuracy)
     data = attach(proto.SerializeToString(), described)

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -106,18 +106,16 @@ def choose_form(
     graph: onnx.ModelProto,
     manifest: Manifest,
     samples: Int8Samples,
-    finish: Callable[[onnx.ModelProto], onnx.ModelProto],
 ) -> tuple[onnx.ModelProto, Manifest, Int8Report]:
     """Makes a graph's forms in 8 bits, measures them, and takes the best (`best`).
 
     Args:
-        graph: A float graph, as `convert` makes it.
-        manifest: The description of the finished graphs.
+        graph: A float graph, as `convert` and `with_softmax` make it.
+        manifest: Its description.
         samples: The pictures to measure on.
-        finish: Finishes a graph, such as by a softmax.
 
     Returns:
-        The best form, finished; the manifest, with that form's accuracy if it is in 8 bits; and the
+        The best form; the manifest, with that form's accuracy if it is in 8 bits; and the
         comparison.
 
     Raises:
@@ -125,7 +123,7 @@ def choose_form(
         RecipeError: If the recipe can't use a picture.
     """
     ranges = measure_ranges(graph, manifest.batch(prepare(samples.calibration, manifest)))
-    made = {form_name(form): finish(quantize(graph, ranges, form)) for form in forms(graph)}
+    made = {form_name(form): quantize(graph, ranges, form) for form in forms(graph)}
     held_back = samples.held_back
     tensors = prepare([sample.path for sample in held_back], manifest)
     graphs = [proto.SerializeToString() for proto in made.values()]

@@ -1,7 +1,6 @@
 """Rewrites a float graph so that it does less work for the same results.
 
-The results differ by float32's rounding only. What is rewritten is what exporters of Keras write
-and onnxruntime leaves as it is; figures are of a network of the documents, one thread.
+The results differ by float32's rounding only. It is what onnxruntime leaves as it is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +20,16 @@ def rewrite(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Rewrites a float graph until nothing more can be left out.
 
     Args:
-        proto: A graph of standard operators, with constant weights; it is not changed.
+        proto: A graph of standard operators, with constant weights; it is not changed. One with
+            loops or branches is left as it is.
 
     Returns:
         A graph with the same inputs, outputs and results.
     """
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(proto)
+    if any(attribute.HasField("g") for node in proto.graph.node for attribute in node.attribute):
+        return rewritten  # loops and branches, whose bodies use tensors as well
     del rewritten.graph.value_info[:]  # shapes that change
     while any(rule(Graph(rewritten)) for rule in _RULES):
         pass
@@ -110,15 +112,11 @@ def _pool_first(graph: Graph) -> bool:
         constant = graph.factor(before)
         if constant is None or len(pool.output) > 1:
             continue
-        if constant.ndim and set(constant.shape[max(0, constant.ndim - _spatial(pool)) :]) != {1}:
+        if constant.ndim and set(constant.shape[-len(ints(pool, "kernel_shape")) :]) != {1}:
             continue  # it differs from row to row
         graph.swap(before, pool)
         return True
     return False
-
-
-def _spatial(pool: onnx.NodeProto) -> int:
-    return len(ints(pool, "kernel_shape"))
 
 
 def _flat_longer(graph: Graph) -> bool:
@@ -223,27 +221,42 @@ def _head(graph: Graph, name: str) -> Iterator[onnx.NodeProto]:
     yield from reversed(found)
 
 
+def _fold_shifts(graph: Graph) -> bool:
+    """Adds a normalisation's shift to the bias of a dense layer instead of to the features."""
+    for shift in graph.nodes:
+        values = graph.factor(shift) if shift.op_type == "Add" else None
+        found = graph.chain(shift, "Transpose", "Reshape", "Gemm")
+        if values is None or found is None or found[2].attribute:
+            continue
+        weights, bias = (graph.constant(name) for name in found[2].input[1:])
+        shape = [1, *(side or 0 for side in graph.shapes.get(shift.output[0], [])[1:])]
+        if weights is None or bias is None or len(weights) != np.prod(shape):
+            continue
+        features = np.broadcast_to(values, shape).transpose(ints(found[0], "perm")).reshape(-1)
+        folded = bias + (features.astype(np.float64) @ weights).astype(np.float32)
+        found[2].input[2] = graph.add_constant(found[2].input[2], folded)
+        graph.bypass(shift)
+        return True
+    return False
+
+
 def _join_directions(graph: Graph) -> bool:
     """Puts a recurrent layer's two directions side by side by one transposition."""
     for layer in graph.nodes:
         if layer.op_type not in ("LSTM", "GRU"):
             continue
-        users = graph.users(layer.output[0])
-        halves = [graph.chain(user, "Squeeze", "Concat") for user in users]
-        if len(users) != 2 or any(half is None for half in halves):
+        cuts: dict[str, list[object]] = {}
+        concat: onnx.NodeProto | None = None
+        for user in graph.users(layer.output[0]):
+            found = graph.chain(user, "Squeeze", "Concat")
+            if found is not None and user.op_type == "Slice" and len(user.input) == 4:
+                concat = found[1]
+                start_and_axis = (graph.constant(user.input[at]) for at in (1, 3))
+                values = [None if value is None else value.tolist() for value in start_and_axis]
+                cuts[found[0].output[0]] = values
+        if concat is None or ints(concat, "axis") not in ([2], [-1]):
             continue
-        [first, concat], [second, other] = halves  # type: ignore[misc]
-        starts = {
-            half.output[0]: graph.constant(user.input[1])
-            for user, half in zip(users, (first, second), strict=True)
-            if user.op_type == "Slice"
-        }
-        order = [starts.get(name) for name in concat.input]
-        axes = [graph.constant(user.input[3]) for user in users if len(user.input) == 4]
-        shape = graph.shapes.get(concat.output[0], [])
-        if concat is not other or [None if s is None else s.tolist() for s in order] != [[0], [1]]:
-            continue
-        if [None if a is None else a.tolist() for a in axes] != [[1], [1]] or len(shape) != 3:
+        if [cuts.get(half) for half in concat.input] != [[[0], [1]], [[1], [1]]]:
             continue
         name = concat.output[0]
         to = graph.add_constant("directions", np.array([0, 0, -1], np.int64))
@@ -331,6 +344,7 @@ _RULES: Final[Sequence[Callable[[Graph], bool]]] = (
     _reshape_once,
     _join_heads,
     _join_bias,
+    _fold_shifts,
     _join_directions,
     _trim,
 )

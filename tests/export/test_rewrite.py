@@ -114,6 +114,16 @@ def turned_normalisation() -> _Maker:
     return normalised(np.array([1, 2, 0.5, 3]), turned=True)
 
 
+def normalised_features() -> _Maker:
+    """A normalisation before the dense layer that makes the scores."""
+    made = normalisation()
+    made.add("Add", made.constant(np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)))
+    made.add("Transpose", perm=[0, 2, 3, 1])
+    made.add("Reshape", made.constant([-1, 4 * 4 * 7]))
+    made.dense(4 * 4 * 7, 5)
+    return made
+
+
 def normalised_rows() -> _Maker:
     """A scale for each row, as a batch normalisation over the rows leaves."""
     made = _Maker(1, 8, 15)
@@ -187,6 +197,7 @@ def directions() -> _Maker:
     [
         (normalisation, {"Conv": 2, "Add": 1}, {"Mul"}),
         (turned_normalisation, {"Conv": 2, "Add": 1}, {"Mul", "Transpose"}),
+        (normalised_features, {"Conv": 2, "Add": 1, "Gemm": 1}, {"Mul"}),
         (normalised_rows, {"Conv": 1, "Mul": 1}, {"Transpose"}),
         (negative_normalisation, {"Conv": 2, "Mul": 1, "Add": 1}, set()),
         (valid_convolutions, {"Conv": 2, "MaxPool": 1}, set()),

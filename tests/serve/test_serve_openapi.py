@@ -21,13 +21,15 @@ def test_what_is_described_is_there(server):
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
-def test_schemathesis_finds_no_failure(server, mode):
+def test_schemathesis_finds_no_failure(server, mode, tmp_path):
     """What the description allows, and what it doesn't, gets an answer that is described."""
     pytest.importorskip("schemathesis")
     line = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.address}/openapi.json"]
     checks = "not_a_server_error,status_code_conformance,content_type_conformance"
     options = ["--mode", mode, "--max-examples", "12", "--seed", "1", "--phases", "fuzzing"]
     more = ["--checks", f"{checks},response_schema_conformance", "--no-color"]
-    done = subprocess.run([*line, *options, *more], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*line, *options, *more], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     server.solves()

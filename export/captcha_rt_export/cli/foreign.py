@@ -89,7 +89,8 @@ def export_foreign(
 ) -> None:
     """Exports a foreign model, and says what was found out."""
     from captcha_rt_export.errors import ExportError
-    from captcha_rt_export.foreign.bring import bring, load_network
+    from captcha_rt_export.foreign.bring import bring
+    from captcha_rt_export.foreign.loading import load_network
     from captcha_rt_export.foreign.samples import find_samples
     from captcha_rt_export.foreign.ways import Told
 

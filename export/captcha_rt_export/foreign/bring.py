@@ -1,9 +1,7 @@
 """Brings a model that was trained elsewhere: from its file to one checked model file."""
 
-import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -23,8 +21,8 @@ from captcha_rt.sums import value_of
 from captcha_rt_export.convert import check_graph
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.export import Report, write_model
+from captcha_rt_export.foreign.loading import made_by
 from captcha_rt_export.foreign.network import ForeignNetwork
-from captcha_rt_export.foreign.onnx import load_onnx
 from captcha_rt_export.foreign.reading import THEN, Reading, find_reading
 from captcha_rt_export.foreign.recipes import in_short
 from captcha_rt_export.foreign.samples import Samples, limited, prepare_samples, spread
@@ -54,6 +52,8 @@ PART: Final = "pictures"
 
 _EXACT: Final = 1e-5
 _FEWEST_RIGHT: Final = 10  # to tell a temperature from
+_FIT_PICTURES: Final = 64  # the least that a temperature is fitted on
+_FIT_NUMBERS: Final = 2**23  # scores to fit it on: each of 65 temperatures takes a softmax of all
 _SCORES: Final = "scores"
 
 
@@ -74,55 +74,6 @@ class Brought:
     right: int | None
 
 
-def load_network(
-    path: Path,
-    told: Told,
-    shape: tuple[int, ...] | None = None,
-    *,
-    scores: str | None = None,
-    custom: Path | None = None,
-    trust: bool = False,
-) -> ForeignNetwork:
-    """Loads a network of any form; a size that the file leaves free is the one the recipe makes.
-
-    Args:
-        path: The network's file or folder.
-        told: What is known of how the network is read.
-        shape: The input's axes after the batch, where the file leaves some free.
-        scores: The layer, or of an ONNX file the tensor, whose output are the scores.
-        custom: A file with layers of the user's own, which is run.
-        trust: Whether code inside the file may run.
-
-    Raises:
-        ExportError: If the network can't be loaded.
-    """
-    made = _made_by(told)
-    if path.suffix.lower() == ".onnx":
-        return load_onnx(path, scores=scores, shape=shape or made)
-    from captcha_rt_export.backend import set_up_keras
-
-    set_up_keras("tensorflow")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own old functions
-    from captcha_rt_export.foreign.load import load_foreign
-
-    load = partial(load_foreign, path, custom=custom, trust=trust, scores=scores)
-    try:
-        return load(shape=shape)
-    except ExportError as error:
-        if shape is not None or made is None or "--input-shape" not in str(error):
-            raise
-    return load(shape=made)
-
-
-def _made_by(told: Told) -> tuple[int, ...] | None:
-    """The shape that the recipe makes of every picture, where it is told."""
-    made = told.recipe.fixed_shape() if told.recipe is not None else None
-    shape = tuple(size for size in made or () if size is not None)
-    if made is None or len(shape) < len(made):
-        return None
-    return shape[1:] if len(shape) == 4 else shape  # a glyph is a row of its own
-
-
 def bring(
     network: ForeignNetwork,
     samples: Samples,
@@ -137,7 +88,7 @@ def bring(
     """Makes a model file of a network that was trained elsewhere, and checks it.
 
     Args:
-        network: The network, as `load_network` gives it.
+        network: The network, as `loading.load_network` gives it.
         samples: Pictures of the network's kind, best with labels.
         told: What is known of how the network is read.
         out: The `.onnx` file to write; it appears whole or not at all.
@@ -208,7 +159,7 @@ def _with_channels(network: ForeignNetwork, told: Told) -> ForeignNetwork:
     axes = tuple(int(size or 0) for size in shape_of(network.graph.graph.input[0])[1:])
     if len(axes) == 3:
         return network
-    made = (*axes, 1) if len(axes) == 2 else _made_by(told)
+    made = (*axes, 1) if len(axes) == 2 else made_by(told)
     if made is None or prod(made) != prod(axes):
         raise ExportError(
             f"the network takes {axes} for a picture, without saying which are its sides: name the "
@@ -308,12 +259,23 @@ def _calibrate(
     if right < _FEWEST_RIGHT:
         note = f"confidence: as the network gives it: {right} pictures read right are too few"
         return network.graph, manifest, [note]
-    temperature = fit_temperature(scores, samples.labels, logits)
+    most = max(_FIT_PICTURES, _FIT_NUMBERS * len(scores) // scores.size)
+    fitted = spread(range(len(samples.labels)), most)
+    labels = [samples.labels[index] for index in fitted]
+    temperature = fit_temperature(_rows(scores, fitted, logits), labels, logits)
     note = (
         f"confidence: temperature {temperature}, fitted on these pictures; if the network learned "
         "from them, its confidences are too high for others"
     )
     return graph, replace(logits, temperature=temperature), [note]
+
+
+def _rows(
+    scores: NDArray[np.float32], pictures: list[int], manifest: Manifest
+) -> NDArray[np.float32]:
+    """The scores of some pictures, each of which is a row, or a row for each glyph."""
+    each = scores.reshape(-1, *([manifest.glyphs] if manifest.glyphs else []), *scores.shape[1:])
+    return each[pictures].reshape(-1, *scores.shape[1:])
 
 
 def _scores(

@@ -16,7 +16,7 @@ from captcha_rt.manifest import Manifest
 MOST: Final = 2000
 """The largest number of pictures that a model is checked on; of more, every n-th is taken."""
 
-_NUMBERS: Final = 2**26  # of all pictures; several copies of 256 MB are made
+_NUMBERS: Final = 2**25  # of all pictures; several copies of 128 MB are made
 _LEAST: Final = 64
 _MAY_FAIL: Final = 0.05  # the share of the pictures that may be damaged, or of no use to the recipe
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from captcha_rt.cli.output import USAGE, fail
+from captcha_rt.device import Device
 from captcha_rt.image import MAX_PIXELS
-from captcha_rt.session import MAX_THREADS, Device
+from captcha_rt.session import MAX_THREADS
 
 
 def _option(name: str, about: str, **settings: Any) -> Any:  # noqa: ANN401  (Typer's)
@@ -96,7 +97,7 @@ def serve(
 
 
 def _count(workers: str) -> int:
-    from captcha_rt.diagnostics.machine import available_cores
+    from captcha_rt.cores import available_cores
 
     if workers == "auto":
         return available_cores()

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from captcha_rt.device import Device
 from captcha_rt.errors import ServiceError
 from captcha_rt.image import MAX_PIXELS
-from captcha_rt.session import Device
 
 EMBEDDED_NAME: Final = "default"
 """The name under which a model is served that was given none."""

@@ -220,13 +220,22 @@ def test_glyphs_are_found(call: Call, tmp_path: Path, bars: Path, bars_array) ->
     assert read_all(out, folder) == len(list(folder.iterdir()))
 
 
-def test_8_bits_are_measured_on_the_pictures(call: Call, tmp_path: Path) -> None:
-    """`--int8` needs labels, and refuses a graph in which nothing would be in 8 bits."""
-    folder = write_stripes(tmp_path / "pictures")
-    model = save(tmp_path / "net.onnx")
-    result = call("export", model, "-o", tmp_path / "out.onnx", "--pictures", folder, "--int8")
+def test_8_bits_are_measured_on_the_pictures(
+    call: Call, tmp_path: Path, stripes_folder: Path
+) -> None:
+    """`--int8` needs labels; with them the file reads as many pictures as before."""
+    model, out = save(tmp_path / "net.onnx"), tmp_path / "out.onnx"
+    unlabelled = tmp_path / "unlabelled"
+    unlabelled.mkdir()
+    for number, path in enumerate(sorted(stripes_folder.iterdir())):
+        (unlabelled / f"{number}.png").write_bytes(path.read_bytes())
+    told = ["--recipe", "grey,scale", "--charset", "3W7akz", "--decoder", "ctc"]
+    result = call("export", model, "-o", out, "--pictures", unlabelled, "--int8", *told)
     assert result.returncode == 3
-    assert "export it without --int8" in result.stderr
+    assert "--int8 needs labelled pictures" in result.stderr
+    assert not out.exists()
+    assert call("export", model, "-o", out, "--pictures", stripes_folder, "--int8").returncode == 0
+    assert read_all(out, stripes_folder) == 24
 
 
 def test_a_fixed_batch_is_freed_in_pytorchs_graphs() -> None:
