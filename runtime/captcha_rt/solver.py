@@ -5,10 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from captcha_rt.cascade import better, is_by, rejected_as
+from captcha_rt.cascade import read_in_turn
 from captcha_rt.constrained import Constraints
 from captcha_rt.device import Device
 from captcha_rt.errors import CaptchaRTError, CharsetError
@@ -170,7 +167,7 @@ class Solver:
                 read = [answer]
             except CaptchaRTError as error:
                 read = [error]
-        [found] = self._read_batch([picture], constraints, read)
+        [found] = read_in_turn(self.readers, [picture], constraints, read)
         if isinstance(found, CaptchaRTError):
             raise found
         return _of_frames(found, frames)
@@ -321,50 +318,11 @@ class Solver:
     ) -> list[Solution | CaptchaRTError]:
         """Reads the pictures of one batch; errors stay in their places."""
         pictures = [item.pixels for item in waiting if isinstance(item, Opened)]
-        found = iter(self._read_batch(pictures, constraints) if pictures else ())
+        found = iter(read_in_turn(self.readers, pictures, constraints) if pictures else ())
         return [
             _of_frames(next(found), item.frames) if isinstance(item, Opened) else item
             for item in waiting
         ]
-
-    def _read_batch(
-        self,
-        pictures: Sequence[NDArray[np.uint8]],
-        constraints: Constraints | None,
-        read: list[Solution | CaptchaRTError] | None = None,
-    ) -> list[Solution | CaptchaRTError]:
-        """Reads pictures with the only model, or with the small one and then the general one.
-
-        The small model is not told what is known before it has answered: to know that a letter of
-        another kind of picture is a digit would make it sure of a wrong one.
-
-        Args:
-            pictures: The pictures.
-            constraints: What is known.
-            read: What the first model has read without constraints, if it has read already.
-        """
-        small, *others = self.readers
-        if not others:
-            return read or small.read_batch(pictures, constraints)
-        [general] = others
-        answers = small.read_batch(pictures) if read is None else read
-        left = [
-            i
-            for i, answer in enumerate(answers)
-            if isinstance(answer, CaptchaRTError)
-            or not self.settles(answer)
-            or not (constraints is None or constraints.fit(answer.text))
-        ]
-        if left:
-            asked = general.read_batch([pictures[i] for i in left], constraints)
-            for i, answer in zip(left, asked, strict=True):
-                answers[i] = better(answers[i], answer, constraints)
-        if constraints is not None:
-            kept = [i for i in range(len(answers)) if is_by(answers[i], small.manifest.name)]
-            again = small.read_batch([pictures[i] for i in kept], constraints) if kept else ()
-            for i, answer in zip(kept, again, strict=True):
-                answers[i] = rejected_as(answers[i], answer)
-        return answers
 
 
 def _of_frames(answer: _Answer, frames: int) -> _Answer:
