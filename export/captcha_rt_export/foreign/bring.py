@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,7 @@ from captcha_rt_export.int8 import CALIBRATION_SAMPLES, Int8Samples
 from captcha_rt_export.parity import (
     FOREIGN,
     HALF_PRECISION,
+    Parity,
     check_parity,
     run_batches,
 )
@@ -125,17 +127,35 @@ def bring(
     )
     graph, manifest, notes = _calibrate(network, manifest, samples, tensors)
     manifest, right = _measure(graph, manifest, samples, tensors)
-    report = write_model(
-        graph,
-        manifest,
-        out,
-        parity=parity,
-        pictures=len(samples.paths),
-        int8=_int8_samples(samples) if int8 else None,
-    )
+    report = _write(graph, manifest, out, parity, samples, int8=int8)
     cuts = [f"cut off: {line}" for line in network.cut]
     all_notes = (*cuts, samples.note, *unusable, *reading.notes, *notes)
     return Brought(report, network.form, tuple(filter(None, all_notes)), right)
+
+
+def _write(
+    graph: ModelProto,
+    manifest: Manifest,
+    out: Path,
+    parity: Parity,
+    samples: Samples,
+    *,
+    int8: bool,
+) -> Report:
+    """Writes the model file, in 8 bits where these pay."""
+    write = partial(write_model, graph, manifest, out, parity=parity, pictures=len(samples.paths))
+    if not int8:
+        return write()
+    try:
+        return write(int8=_int8_samples(samples))
+    except CaptchaRTError:
+        raise
+    except Exception as error:
+        # onnxruntime's tools for 8 bits raise errors of many kinds on graphs of other exporters.
+        raise ExportError(
+            f"this network can't be computed in 8 bits ({type(error).__name__}: {error}): leave "
+            "--int8 out"
+        ) from error
 
 
 def _trials(network: ForeignNetwork, told: Told, samples: Samples) -> Trials:
