@@ -118,7 +118,7 @@ def write_model(
     Raises:
         ExportError: If 8 bits cost more than one picture in a thousand.
     """
-    described = _describe_probabilities(manifest)
+    described = describe_probabilities(manifest)
     proto = _end_in_probabilities(graph, manifest)
     int8_report = None
     if int8 is not None:
@@ -204,8 +204,12 @@ def _end_in_probabilities(graph: onnx.ModelProto, manifest: Manifest) -> onnx.Mo
     return with_softmax(graph, manifest.temperature)
 
 
-def _describe_probabilities(manifest: Manifest) -> Manifest:
-    """The description of the graph that `_end_in_probabilities` makes."""
+def describe_probabilities(manifest: Manifest) -> Manifest:
+    """The description of a network of logits after a softmax was appended to it.
+
+    Args:
+        manifest: The network's description; one that ends in probabilities is returned as it is.
+    """
     if manifest.scores == "probabilities":
         return manifest
     output = replace(manifest.output, name="probabilities")

@@ -53,8 +53,11 @@ def is_picture(path: Path) -> bool:
     """Whether a file is a picture by its suffix, or by its first bytes if the suffix is unknown."""
     if not path.is_file():
         return False
-    if path.suffix.lower() in SUFFIXES:
-        return True
+    return path.suffix.lower() in SUFFIXES or begins_as_picture(path)
+
+
+def begins_as_picture(path: Path) -> bool:
+    """Whether a file is a picture by its first bytes; not if they can't be read."""
     try:
         with path.open("rb") as file:
             return picture_format(file.read(HEAD_BYTES)) is not None

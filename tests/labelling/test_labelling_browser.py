@@ -10,29 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import DESKTOP, PHONE, listen, open_chromium
 
 from captcha_rt.labels import read_labels
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.base")
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser; only its own pages are opened in it."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -47,13 +37,7 @@ def visit(chromium) -> Iterator[Callable[..., Any]]:
             context.set_default_timeout(10_000)
             contexts.append(context)
         page = context.new_page()
-
-        def hear(message: Any) -> None:
-            if message.type == "error" and not any(part in message.text for part in expect):
-                complaints.append(message.text)
-
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        listen(page, complaints, expect)
         page.goto(server.url)
         page.wait_for_selector("#work:not([hidden]), #nothing:not([hidden])")
         return page

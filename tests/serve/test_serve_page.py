@@ -1,20 +1,17 @@
 """The service's pages in a real browser, Chromium without a window."""
 
 import base64
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from browsing import DESKTOP, PHONE, listen, open_chromium
 
 from .conftest import SAMPLE, TEXT
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.base")
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 TRANSFER = """(data) => {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
   const carried = new DataTransfer();
@@ -26,15 +23,8 @@ TRANSFER = """(data) => {
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser; only its own pages are opened in it."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -48,13 +38,7 @@ def visit(chromium) -> Iterator[Callable[..., Any]]:
         context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
-
-        def hear(message: Any) -> None:
-            if message.type == "error" and expect not in message.text:
-                complaints.append(message.text)
-
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        listen(page, complaints, (expect,))
         page.goto(address)
         return page
 

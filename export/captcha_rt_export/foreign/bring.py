@@ -96,7 +96,7 @@ def bring(
         out: The `.onnx` file to write; it appears whole or not at all.
         name: The model's name; None takes the file's.
         licence: The model's licence.
-        int8: Whether the graph computes in 8 bits; needs labels.
+        int8: Whether the graph may compute in 8 bits, where that pays; needs labels.
         min_confidence: As for `Manifest`.
 
     Returns:

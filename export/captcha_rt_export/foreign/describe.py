@@ -52,7 +52,7 @@ def _of(architecture: Any) -> dict[str, Any]:  # noqa: ANN401  (importing its ty
     """What the description of a Keras model tells."""
     from captcha_rt_export.foreign.architecture import kind_of, objects
     from captcha_rt_export.foreign.cut import cut
-    from captcha_rt_export.foreign.rewriting import changes
+    from captcha_rt_export.foreign.keras_config import changes
 
     kinds: dict[str, list[str]] = {"custom": [], "python": []}
     for layer in architecture.layers.values():

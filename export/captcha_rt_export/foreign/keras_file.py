@@ -23,7 +23,7 @@ from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.architecture import Architecture, Layer, kind_of, objects
 from captcha_rt_export.foreign.custom import import_custom
 from captcha_rt_export.foreign.cut import Cut
-from captcha_rt_export.foreign.rewriting import name_of, rewrite, without_the_rest
+from captcha_rt_export.foreign.keras_config import change_config, name_of, without_the_rest
 
 KERAS2: Final = "pip install 'captcha-rt-export[keras2]'"
 
@@ -73,7 +73,7 @@ def load_keras(architecture: Architecture, cut: Cut | None, options: Options) ->
         keras = import_module(name)
         custom = {} if options.custom is None else import_custom(options.custom, keras)
         _check_defined(architecture, reading, custom, options)
-        root = rewrite(architecture, cut, options.shape, custom)
+        root = change_config(architecture, cut, options.shape, custom)
         try:
             model = _load(architecture, root, keras, _registered(root, custom), options)
         except Exception as error:  # noqa: BLE001  (Keras raises errors of any kind)

@@ -24,9 +24,9 @@ from captcha_rt_export.foreign.finish import (
     to_scores,
 )
 from captcha_rt_export.foreign.forms import Form, form_of, heads_of, natural
+from captcha_rt_export.foreign.keras_config import changes
 from captcha_rt_export.foreign.keras_file import Options, load_keras
 from captcha_rt_export.foreign.network import ForeignNetwork
-from captcha_rt_export.foreign.rewriting import changes
 from captcha_rt_export.foreign.saved_model import load_saved_model, read_metadata
 from captcha_rt_export.foreign.tflite import load_tflite
 from captcha_rt_export.foreign.tracing import be_quiet, run_graph, to_onnx, trace_keras

@@ -18,7 +18,7 @@ from captcha_rt.decoders import to_probabilities
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt_export.errors import ExportError
-from captcha_rt_export.export import load_keras
+from captcha_rt_export.export import describe_probabilities, load_keras
 from captcha_rt_export.parity import PROBABILITY_TOLERANCE, prepare
 from captcha_rt_export.to.source import Source, Taken, compare
 
@@ -77,11 +77,7 @@ def load_run(source: Source, form: str) -> tuple[keras.Model, Manifest, list[Pat
 
 def describe(manifest: Manifest, source: Source) -> Manifest:
     """The description of the network that `end_in_probabilities` makes."""
-    manifest = replace(manifest, name=source.name or manifest.name)
-    if manifest.scores == "probabilities":
-        return manifest
-    output = replace(manifest.output, name="probabilities")
-    return replace(manifest, scores="probabilities", output=output)
+    return describe_probabilities(replace(manifest, name=source.name or manifest.name))
 
 
 def end_in_probabilities(

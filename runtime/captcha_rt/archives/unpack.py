@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from captcha_rt.errors import ArchiveError
-from captcha_rt.formats import HEAD_BYTES, picture_format
-from captcha_rt.pictures import count_in_words, list_visible
+from captcha_rt.pictures import begins_as_picture, count_in_words, list_visible
 
 _FILES: Final = "pictures"  # the folder with the files, beside their list
 _LIST: Final = "unpacked.json"
@@ -45,11 +44,9 @@ class Unpacked(NamedTuple):
 
 def is_archive(path: Path) -> bool:
     """Whether a path is a file that `unpack` unpacks, or names as an archive that it can't."""
-    if not os.path.isfile(path):  # noqa: PTH113  (False for a name that is too long)
+    # `isfile` is False for a name that is too long.
+    if not os.path.isfile(path) or begins_as_picture(path):  # noqa: PTH113
         return False
-    with suppress(OSError), path.open("rb") as file:
-        if picture_format(file.read(HEAD_BYTES)) is not None:
-            return False
     from captcha_rt.archives.members import archive_format  # zipfile and tarfile: 20 ms
 
     return archive_format(path) is not None

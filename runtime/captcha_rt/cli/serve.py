@@ -98,11 +98,14 @@ def serve(
 
 def _count(workers: str) -> int:
     from captcha_rt.cores import available_cores
+    from captcha_rt.workers import MAX_WORKERS
 
     if workers == "auto":
         return available_cores()
-    if not (workers.isascii() and workers.isdecimal() and 1 <= int(workers[:9]) <= 1024):
-        raise typer.BadParameter(f"--workers is auto or a number from 1 to 1024, not {workers!r}")
+    if not (workers.isascii() and workers.isdecimal() and 1 <= int(workers[:9]) <= MAX_WORKERS):
+        raise typer.BadParameter(
+            f"--workers is auto or a number from 1 to {MAX_WORKERS}, not {workers!r}"
+        )
     return int(workers)
 
 

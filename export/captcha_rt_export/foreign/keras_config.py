@@ -12,7 +12,7 @@ from captcha_rt_export.foreign.cut import Cut
 _HALF: Final = ("float16", "bfloat16", "float64")
 
 
-def rewrite(
+def change_config(
     architecture: Architecture,
     cut: Cut | None,
     shape: tuple[int, ...] | None,
