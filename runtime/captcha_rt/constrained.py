@@ -76,7 +76,7 @@ def decode_constrained(
     length, the best path is the best of the paths with so many characters, and the confidence of
     the text is the sum over its paths, as a fraction of the sum over all paths with that length.
 
-    The alternatives are found by prefix beam search, each with the sum over its paths. Source:
+    The alternatives are found by prefix beam search; each has the sum over its paths. Source:
     A. Graves and N. Jaitly, "Towards End-to-End Speech Recognition with Recurrent Neural Networks"
     (ICML 2014), algorithm 1, without a language model. The first is nearly always the text itself.
 
@@ -259,11 +259,15 @@ def _likeliest_texts(
         kept = nlargest(width, grown.items(), key=lambda item: sum(item[1]))
         beam = {text: (both[0], both[1]) for text, both in kept}
     found = [
-        (text, sum(both))
+        (sum(both), text)
         for text, both in beam.items()
         if text and constraints.length in (None, len(text))
     ]
-    return nlargest(constraints.alternatives, found, key=lambda item: item[1])
+    # Paths that left the beam for a while are missing in its sums.
+    rows = probabilities.astype(np.float64)
+    likeliest = nlargest(2 * constraints.alternatives, found)
+    summed = [(text, _probability_of(text, rows, blank)) for _, text in likeliest]
+    return nlargest(constraints.alternatives, summed, key=lambda item: item[1])
 
 
 def _read_positions(
