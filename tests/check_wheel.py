@@ -96,6 +96,7 @@ EXPECTED = {
     "captcha_rt/service/body.py",
     "captcha_rt/service/connection.py",
     "captcha_rt/service/gate.py",
+    "captcha_rt/service/hosts.py",
     "captcha_rt/service/inference.py",
     "captcha_rt/service/installed.py",
     "captcha_rt/service/logs.py",

@@ -16,6 +16,7 @@ may catch.
     ├── ModelError
     │   ├── ModelNotFoundError FileNotFoundError  no file at the path
     │   ├── ManifestError      ValueError         a missing, damaged or unknown description
+    │   │   └── NoManifestError                   a file without one: another program's, or cut off
     │   └── ScoresError        ArithmeticError    scores that can't be read
     ├── ProviderError          RuntimeError       the device asked for is not available
     ├── WorkerError            RuntimeError       a process that reads pictures has died
@@ -35,6 +36,7 @@ __all__ = [
     "ManifestError",
     "ModelError",
     "ModelNotFoundError",
+    "NoManifestError",
     "ProviderError",
     "RecipeError",
     "ScoresError",
@@ -95,6 +97,10 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
 class ManifestError(ModelError, ValueError):
     """The description in the model file is missing, damaged or of an unknown version."""
+
+
+class NoManifestError(ManifestError):
+    """The file has no description: another program has made it, or it is cut off."""
 
 
 class ScoresError(ModelError, ArithmeticError):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from captcha_rt.errors import ManifestError, ModelError, ModelNotFoundError
+from captcha_rt.errors import ManifestError, ModelError, ModelNotFoundError, NoManifestError
 from captcha_rt.manifest import FORMAT, Graph, Manifest
 
 __all__ = ["Model", "load_model"]
@@ -86,7 +86,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     try:
         return Model(file, data, detach(data))
     except ManifestError as error:
-        raise ManifestError(f"{file}: {error}") from error
+        raise type(error)(f"{file}: {error}") from error
 
 
 def _read(file: Path) -> bytes:
@@ -141,12 +141,12 @@ def detach(model: bytes) -> Manifest:
         The description. The graph is the first `manifest.graph.size` bytes.
 
     Raises:
-        ManifestError: If there is no description or more than one, its version is unknown, or the
-            file is damaged. In files of the version 1, damage to a value of the description is not
-            always found.
+        NoManifestError: If there is no description.
+        ManifestError: If there is more than one, its version is unknown, or the file is damaged. In
+            files of the version 1, damage to a value of the description is not always found.
     """
     if model.rfind(_KEY) < 0:
-        raise ManifestError(_explain_missing(model))
+        raise NoManifestError(_explain_missing(model))
     last = len(model) - _DIGITS
     checked = model.endswith(_CHECKSUM, 0, max(last, 0))
     end = last - len(_CHECKSUM) if checked else len(model)

@@ -52,21 +52,41 @@ def solve_in_processes(
 ) -> Iterator[Solution | CaptchaRTError]:
     """Reads a stream of pictures as `Solver.solve_many` does; so are the arguments and errors."""
     count = count_workers(solver, workers)
+    kept: dict[int, CaptchaRTError] = {}
     lists = answer(
         _Read(solver, {**known, "batch_size": batch_size}),
-        images,
+        _without_errors(images, kept),
         workers=count,
         chunk=batch_size,
         patient=workers == "auto",
         lost=lambda _, error: error,
     )
-    return _unpacked(lists)
+    return _unpacked(lists, kept)
 
 
-def _unpacked(lists: Generator[list[Any], None, None]) -> Iterator[Solution | CaptchaRTError]:
+class _KeptError(CaptchaRTError):
+    """Stands for an error of the caller's own, which may be of a kind that can't be pickled."""
+
+
+def _without_errors(
+    images: Iterable[ImageSource | CaptchaRTError], kept: dict[int, CaptchaRTError]
+) -> Iterator[ImageSource | CaptchaRTError]:
+    """The pictures; an error in place of one stays here, under the number that is sent for it."""
+    for number, image in enumerate(images):
+        if isinstance(image, CaptchaRTError):
+            kept[number] = image
+            yield _KeptError(number)
+        else:
+            yield image
+
+
+def _unpacked(
+    lists: Generator[list[Any], None, None], kept: dict[int, CaptchaRTError]
+) -> Iterator[Solution | CaptchaRTError]:
     with closing(lists):
         for answers in lists:
-            yield from map(_unpack, answers)
+            for found in map(_unpack, answers):
+                yield kept.pop(found.args[0]) if isinstance(found, _KeptError) else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,9 @@ def test_a_file_that_answers_otherwise_is_refused(
         return convert(network, manifest)
 
     monkeypatch.setattr(tflite, "_convert", convert_another)
-    with pytest.raises(ExportError, match=r"TFLite differs from the run's network by \d"):
+    with pytest.raises(
+        ExportError, match=r"TFLite's interpreter differs from the run's network by \d"
+    ):
         tflite.write(Source(striped), tmp_path / "model.tflite")
     assert not list(tmp_path.glob("*.tflite"))
     assert not list(tmp_path.glob(".partial*"))

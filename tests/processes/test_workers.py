@@ -13,7 +13,8 @@ from pathlib import Path
 import deadly
 import pytest
 
-from captcha_rt import ImageDecodeError, Solver, WorkerError
+from captcha_rt import CaptchaRTError, ImageDecodeError, Solver, WorkerError
+from captcha_rt.errors import LabelError
 from captcha_rt.workers import answer
 
 TEXT = "-aa--bb--cc-----"
@@ -77,6 +78,24 @@ def test_processes_answer_as_one_does(stripes: Path, stripes_png, stripes_array,
         two = [*solver.solve_many(images, workers=2, **options)]
         assert [repr(found) for found in two] == [repr(found) for found in one]
     assert [*solver.solve_many([], workers=2)] == []
+
+
+class DownloadError(CaptchaRTError):
+    """An error that can't be read from a pickle, since that calls it with the message alone."""
+
+    def __init__(self, url: str, status: int) -> None:
+        """Takes what the message needs."""
+        super().__init__(f"{url}: {status}")
+
+
+def test_errors_of_the_caller_come_back_themselves(stripes: Path, stripes_png) -> None:
+    """An error in place of a picture is yielded as it is, of whatever kind."""
+    errors = [DownloadError("x", 404), LabelError("none")]
+    images = [stripes_png(TEXT), errors[0], b"no picture", *errors] * 30
+    found = [*Solver(stripes).solve_many(images, workers=2)]
+    assert len(found) == len(images)
+    for image, answered in zip(images, found, strict=True):
+        assert not isinstance(image, CaptchaRTError) or answered is image
 
 
 def test_a_wrong_number_is_refused_before_anything_starts(stripes: Path) -> None:

@@ -263,6 +263,7 @@ def test_a_home_that_can_not_be_written_changes_nothing(
         (("solve", "x.png", "--min-confidence", "2"), 2),
         (("solve", "x.png", "--json", "--jsonl"), 2),
         (("solve", "x.png", "--no-such-option"), 2),
+        (("solve", "-", "--files-from", "-"), 2),
         (("no-such-command",), 2),
         (("evaluate", "no-such-folder"), 2),
         (("solve", "x.png", "--model", "no-such-model.onnx"), 3),
@@ -326,6 +327,14 @@ def test_evaluate_prints_json(call, stripes: Path, folder: Path) -> None:
     assert values["interval"] == pytest.approx([0.3424, 1.0], abs=1e-4)
     assert (values["misread"], values["confusions"]) == ([], [])
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1025", "1_0", "٣", "9" * 5000, ""])
+def test_a_number_of_processes_is_a_number(call, stripes: Path, number: str) -> None:
+    """`--workers` is auto, or 1 to 1024 in plain digits."""
+    result = call("solve", "x.png", "-m", stripes, "--workers", number)
+    assert result.returncode == 2
+    assert "auto, or 1 to 1024" in result.stderr
 
 
 def test_info_says_what_a_model_is(call, stripes: Path) -> None:

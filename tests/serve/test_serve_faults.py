@@ -130,7 +130,7 @@ def test_a_wrong_header_length_is_a_400(server, length):
 def test_bodies_beyond_the_limit_are_a_413(server):
     """A claim of a large body, a chunked one and a bomb are refused, and memory stays as it is."""
     before = server.memory()
-    claim = b"POST /solve HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    claim = b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: %d\r\n\r\n"
     assert b" 413 " in server.send(claim % 10**18)[:30]
     assert b" 413 " in server.send(claim % 2_000_000)[:30]
     bomb = gzip.compress(bytes(200_000_000), 1)
@@ -175,13 +175,13 @@ def test_wrong_addresses(server, method, path, status):
 @pytest.mark.parametrize(
     "head",
     [
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"POST /solve HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-        b"POST /solve HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabc",
-        b"POST /solve HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"POST / HTTP/1.1\r\nHost: 1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: -3\r\n\r\nabc",
+        b"POST /solve HTTP/1.1\r\nHost: 1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 1\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
         b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n\r\n",
     ],
 )
@@ -265,7 +265,7 @@ def test_too_many_pictures_are_a_413(server):
 
 def test_a_slow_body_is_a_408(server):
     """A body that doesn't arrive in time is refused, and its connection closed."""
-    head = b"POST /solve HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc"
+    head = b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: 100\r\n\r\nabc"
     started = time.monotonic()
     assert b" 408 " in server.send(head)[:30]
     assert time.monotonic() - started < 8
@@ -275,7 +275,7 @@ def test_half_a_million_tiny_chunks(server):
     """They are answered in time, and a health probe isn't held up meanwhile."""
     chunk = b"1\r\nx\r\n"
     body = chunk * 500_000 + b"0\r\n\r\n"
-    head = b"POST /solve HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    head = b"POST /solve HTTP/1.1\r\nHost: 1\r\nTransfer-Encoding: chunked\r\n"
     body = head + b"Connection: close\r\n\r\n" + body
     found: list[bytes] = []
     attack = threading.Thread(target=lambda: found.append(server.send(body, 30)))
@@ -292,8 +292,8 @@ def test_half_a_million_tiny_chunks(server):
 
 def test_pipelined_and_half_closed_requests(server):
     """Requests in one go are answered in order; a client that closes its side harms nobody."""
-    one = b"POST /solve HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(PICTURE) + PICTURE
-    last = one.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    one = b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: %d\r\n\r\n" % len(PICTURE) + PICTURE
+    last = one.replace(b"Host: 1", b"Host: 1\r\nConnection: close")
     assert server.send(one * 19 + last).count(b'"dnwnb"') == 20
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
         client.sendall(one)
@@ -304,7 +304,7 @@ def test_pipelined_and_half_closed_requests(server):
 def test_a_client_that_never_reads(server):
     """It may send as much as it likes: what is not taken doesn't pile up."""
     before = server.memory()
-    one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    one = b"GET /openapi.json HTTP/1.1\r\nHost: 1\r\n\r\n"
     clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
     for client in clients:
         client.settimeout(0.3)
@@ -323,7 +323,7 @@ def test_idle_and_slow_connections_keep_nobody_out(server):
     for client in clients[::2]:
         client.sendall(b"POST /solve HTT")
     for client in clients[:100:2]:
-        client.sendall(b"P/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\nabc")
+        client.sendall(b"P/1.1\r\nHost: 1\r\nContent-Length: 90\r\n\r\nabc")
     started = time.monotonic()
     for _ in range(5):
         server.solves()

@@ -124,7 +124,7 @@ def test_a_full_queue_is_a_503_and_a_client_that_leaves_frees_its_place(
     """Who finds no place is told when to come again; places of those who left are free."""
     server = start("--model", stripes_loop, "--queue", 2, "--max-batch", 1, "--drain-seconds", 0)
     good, endless = stripes_png("--aa--bb--cc----"), stripes_png("a" * 16)
-    head = b"POST /solve HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(endless)
+    head = b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: %d\r\n\r\n" % len(endless)
     clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
     for client in clients:
         client.sendall(head + endless)
@@ -159,6 +159,24 @@ def test_no_process_outlives_the_one_that_looks_after_it(start):
     with pytest.raises(ConnectionError):
         socket.create_connection(("127.0.0.1", server.port)).close()
     assert time.monotonic() < end
+
+
+def test_a_process_takes_the_place_of_another_without_the_model_file(start, stripes, tmp_path):
+    """A model file that is being changed, or has gone, is no matter until SIGHUP, nor after it."""
+    model = tmp_path / "model.onnx"
+    shutil.copy(stripes, model)
+    server = start("--model", model, workers=2)
+    for signal_number in (signal.SIGKILL, signal.SIGHUP, signal.SIGKILL):
+        model.unlink(missing_ok=True)
+        if signal_number == signal.SIGHUP:
+            server.process.send_signal(signal_number)
+            server.wait_for(f"the models stay as they are: no model file at {model}")
+        else:
+            os.kill(processes(server)[-1], signal_number)
+            server.wait_for("ready", len(processes(server)) + 1)
+    for _ in range(8):
+        assert server.ask("POST", "/solve", PICTURE)[0] == 200
+    assert server.end() == 0
 
 
 def test_a_model_that_no_process_can_load_ends_the_service(command, stripes, tmp_path):

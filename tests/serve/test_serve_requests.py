@@ -4,7 +4,10 @@ import base64
 import gzip
 import json
 import struct
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from captcha_rt import Solver
@@ -13,6 +16,7 @@ from captcha_rt.solution import answer_to_json
 from .conftest import SAMPLE, TEXT
 
 PICTURE = SAMPLE.read_bytes()
+MODELS = Path(__file__).parents[1] / "models"
 BASE64 = base64.b64encode(PICTURE).decode()
 
 
@@ -171,7 +175,8 @@ def test_several_models_and_a_key(start, stripes, stripes_png, tmp_path):
     """Models answer under their names, and without the key nothing but health and pages does."""
     key = tmp_path / "key"
     key.write_text("opensesame\n")
-    server = start("--api-key-file", key, CAPTCHA_RT_MODEL=f"a={stripes} b={stripes}")
+    environment = {"CAPTCHA_RT_MODEL": f"a={stripes} b={stripes}", "CAPTCHA_RT_ACCESS_LOG": "no"}
+    server = start("--api-key-file", key, **environment)
     picture = stripes_png("--aa--bb--cc----")
     assert server.ask("POST", "/solve", picture)[0] == 401
     assert server.ask("POST", "/solve", picture, X_API_Key="opensesam")[0] == 401
@@ -182,6 +187,18 @@ def test_several_models_and_a_key(start, stripes, stripes_png, tmp_path):
     status, found, _ = server.ask("GET", "/v2/models/c", Authorization="Bearer opensesame")
     assert (status, found) == (404, {"error": "no model 'c'; there is a, b"})
     assert "opensesame" not in server.log.read_text("utf-8")
+    assert "request" not in [line["message"] for line in server.lines()]
+
+
+def test_the_log_says_why_a_model_fails(start):
+    """A caller is told that the model failed, and the log why."""
+    server = start("--model", MODELS / "stripes-nan.onnx")
+    black = cv2.imencode(".png", np.zeros((50, 200), np.uint8))[1].tobytes()
+    status, found, _ = server.ask("POST", "/solve", black)
+    assert (status, found["error"]["message"]) == (500, "the model can't read this picture")
+    assert server.ask("POST", "/explain", black)[1]["error"] == found["error"]
+    errors = [line["message"] for line in server.lines() if line["level"] == "error"]
+    assert ["NaN" in message for message in errors] == [True, True]
 
 
 def test_wrong_starts_end_with_a_line(command, server, tmp_path):
@@ -194,5 +211,9 @@ def test_wrong_starts_end_with_a_line(command, server, tmp_path):
     assert ends("--port", server.port) == (2, 1)
     assert ends("--model", tmp_path / "none.onnx", "--port", "0") == (3, 1)
     assert ends("--queue", "4", "--port", "0") == (2, 1)
+    assert ends("--workers", "1_0")[0] == 2
+    assert ends("--host", "a..b", "--port", "0") == (2, 1)
+    (tmp_path / "key").write_bytes(b"\xff")
+    assert ends("--api-key-file", tmp_path / "key", "--port", "0") == (2, 1)
     assert ends("--max-memory", "4", "--port", "0") == (2, 1)
     assert ends("--model", "a=x.onnx", "--model", "a=y.onnx") == (2, 1)

@@ -28,9 +28,9 @@ from captcha_rt_export.cli.foreign import (
     ScoresOption,
     TrustOption,
     export_foreign,
-    is_foreign,
 )
 from captcha_rt_export.cli.printing import end, print_report
+from captcha_rt_export.foreign.forms import is_foreign
 from captcha_rt_export.to.source import Source
 
 SourceArgument = Annotated[

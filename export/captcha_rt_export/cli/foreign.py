@@ -54,17 +54,6 @@ _NO_PICTURES: Final = (
     "names: the model is compared with its original on them, and what you don't say of how it is "
     "read is found out"
 )
-_MODELS: Final = (".keras", ".h5", ".hdf5")
-
-
-def is_foreign(source: Path) -> bool:
-    """Whether a path is a model that was trained elsewhere, and not a run of `captcha-rt train`."""
-    if not source.is_dir():
-        return source.exists() or source.suffix != ""
-    if (source / "run.json").exists() or (source / "manifest.json").exists():
-        return False
-    models = [file for file in source.iterdir() if file.suffix in _MODELS]
-    return (source / "saved_model.pb").exists() or len(models) > 1
 
 
 def export_foreign(
@@ -90,10 +79,12 @@ def export_foreign(
     """Exports a foreign model, and says what was found out."""
     from captcha_rt_export.errors import ExportError
     from captcha_rt_export.foreign.bring import bring
+    from captcha_rt_export.foreign.forms import form_of
     from captcha_rt_export.foreign.loading import load_network
     from captcha_rt_export.foreign.samples import find_samples
     from captcha_rt_export.foreign.ways import Told
 
+    form_of(source)  # says what is wrong with it, before TensorFlow loads
     if out.exists() and source.exists() and out.samefile(source):
         raise ExportError(f"-o {out} is the model itself: name another file to write")
     if pictures is None:
@@ -156,6 +147,6 @@ def _parse_shape(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     sizes = text.split("x")
-    if not all(size.isdigit() and int(size) > 0 for size in sizes):
+    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
         raise ExportError(f"--input-shape {text}: it is sizes with x between them, as 50x200x1")
     return tuple(map(int, sizes))

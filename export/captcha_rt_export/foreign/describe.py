@@ -3,14 +3,15 @@
 `captcha-rt info` finds `describe_foreign` through the entry-point group `captcha_rt.descriptions`.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from captcha_rt_export.errors import ExportError
-from captcha_rt_export.foreign.forms import Form, form_of, heads_of
+from captcha_rt_export.foreign.forms import Form, form_of, heads_of, is_foreign
 
 
-def describe_foreign(path: Path) -> dict[str, Any]:
+def describe_foreign(path: Path) -> dict[str, Any] | None:
     """Describes a model file or folder of Keras, TensorFlow, TFLite or ONNX.
 
     Args:
@@ -18,11 +19,13 @@ def describe_foreign(path: Path) -> dict[str, Any]:
 
     Returns:
         What `captcha-rt info` shows, in this order: form, inputs, outputs, and what is known of
-        layers, code and what an export would cut off.
+        layers, code and what an export would cut off. None for a run's folder, and for nothing.
 
     Raises:
         ExportError: If it is no model, or is damaged.
     """
+    if not is_foreign(path):
+        return None
     form = form_of(path)
     match form:
         case Form.KERAS | Form.H5:
@@ -31,13 +34,14 @@ def describe_foreign(path: Path) -> dict[str, Any]:
             return _saved_model(path)
         case Form.ONNX:
             return _onnx(path)
+        case Form.TFLITE:
+            return _tflite(path)
         case Form.HEADS:
             files = heads_of(path)
             return {
                 "form": f"{len(files)} models, one for each position",
                 **{file.name: _keras(file) for file in files},
             }
-    return {"form": form.value}
 
 
 def _keras(path: Path) -> dict[str, Any]:
@@ -107,6 +111,8 @@ def _saved_model(path: Path) -> dict[str, Any]:
         file.ParseFromString((path / "saved_model.pb").read_bytes())
     except Exception as error:
         raise ExportError(f"{path}/saved_model.pb is damaged: {error}") from error
+    if not file.meta_graphs:
+        raise ExportError(f"{path}/saved_model.pb is damaged: there is no graph in it")
     described: dict[str, Any] = {"form": "SavedModel"}
     for meta in file.meta_graphs:
         described["TensorFlow"] = meta.meta_info_def.tensorflow_version
@@ -129,26 +135,49 @@ def _shape(value: Any) -> list[int | None]:  # noqa: ANN401  (a protobuf message
 def _onnx(path: Path) -> dict[str, Any]:
     import onnx
 
+    from captcha_rt_export.foreign.onnx import choose_outputs
+    from captcha_rt_export.foreign.surgery import shape_of
+
     try:
         proto = onnx.load(path, load_external_data=False)
     except Exception as error:
         raise ExportError(f"{path} is no ONNX model: {error}") from error
 
     def shapes(values: Any) -> dict[str, Any]:  # noqa: ANN401  (protobuf messages)
-        return {
-            value.name: [
-                axis.dim_value if axis.HasField("dim_value") else None
-                for axis in value.type.tensor_type.shape.dim
-            ]
-            for value in values
-        }
+        return {value.name: list(shape_of(value)) for value in values}
 
     weights = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in weights]
-    return {
+    described: dict[str, Any] = {
         "form": f"ONNX of {proto.producer_name or 'an unknown exporter'} {proto.producer_version}",
         "opset": {one.domain or "ai.onnx": one.version for one in proto.opset_import},
         "inputs": shapes(inputs),
         "outputs": shapes(proto.graph.output),
         "operators": sorted({node.op_type for node in proto.graph.node}),
     }
+    try:
+        scores, lines = choose_outputs(proto, None)
+    except ExportError as error:
+        return {**described, "an export would ask": str(error)}
+    return {**described, "scores": scores, "an export would cut off or change": lines}
+
+
+def _tflite(path: Path) -> dict[str, Any]:
+    import tensorflow as tf
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # another package is to have the interpreter one day
+            network = tf.lite.Interpreter(str(path), num_threads=1)
+    except (ValueError, RuntimeError) as error:
+        raise ExportError(f"{path} can't be loaded: {error}") from error
+    described: dict[str, Any] = {"form": Form.TFLITE.value}
+    for name, tensors in (
+        ("inputs", network.get_input_details()),
+        ("outputs", network.get_output_details()),
+    ):
+        described[name] = {
+            one["name"]: [*one["shape_signature"].tolist(), one["dtype"].__name__]
+            for one in tensors
+        }
+    return described

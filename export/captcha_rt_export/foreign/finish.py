@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from captcha_rt_export.convert import check_graph, tidy
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.network import Run
+from captcha_rt_export.foreign.surgery import set_shape, shape_of
 
 SCORES: Final = "scores"
 """The name of the graph's output."""
@@ -37,7 +38,7 @@ def one_output(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         ExportError: If the outputs have shapes that no decoder reads.
     """
     graph = proto.graph
-    shapes = [_shape(value) for value in graph.output]
+    shapes = [shape_of(value) for value in graph.output]
     if len(shapes) > 1 and len(set(shapes)) > 1:
         raise ExportError(
             f"{path}: the outputs have different shapes, {', '.join(map(str, shapes))}; name the "
@@ -144,13 +145,13 @@ def finish(proto: onnx.ModelProto, run: Run, path: Path) -> tuple[onnx.ModelProt
     Raises:
         ExportError: If the graph holds loops, has open axes or computes something else.
     """
-    check_sizes(path, _shape(proto.graph.input[0])[1:])
+    check_sizes(path, shape_of(proto.graph.input[0])[1:])
     try:
         graph = tidy(proto)
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from error
     [image], [output] = graph.graph.input, graph.graph.output
-    shape = _shape(image)
+    shape = shape_of(image)
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -177,18 +178,7 @@ def finish(proto: onnx.ModelProto, run: Run, path: Path) -> tuple[onnx.ModelProt
             raise ExportError(
                 f"{path}: the converted network differs from the original by {difference:.2e}"
             )
-    _set_shape(output, (None, *expected.shape[1:]))
+    set_shape(output, (None, *expected.shape[1:]))
     check_graph(graph)
     certain = np.abs(expected.sum(-1) - 1).max() < _SUMS_TO_ONE and expected.min() >= 0
     return graph, "probabilities" if certain else "logits"
-
-
-def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
-    dimensions = value.type.tensor_type.shape.dim
-    return tuple(one.dim_value if one.HasField("dim_value") else None for one in dimensions)
-
-
-def _set_shape(value: onnx.ValueInfoProto, shape: tuple[int | None, ...]) -> None:
-    kind = value.type.tensor_type.elem_type
-    names = ["N" if size is None else size for size in shape]
-    value.CopyFrom(helper.make_tensor_value_info(value.name, kind, names))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from captcha_rt_export.errors import ExportError
+from captcha_rt_export.run import Run
 
 
 class Form(Enum):
@@ -25,6 +26,18 @@ _KNOWN: Final = (
     "a .keras or .h5 file, the folder of a SavedModel, a .tflite or .onnx file, or the folder of a "
     "run of `captcha-rt train`"
 )
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether something was trained elsewhere, and is no run of `captcha-rt train`.
+
+    A file is taken for a model, whatever is in it; so is one that isn't there, by its suffix.
+    """
+    if not path.is_dir():
+        return path.exists() or path.suffix != ""
+    if Run(path).settings_file.exists() or Run(path).manifest_file.exists():
+        return False
+    return (path / "saved_model.pb").exists() or bool(heads_of(path))
 
 
 def form_of(path: Path) -> Form:
@@ -47,7 +60,7 @@ def form_of(path: Path) -> Form:
         return Form.KERAS if zipfile.is_zipfile(path) else _fail(path, "a zip file that is cut off")
     if start[4:8] == b"TFL3":
         return Form.TFLITE
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return Form.ONNX
     if path.name in ("saved_model.pb", "keras_metadata.pb", "fingerprint.pb"):
         return _fail(path, f"one file of a SavedModel: name its folder, {path.parent}")
@@ -71,8 +84,11 @@ def form_of(path: Path) -> Form:
 def _form_of_folder(path: Path) -> Form:
     if (path / "saved_model.pb").is_file():
         return Form.SAVED_MODEL
-    if len(heads_of(path)) > 1:
+    heads = heads_of(path)
+    if len(heads) > 1:
         return Form.HEADS
+    if heads:
+        return _fail(path, f"a folder with one model: name that, {heads[0]}")
     return _fail(path, "a folder without saved_model.pb")
 
 

@@ -12,7 +12,7 @@ import onnxsim
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from captcha_rt.errors import ManifestError
+from captcha_rt.errors import ManifestError, NoManifestError
 from captcha_rt.model import detach
 from captcha_rt.session import import_onnxruntime
 from captcha_rt_export.convert import IR_VERSION, OPSET, check_graph
@@ -58,7 +58,7 @@ def load_onnx(
     """
     data = _read(path)
     original = _parse(path, data)
-    names, notes = _choose_outputs(original, scores)
+    names, notes = choose_outputs(original, scores)
     image = _choose_input(original, names)
     original = cut(original, image, names)
     _check_operators(path, original)
@@ -105,8 +105,10 @@ def _read(path: Path) -> bytes:
         raise ExportError(f"can't read {path}: {error.strerror or error}") from error
     try:
         name = detach(data).name
-    except ManifestError:
+    except NoManifestError:
         return data
+    except ManifestError as error:
+        raise ExportError(f"{path}: {error}") from error
     raise ExportError(
         f"{path} is already a model of captcha-rt, named {name!r}: use it with "
         f"`captcha-rt solve PICTURE --model {path}`"
@@ -141,8 +143,16 @@ def _parse(path: Path, data: bytes) -> ModelProto:
         ) from error
 
 
-def _choose_outputs(proto: ModelProto, wanted: str | None) -> tuple[list[str], list[str]]:
-    """The tensors with the scores, and lines that say what is cut off after them."""
+def choose_outputs(proto: ModelProto, wanted: str | None) -> tuple[list[str], list[str]]:
+    """The tensors with the scores, and lines that say what is cut off after them.
+
+    Args:
+        proto: The graph.
+        wanted: The tensors that the user names, with commas between them; None finds them.
+
+    Raises:
+        ExportError: If there is no such tensor, or no or more than one choice.
+    """
     made = producers(proto)
     if wanted is not None:
         names = wanted.split(",")

@@ -5,7 +5,7 @@ recipe and charset can't get lost; Keras passes over it.
 """
 
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -47,49 +47,54 @@ def write(source: Source, out: Path) -> Taken:
     """
     if out.suffix != ".keras":
         raise ExportError(f"Keras only loads files that end in .keras, not {out.name}")
-    model, manifest, samples = load_run(source, "keras")
-    rows = manifest.batch(prepare(samples, manifest))
-    described = describe(manifest, source)
-    ended = end_in_probabilities(model, manifest)
+    original = load_run(source, "keras")
+    ended = end_in_probabilities(original)
     with write_atomically(out) as path:
         ended.save(path)
-        add_description(path, described)
-        loaded = keras.models.load_model(path)
-        found = loaded.predict(rows, batch_size=64, verbose=0)
-        same, only, difference = check(model, manifest, found, described, rows, samples, "the file")
-        size = path.stat().st_size
-    return Taken(
-        name=described.name,
-        size=size,
-        pictures=len(samples),
-        same=same,
-        checked=f"keras.models.load_model, largest difference {difference:.1e} in probability,",
-        usage=f'keras.models.load_model("{out}"); recipe and charset: unzip -p {out} {DESCRIPTION}',
-        only_answer=only,
-    )
+        add_description(path, original.described)
+        found = keras.models.load_model(path).predict(original.rows, batch_size=64, verbose=0)
+        usage = (
+            f'keras.models.load_model("{out}"); recipe and charset: unzip -p {out} {DESCRIPTION}'
+        )
+        return check(original, found, path, "keras.models.load_model", usage)
 
 
-def load_run(source: Source, form: str) -> tuple[keras.Model, Manifest, list[Path]]:
-    """Loads a run's network as it was trained, its description, and the pictures to check on."""
+@dataclass(frozen=True)
+class Original:
+    """A run's network as it was trained, and the pictures to check on.
+
+    Attributes:
+        model: The network.
+        manifest: Its description.
+        described: The description of the network that `end_in_probabilities` makes of it.
+        samples: The pictures.
+        rows: All of them as the network takes them.
+    """
+
+    model: keras.Model
+    manifest: Manifest
+    described: Manifest
+    samples: list[Path]
+    rows: NDArray[np.float32]
+
+
+def load_run(source: Source, form: str) -> Original:
+    """Loads a run's network, and prepares the pictures."""
     run = source.finished_run(form)
-    return load_keras(run), run.manifest, source.samples()
+    manifest, samples = run.manifest, source.samples()
+    described = describe_probabilities(replace(manifest, name=source.name or manifest.name))
+    rows = manifest.batch(prepare(samples, manifest))
+    return Original(load_keras(run), manifest, described, samples, rows)
 
 
-def describe(manifest: Manifest, source: Source) -> Manifest:
-    """The description of the network that `end_in_probabilities` makes."""
-    return describe_probabilities(replace(manifest, name=source.name or manifest.name))
-
-
-def end_in_probabilities(
-    model: keras.Model, manifest: Manifest, batch: int | None = None
-) -> keras.Model:
+def end_in_probabilities(original: Original, batch: int | None = None) -> keras.Model:
     """Makes a network of plain Keras layers that ends in probabilities.
 
     Args:
-        model: A run's network.
-        manifest: Its description.
+        original: A run's network.
         batch: The size of the batch; None leaves it open.
     """
+    model, manifest = original.model, original.manifest
     [scores] = model.outputs
     if manifest.scores == "logits":
         if manifest.temperature != 1:
@@ -112,33 +117,25 @@ def add_description(path: Path, manifest: Manifest) -> None:
 
 
 def check(
-    model: keras.Model,
-    manifest: Manifest,
-    found: NDArray[np.float32],
-    described: Manifest,
-    rows: NDArray[np.float32],
-    samples: list[Path],
-    who: str,
-) -> tuple[int, str | None, float]:
-    """Compares probabilities with those of a run's network, and the texts.
+    original: Original, found: NDArray[np.float32], path: Path, who: str, usage: str
+) -> Taken:
+    """Compares the probabilities and texts of a file with those of the run's network.
 
     Args:
-        model: The run's network.
-        manifest: Its description.
-        found: The probabilities of the new network for `rows`.
-        described: The description of the new network.
-        rows: The input, of all pictures.
-        samples: The pictures.
-        who: Who made the probabilities, for the message.
+        original: The run's network.
+        found: The probabilities that the file gives for `original.rows`.
+        path: The file, under the name with which it is written.
+        who: Who computed them, for people.
+        usage: What to type next.
 
     Returns:
-        The number of equal texts, the only text if there is just one, and the largest difference of
-        a probability.
+        What was made and checked.
 
     Raises:
         ExportError: If a text differs, or a probability by 1e-5 or more.
     """
-    scores = model.predict(rows, batch_size=64, verbose=0)
+    manifest, described = original.manifest, original.described
+    scores = original.model.predict(original.rows, batch_size=64, verbose=0)
     wanted = to_probabilities(scores, manifest.scores, manifest.temperature)
     difference = float(np.abs(found - wanted).max())
     if not difference < PROBABILITY_TOLERANCE:
@@ -149,8 +146,16 @@ def check(
     same, only = compare(
         [text for text, _ in described.decode(found)],
         [text for text, _ in manifest.decode(scores)],
-        samples,
+        original.samples,
         least=1,
         who=who,
     )
-    return same, only, difference
+    return Taken(
+        name=described.name,
+        size=path.stat().st_size,
+        pictures=len(original.samples),
+        same=same,
+        checked=f"{who}, largest difference {difference:.1e} in probability,",
+        usage=usage,
+        only_answer=only,
+    )

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt_export.errors import ExportError
-from captcha_rt_export.parity import prepare
 from captcha_rt_export.to.keras_model import (
     DESCRIPTION,
     add_description,
     check,
-    describe,
     end_in_probabilities,
     load_run,
 )
@@ -49,27 +47,15 @@ def write(source: Source, out: Path) -> Taken:
         RecipeError: If the recipe can't use a picture.
         OSError: If the file can't be written.
     """
-    model, manifest, samples = load_run(source, "tflite")
-    tensors = prepare(samples, manifest)
-    described = describe(manifest, source)
-    rows = manifest.batch(tensors)
-    network = end_in_probabilities(model, manifest, batch=manifest.glyphs or 1)
-    converted = _convert(network, described)
+    original = load_run(source, "tflite")
+    batch = original.manifest.glyphs or 1
+    converted = _convert(end_in_probabilities(original, batch), original.described)
     with write_atomically(out) as path:
         path.write_bytes(converted)
-        add_description(path, described)
-        found = _run(path, rows, manifest.glyphs or 1)
-        same, only, difference = check(model, manifest, found, described, rows, samples, "TFLite")
-        size = path.stat().st_size
-    return Taken(
-        name=described.name,
-        size=size,
-        pictures=len(samples),
-        same=same,
-        checked=f"TFLite's interpreter, largest difference {difference:.1e} in probability,",
-        usage=f"recipe and charset for your program: unzip -p {out} {DESCRIPTION}",
-        only_answer=only,
-    )
+        add_description(path, original.described)
+        usage = f"recipe and charset for your program: unzip -p {out} {DESCRIPTION}"
+        found = _run(path, original.rows, batch)
+        return check(original, found, path, "TFLite's interpreter", usage)
 
 
 def _convert(network: keras.Model, manifest: Manifest) -> bytes:

@@ -9,16 +9,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from captcha_rt.cli.options import JsonOption
-from captcha_rt.cli.output import to_json
+from captcha_rt.cli.output import USAGE, fail, to_json
 from captcha_rt.diagnostics.card import model_card
-from captcha_rt.errors import InstallationError, ManifestError, ModelError
+from captcha_rt.errors import InstallationError, ModelError, NoManifestError
 from captcha_rt.model import GENERAL, load_model
 
 GROUP: Final = "captcha_rt.descriptions"
-"""The entry-point group of the function `describe(path)` of captcha-rt-export."""
-
-_ELSEWHERE: Final = (".keras", ".h5", ".hdf5", ".tflite", ".onnx")
-"""The suffixes of models that were trained elsewhere; a SavedModel is a folder."""
+"""The entry-point group of the function `describe(path)` of captcha-rt-export; it returns None for
+what is no model of another program."""
 
 
 def info(
@@ -29,10 +27,16 @@ def info(
     card: Annotated[bool, typer.Option("--card", help="Print the model card.")] = False,
 ) -> None:
     """Show the description of a model, also of one of Keras or another that `export` takes."""
-    if model is not None and _is_foreign(model):
-        _show(_describe(model), model, as_json=as_json)
+    try:
+        loaded = load_model(model)
+    except ModelError as error:
+        described = None if model is None else _describe(model, error)
+        if model is None or described is None:
+            raise
+        if card:
+            fail(f"{model} has no card: captcha-rt export makes a model with one", USAGE)
+        _show(described, model, as_json=as_json)
         return
-    loaded = load_model(model)
     if card:
         typer.echo(model_card(loaded.manifest, len(loaded.data)), nl=False)
         return
@@ -48,35 +52,26 @@ def info(
         typer.echo(f"what it rejects is read by: {GENERAL}")
 
 
-def _is_foreign(model: Path) -> bool:
-    """Whether a file or folder seems to be a model of another program."""
-    if (model / "saved_model.pb").is_file():
-        return True
-    if model.is_dir():
-        return any(file.suffix in _ELSEWHERE[:3] for file in model.iterdir())
-    if model.suffix not in _ELSEWHERE or not model.is_file():
-        return False
-    if model.suffix != ".onnx":
-        return True
-    try:
-        load_model(model)
-    except ManifestError as error:
-        return "no description of captcha-rt" in str(error)
-    except ModelError:
-        return False
-    return False
+def _describe(model: Path, error: ModelError) -> dict[str, Any] | None:
+    """Describes a model of another program, by captcha-rt-export.
 
+    Args:
+        model: A file or a folder.
+        error: Why it is no model of captcha-rt.
 
-def _describe(model: Path) -> dict[str, Any]:
-    """Describes a model of another program, by captcha-rt-export."""
+    Returns:
+        The description; None for what is no such model either.
+    """
+    if not (isinstance(error, NoManifestError) or model.is_dir()):
+        return None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is loaded
     for entry in entry_points(group=GROUP, name="describe"):
-        described: dict[str, Any] = entry.load()(model)
+        described: dict[str, Any] | None = entry.load()(model)
         return described
     raise InstallationError(
-        f"{model} was not made by captcha-rt; captcha-rt-export describes and exports such models: "
+        f"{error}; captcha-rt-export describes models of other programs: "
         "pip install captcha-rt-export"
-    )
+    ) from error
 
 
 def _show(values: dict[str, Any], model: Path, *, as_json: bool) -> None:

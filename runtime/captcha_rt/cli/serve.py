@@ -2,19 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from captcha_rt.cli.options import DEVICE_HELP, parse_workers
 from captcha_rt.cli.output import USAGE, fail
 from captcha_rt.device import Device
 from captcha_rt.image import MAX_PIXELS
 from captcha_rt.session import MAX_THREADS
 
+_LONGEST: Final = 3600  # seconds that an option may ask for
+
 
 def _option(name: str, about: str, **settings: Any) -> Any:  # noqa: ANN401  (Typer's)
     """An option that the environment may set as well."""
-    variable = "CAPTCHA_RT_" + name.removeprefix("--").upper().replace("-", "_")
+    word = name.partition("/")[0].removeprefix("--")
+    variable = "CAPTCHA_RT_" + word.upper().replace("-", "_")
     return typer.Option(name, envvar=variable, help=about, **settings)
 
 
@@ -30,9 +34,7 @@ def serve(
     workers: Annotated[
         str, _option("--workers", "How many processes; auto is one for each usable core.")
     ] = "auto",
-    device: Annotated[
-        Device, _option("--device", "Where to run; auto takes CUDA if it works.")
-    ] = "auto",
+    device: Annotated[Device, _option("--device", DEVICE_HELP)] = "auto",
     threads: Annotated[
         int, _option("--threads", "Threads within one run.", min=1, max=MAX_THREADS)
     ] = 1,
@@ -42,6 +44,10 @@ def serve(
             "--api-key-file",
             "A file with the key that requests need; or set CAPTCHA_RT_API_KEY.",
         ),
+    ] = None,
+    allowed_hosts: Annotated[
+        list[str] | None,
+        _option("--allowed-host", "Another name by which a service without a key is called."),
     ] = None,
     max_body: Annotated[int, _option("--max-body", "The largest request, in bytes.", min=1)] = 8
     * 2**20,
@@ -58,11 +64,19 @@ def serve(
         int, _option("--queue", "Pictures that wait in a process before it answers 503.", min=1)
     ] = 256,
     body_seconds: Annotated[
-        float, _option("--body-seconds", "The time in which a request has to arrive.", min=0.1)
+        float,
+        _option(
+            "--body-seconds", "The time in which a request has to arrive.", min=0.1, max=_LONGEST
+        ),
     ] = 10,
     drain_seconds: Annotated[
         float,
-        _option("--drain-seconds", "How long to answer on, not ready, after SIGTERM.", min=0),
+        _option(
+            "--drain-seconds",
+            "How long to answer on, not ready, after SIGTERM.",
+            min=0,
+            max=_LONGEST,
+        ),
     ] = 1,
     access_log: Annotated[
         bool, _option("--access-log/--no-access-log", "A line of JSON for each request.")
@@ -92,28 +106,31 @@ def serve(
         drain_seconds=drain_seconds,
         api_key=_api_key(api_key_file),
         access_log=access_log,
+        names=allowed_hosts or (),
     )
-    raise typer.Exit(run(settings, Address(host, port), _count(workers)))
+    raise typer.Exit(run(settings, Address(host, port), _count(workers, device, threads)))
 
 
-def _count(workers: str) -> int:
+def _count(workers: str, device: Device, threads: int) -> int:
+    """The number of processes: one on a GPU, which each would load its libraries for."""
     from captcha_rt.cores import available_cores
-    from captcha_rt.workers import MAX_WORKERS
 
-    if workers == "auto":
-        return available_cores()
-    if not (workers.isascii() and workers.isdecimal() and 1 <= int(workers[:9]) <= MAX_WORKERS):
-        raise typer.BadParameter(
-            f"--workers is auto or a number from 1 to {MAX_WORKERS}, not {workers!r}"
-        )
-    return int(workers)
+    count = parse_workers(workers)
+    if count != "auto":
+        return count
+    return 1 if device == "cuda" else max(1, available_cores() // threads)
 
 
 def _api_key(file: Path | None) -> str:
     """The key in a file, or in the environment; empty if there is none."""
-    if file is None:
-        return os.environ.get("CAPTCHA_RT_API_KEY", "")
-    key = file.read_text("utf-8").strip()
+    variable = "CAPTCHA_RT_API_KEY"
+    if file is None and variable not in os.environ:
+        return ""
+    try:
+        key = (os.environ[variable] if file is None else file.read_text("utf-8")).strip()
+        key.encode()
+    except UnicodeError:
+        key = ""
     if not key:
-        fail(f"the API key in {file} is empty", USAGE)
+        fail(f"{file or variable} holds no API key, a text in UTF-8", USAGE)
     return key

@@ -20,6 +20,7 @@ from captcha_rt.cli.options import (
     ModelOption,
     QuietOption,
     ThreadsOption,
+    parse_workers,
 )
 from captcha_rt.cli.output import SOME_FAILED, USAGE, complain, fail, mention_waiting, one_line
 from captcha_rt.constrained import MAX_ALTERNATIVES
@@ -28,7 +29,7 @@ from captcha_rt.parallel import count_workers
 from captcha_rt.pictures import count_files, describe_not_streamed, expand_path, read_list
 from captcha_rt.progress import track
 from captcha_rt.solver import Solver
-from captcha_rt.workers import MAX_WORKERS, answer
+from captcha_rt.workers import answer
 
 
 def solve(
@@ -98,6 +99,8 @@ def solve(
         raise typer.BadParameter("--allowed has no character")
     if not paths and files_from is None:
         raise typer.BadParameter("name a PATH, or a list with --files-from")
+    if files_from == "-" and paths and "-" in paths:
+        raise typer.BadParameter("- and --files-from - both read standard input: name one")
     given, damaged = _unpack_archives(paths or [], quiet=quiet)
     options: dict[str, Any] = {
         "batch_size": batch_size,
@@ -122,7 +125,7 @@ def solve(
     pictures = sum(map(count_files, given)) if files_from is None else None
     solver = Solver(model, device=device, threads=threads, batch_size=batch_size, pictures=pictures)
     solver.solve_many((), **options)  # raises what is wrong with the options
-    count = _count(solver, workers)
+    count = count_workers(solver, parse_workers(workers))
     _mention(given, files_from, quiet=quiet)
     sources = _sources(given, damaged, files_from)
     first = next(sources, None)
@@ -143,16 +146,6 @@ def solve(
         shown = track(_flushed(lists), total, what="solving", quiet=quiet)
         codes = _print_json(shown, alone=alone) if as_json else _print(shown)
     raise typer.Exit(SOME_FAILED if SOME_FAILED in codes else max(codes))
-
-
-def _count(solver: Solver, workers: str) -> int:
-    """The number of processes."""
-    try:
-        return count_workers(solver, "auto" if workers == "auto" else int(workers))
-    except ValueError:
-        raise typer.BadParameter(
-            f"--workers is {workers!r}; it is auto, or 1 to {MAX_WORKERS}"
-        ) from None
 
 
 def _mention(paths: Sequence[str], files_from: str | None, *, quiet: bool) -> None:

@@ -104,7 +104,7 @@ async def _load(models: Models, settings: Settings) -> None:
     except CaptchaRTError as error:
         print(f"captcha-rt: {error}", file=sys.stderr, flush=True)  # noqa: T201
         again = mark is not None and mark.exists()
-        if again:  # the file was good before, and may be so again
+        if again:  # it could before, and may again
             await asyncio.sleep(_PAUSE)
         os._exit(_CANT_LOAD_AGAIN if again else CANT_LOAD)  # there is nothing to clean up
     if mark is not None:

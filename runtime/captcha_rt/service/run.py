@@ -7,10 +7,12 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import connection, parent_process
+from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
@@ -18,9 +20,11 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from captcha_rt.errors import ServiceError
+from captcha_rt.errors import CaptchaRTError, ServiceError
+from captcha_rt.files import write_atomically
 from captcha_rt.model import load_model
 from captcha_rt.service.connection import Connection
+from captcha_rt.service.hosts import KnownHosts
 from captcha_rt.service.logs import LOGGING
 from captcha_rt.service.settings import Settings
 from captcha_rt.session import import_onnxruntime
@@ -74,6 +78,8 @@ def run(settings: Settings, address: Address, workers: int) -> int:
     host, port = listeners[0].getsockname()[:2]
     values = {"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"}
     _log.info("listening", extra={"values": values | {"workers": workers}})
+    if settings.names or (_is_loopback(host) and not settings.api_key):
+        settings = replace(settings, names=("localhost", address.host, *settings.names))
     if not settings.api_key and not _is_loopback(host):
         _log.warning("anybody who reaches this address can use it: there is no API key")
     with suppress(KeyboardInterrupt):
@@ -103,11 +109,38 @@ def _run_several(settings: Settings, listeners: list[socket.socket]) -> int:
         ) from error
     with folder as path:
         os.environ[METRICS_FOLDER] = path  # inherited by the processes
-        config = _config(replace(settings, folder=path), len(listeners))
+        keep = partial(keep_models, settings.models, Path(path, "models"))
+        config = _config(replace(settings, folder=path, models=keep()), len(listeners))
         supervisor = Supervisor(config, listeners)
+        supervisor.keep = keep
         supervisor.run()
         codes = [process.exitcode for process in supervisor.processes]
     return _CANT_LOAD if _CANT_LOAD in codes else 0
+
+
+def keep_models(files: Mapping[str, Path | None], folder: Path) -> dict[str, Path | None]:
+    """Copies the models. So a process that takes another's place has the same ones.
+
+    Args:
+        files: The model files by name; None stands for the embedded models.
+        folder: Where the copies go; it is made if needed.
+
+    Returns:
+        The copies by name.
+
+    Raises:
+        ModelError: If a model can't be read; the copies stay as they were.
+        OSError: If a copy can't be written.
+    """
+    models = {name: None if file is None else load_model(file) for name, file in files.items()}
+    copies: dict[str, Path | None] = dict.fromkeys(models)
+    for name, model in models.items():
+        if model is not None:
+            copy = copies[name] = folder / name / model.path.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with write_atomically(copy) as file:
+                file.write_bytes(model.data)
+    return copies
 
 
 class Supervisor(Multiprocess):
@@ -115,7 +148,12 @@ class Supervisor(Multiprocess):
 
     Each process has a socket of its own, which stays open here: what waits there when the process
     dies is answered by the next one.
+
+    Attributes:
+        keep: Copies the models anew.
     """
+
+    keep: Callable[[], object]
 
     def init_processes(self) -> None:
         """Starts the processes."""
@@ -150,6 +188,11 @@ class Supervisor(Multiprocess):
 
     def handle_hup(self) -> None:
         """Lets the processes load their models again, instead of new processes."""
+        try:
+            self.keep()
+        except (CaptchaRTError, OSError) as error:
+            _log.error("the models stay as they are: %s", error)
+            return
         for process in self.processes:
             if process.pid is not None:
                 with suppress(ProcessLookupError):
@@ -183,7 +226,8 @@ def start_process(settings: Settings) -> ASGIApp:
     if parent is not None:
         _raise_file_limit()
         Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    return make_app(settings)
+    app = make_app(settings)
+    return KnownHosts(app, settings.names) if settings.names else app
 
 
 def _end_with(sentinel: int) -> None:
@@ -204,6 +248,10 @@ def _listen(address: Address, count: int) -> list[socket.socket]:
     host, port = address.host, address.port
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is empty, or long
+        reason = getattr(error, "strerror", None) or error
+        raise ServiceError(f"can't listen on {host!r}: {reason}; name another --host") from error
+    try:
         first = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         if count == 1 or sys.platform != "linux":
             listeners = [first] * count

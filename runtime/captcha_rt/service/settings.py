@@ -1,6 +1,6 @@
 """What the user decides about the service; it goes to each process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,8 @@ class Settings:
             ready.
         api_key: What a request has to bring along; empty if nothing.
         access_log: Whether each request is a line in the log.
+        names: The names by which a service without a key may be called; empty if that isn't
+            checked.
         folder: Where the processes meet; empty if there is only one.
     """
 
@@ -49,6 +51,7 @@ class Settings:
     drain_seconds: float = 1
     api_key: str = ""
     access_log: bool = True
+    names: Sequence[str] = ()
     folder: str = ""
 
     def __post_init__(self) -> None:

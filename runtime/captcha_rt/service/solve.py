@@ -1,5 +1,6 @@
 """`POST /solve`: a picture as it is, base64 in JSON, or a form with files; answers as `--json`."""
 
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -27,6 +28,7 @@ _NAMES: Final = (
     "min_confidence",
     "evaluate_sum",
 )
+_log = logging.getLogger("captcha_rt.service")
 
 
 class _Form(MultiPartParser):
@@ -184,9 +186,10 @@ def refine(answer: Solution | CaptchaRTError, question: Question) -> Solution | 
 
 def public(error: CaptchaRTError) -> CaptchaRTError:
     """An error as strangers may see it: what onnxruntime says of a model is for the log."""
-    return (
-        type(error)("the model can't read this picture") if isinstance(error, ModelError) else error
-    )
+    if not isinstance(error, ModelError):
+        return error
+    _log.error("a model can't read a picture: %s", error)
+    return type(error)("the model can't read this picture")
 
 
 def _whole(value: Any, default: int | None) -> int | None:  # noqa: ANN401

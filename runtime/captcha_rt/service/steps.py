@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from captcha_rt.diagnostics.explain import choose_reader, to_rgb, trace
-from captcha_rt.errors import CaptchaRTError, ModelError
+from captcha_rt.errors import CaptchaRTError
+from captcha_rt.service.solve import public
 from captcha_rt.solution import answer_to_json, reject_unsure
 from captcha_rt.solver import Solver
 from captcha_rt.steps import Picture
@@ -39,10 +40,8 @@ def show_steps(solver: Solver, image: bytes) -> dict[str, Any]:
         found["confidence"] = answer.confidence
         found["characters"] = answer_to_json(answer)["characters"]
         return found | answer_to_json(reject_unsure(answer, None))
-    except ModelError:
-        return found | answer_to_json(ModelError("the model can't read this picture"))
     except CaptchaRTError as error:
-        return found | answer_to_json(error)
+        return found | answer_to_json(public(error))
 
 
 def _size(picture: Picture) -> str:

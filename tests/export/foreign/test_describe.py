@@ -7,11 +7,16 @@ from pathlib import Path
 import foreign_models
 import keras
 import pytest
+import typer
 from keras import layers
+from onnx import helper
+from striped import Dress, build
 
 from captcha_rt.cli.info import GROUP, info
+from captcha_rt.errors import ManifestError, ModelError
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.describe import describe_foreign
+from captcha_rt_export.foreign.onnx import load_onnx
 
 CUT = "an export would cut off or change"
 
@@ -69,6 +74,65 @@ def test_info_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert f"next: captcha-rt export {path}" in text
     info(path, as_json=True)
     assert json.loads(capsys.readouterr().out)["scores"] == ["last"]
+
+
+def test_an_onnx_file_is_described(tmp_path: Path) -> None:
+    """What an export would cut off is listed, or what it would ask."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(build(Dress(end="Sigmoid")).SerializeToString())
+    described = describe_foreign(path)
+    assert described is not None
+    assert described[CUT] == ["the sigmoid at the end; a softmax takes its place"]
+    assert described["scores"] == ["logits"]
+    proto = build(Dress())
+    proto.graph.output.append(helper.make_tensor_value_info("logits", 1, [None, None, None]))
+    path.write_bytes(proto.SerializeToString())
+    described = describe_foreign(path)
+    assert described is not None
+    assert "--scores y" in described["an export would ask"]
+
+
+@pytest.mark.skipif(
+    not entry_points(group=GROUP), reason="captcha-rt-export was installed before it had this group"
+)
+def test_what_is_in_a_file_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model of another program is known by its content, and has no card to print."""
+    image = layers.Input((8, 8, 1), name="image")
+    path = tmp_path / "MODEL.KERAS"
+    keras.Model(image, layers.Flatten()(image)).save(tmp_path / "model.keras")
+    (tmp_path / "model.keras").rename(path)
+    info(path)
+    assert "form: Keras" in capsys.readouterr().out
+    with pytest.raises(typer.Exit):
+        info(path, card=True)
+    assert "has no card" in capsys.readouterr().err
+
+
+def test_what_is_of_captcha_rt_is_not_described(tmp_path: Path) -> None:
+    """A run, and a damaged model of captcha-rt, are not taken for models from elsewhere."""
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "model.keras").write_bytes(b"PK")
+    assert describe_foreign(tmp_path) is None
+    with pytest.raises(ModelError, match="export it first"):
+        info(tmp_path)
+    path = tmp_path / "model.onnx"
+    data = bytearray((Path(__file__).parents[2] / "models" / "stripes.onnx").read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ManifestError, match="damaged"):
+        info(path)
+    with pytest.raises(ExportError, match="damaged"):
+        load_onnx(path)
+
+
+def test_folders_that_hold_no_model_are_refused(tmp_path: Path) -> None:
+    """Of a folder with one model that is named, and a SavedModel without a graph is damaged."""
+    (tmp_path / "model.h5").write_bytes(b"")
+    with pytest.raises(ExportError, match=r"one model: name that, .*model\.h5"):
+        describe_foreign(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"x\n")
+    with pytest.raises(ExportError, match="no graph in it"):
+        describe_foreign(tmp_path)
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 
 from captcha_rt_export.convert import operators
+from captcha_rt_export.foreign.describe import describe_foreign
 from captcha_rt_export.foreign.load import load_foreign
 from captcha_rt_export.foreign.network import ForeignNetwork
 
@@ -201,3 +202,7 @@ def test_a_tflite_model(tmp_path: Path) -> None:
     network = load_foreign(path)
     check(network, answers(keras, model, rows), rows)
     assert network.decoder == "position"
+    described = describe_foreign(path)
+    assert described is not None
+    assert list(described["inputs"].values()) == [[-1, 24, 40, 3, "float32"]]
+    assert len(described["outputs"]) == len(model.outputs)

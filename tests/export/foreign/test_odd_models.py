@@ -203,6 +203,16 @@ def test_what_is_no_foreign_model_is_refused(call: Call, tmp_path: Path, stripes
     assert not out.exists()
 
 
+@pytest.mark.parametrize("shape", ["", "8x", "8x0x1", "8x²x1", "8,32,1"])
+def test_a_size_is_numbers(call: Call, tmp_path: Path, stripes_folder: Path, shape: str) -> None:
+    """`--input-shape` takes sizes above 0, and says how they are written."""
+    model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    onnx.save(build(Dress(free_width=True)), model)
+    result = call("export", model, "-o", out, "--pictures", stripes_folder, "--input-shape", shape)
+    assert result.returncode == 3
+    assert "as 50x200x1" in result.stderr
+
+
 def test_pictures_are_asked_for(call: Call, tmp_path: Path) -> None:
     """Without pictures nothing is written, and the message says why they are needed."""
     model = tmp_path / "net.onnx"

@@ -1,0 +1,61 @@
+"""A service without a key answers to its own names alone, and not to pages of strangers."""
+
+import os
+
+import pytest
+
+from .conftest import SAMPLE
+
+PICTURE = SAMPLE.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("localhost:1", None, 200),
+        ("127.0.0.1", "http://127.0.0.1:8000", 200),
+        ("127.0.0.1", "http://LOCALHOST:3000", 200),
+        ("[::1]:8000", "http://[::1]:8000", 200),
+        ("10.1.2.3:80", None, 200),
+        ("evil.example:8000", None, 403),
+        ("evil.example", "http://evil.example", 403),
+        ("localhost.evil.example", None, 403),
+        ("127.0.0.1.evil.example", None, 403),
+        ("127.0.0.1:8000", "http://evil.example", 403),
+        ("127.0.0.1:8000", "https://1.2.3.4", 403),
+        ("127.0.0.1:8000", "null", 403),
+        ("evil'\"<b>", None, 403),
+        ("", None, 403),
+        ("localhost" * 900, None, 403),
+    ],
+)
+def test_strangers_names_and_pages_are_refused(server, host, origin, status):
+    """A browser that was led here by another name, or from another page, gets no answer."""
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    found = server.ask("POST", "/solve", PICTURE, **headers)
+    assert found[0] == status
+    if status == 403:
+        assert "--allowed-host" in found[1]["error"]["message"]
+    assert server.ask("GET", "/v2", **headers)[0] == status
+
+
+def test_more_names_are_allowed_and_a_key_needs_none(start):
+    """`--allowed-host` takes the name that a proxy passes on; with a key nobody asks for names."""
+    named = start("--allowed-host", "https://Captcha.example:443")
+    for headers in (
+        {"Host": "captcha.example"},
+        {"Host": f"127.0.0.1:{named.port}", "Origin": "https://captcha.example"},
+    ):
+        assert named.ask("POST", "/solve", PICTURE, **headers)[0] == 200
+    assert named.ask("POST", "/solve", PICTURE, Host="evil.example")[0] == 403
+    keyed = start(CAPTCHA_RT_API_KEY=" k \n")
+    assert keyed.ask("POST", "/solve", PICTURE, Host="any.example", X_API_Key="k")[0] == 200
+
+
+@pytest.mark.parametrize("key", ["", " \n", "\udcff"])
+def test_an_empty_key_is_no_open_door(command, monkeypatch, key):
+    """Where the key's variable is set but holds no key, the service doesn't start without one."""
+    monkeypatch.setitem(os.environ, "CAPTCHA_RT_API_KEY", key)
+    done = command("serve", "--port", "0")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "CAPTCHA_RT_API_KEY" in done.stderr
