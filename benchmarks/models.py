@@ -133,18 +133,18 @@ def exported(
     Args:
         model: The network.
         manifest: Its manifest.
-        calibration: Inputs `(N, ...)` that set the ranges of an 8-bit export, whose first and last
-            products stay in float; None exports in float.
+        calibration: Inputs `(N, ...)` that set the ranges of an export in 8 bits; None exports in
+            float.
 
     Returns:
         The bytes of the model file.
     """
     from captcha_rt_export.convert import convert, with_softmax
-    from captcha_rt_export.forms import INNER, measure_ranges, quantize
+    from captcha_rt_export.forms import PRODUCTS, measure_ranges, quantize
 
     proto = with_softmax(convert(model), manifest.temperature)
     if calibration is not None:
-        proto = quantize(proto, measure_ranges(proto, calibration), INNER)
+        proto = quantize(proto, measure_ranges(proto, calibration), PRODUCTS)
     return attach(proto.SerializeToString(), _with_probabilities(manifest))
 
 

@@ -1,12 +1,13 @@
 """The same weights in eight ways, from Keras to the runtime: `python -m benchmarks origin`.
 
-Runs each document's network and the embedded model in eight ways: Keras's `predict`, `model(x)`, a
-`tf.function`, TFLite in float and with dynamic 8-bit weights, the plain export of tf2onnx, and our
-export in float and in the form that `captcha-rt export --int8` takes. Each way runs batches of 1
-and 32 on one core; the ways take turns. The results also hold how many test pictures each way reads
-right, what each of our forms takes, and the times of `Solver.solve` and of its stages on encoded
-pictures. Writes `benchmarks/results/origin.json`. A stopped command continues where it was.
-`CAPTCHA_DATA` names the folder of real labelled pictures.
+Runs each document's network and the embedded model's in eight ways: Keras's `predict`, `model(x)`,
+a `tf.function`, TFLite in float and with dynamic 8-bit weights, the plain export of tf2onnx, and
+our export in float and in the form that `captcha-rt export --int8` takes. All end in a softmax, as
+the documents' networks do. Each way runs batches of 1 and 32 on one core; the ways take turns. The
+results also hold how many test pictures each way reads right, what each of our forms takes, and the
+times of `Solver.solve` and of its stages on encoded pictures. Writes
+`benchmarks/results/origin.json`. A stopped command continues where it was. `CAPTCHA_DATA` names the
+folder of real labelled pictures.
 
 The networks are those of the runs in `benchmarks/runs`. Where there is no run, the network is not
 trained, and `trained` is false: its texts are wrong, but its times are the same.
@@ -41,7 +42,7 @@ from benchmarks.harness import (
     say,
     unseen_pictures,
 )
-from benchmarks.models import DEFAULT, best_form, exported, keras_model, preset_model
+from benchmarks.models import DEFAULT, best_form, exported, keras_model
 from benchmarks.plots import Plot
 from benchmarks.sessions import bare_session
 from captcha_rt import Solver, decode_image
@@ -59,7 +60,8 @@ MODELS: Final = {
 BATCHES: Final = (1, 32)
 READ: Final = 100  # pictures that each way reads
 SECONDS: Final = 8.0  # time to measure one network at one batch size
-TURN: Final = 5  # runs in a turn: at the first the caches hold another way's data
+TURN: Final = 0.02  # seconds of a turn: at its first run the caches hold another way's data
+RUNS_IN_TURN: Final = 3, 20  # at least and at most
 PLOTS: Final[tuple[Plot, ...]] = ()
 
 Array = NDArray[np.float32]
@@ -76,7 +78,7 @@ def ways(
     """The ways to run a network, by name.
 
     Args:
-        model: The Keras model.
+        model: The Keras model, which ends in a softmax.
         manifest: The model's manifest.
         in_float: The bytes of our float export.
         in_best: The bytes of our export in its best form.
@@ -100,6 +102,13 @@ def ways(
     }
 
 
+def with_probabilities(model: Any) -> Any:  # noqa: ANN401
+    """A network with a softmax at its end, as our exports have one."""
+    import keras
+
+    return keras.Model(model.inputs, keras.layers.Softmax()(model.outputs[0]))
+
+
 def tflite(model: Any, shape: Sequence[int | None], optimizations: list[Any]) -> Way:  # noqa: ANN401
     """The network in TFLite, on one thread.
 
@@ -114,19 +123,20 @@ def tflite(model: Any, shape: Sequence[int | None], optimizations: list[Any]) ->
     import tensorflow as tf
 
     @cache
-    def interpreter(batch: int) -> Any:  # noqa: ANN401
+    def interpreter(batch: int) -> tuple[Any, int, int]:
         image = keras.Input(batch_shape=(batch, *shape[1:]))
         converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, model(image)))
         converter.optimizations = optimizations
         network = tf.lite.Interpreter(model_content=converter.convert(), num_threads=1)
         network.allocate_tensors()
-        return network
+        ends = network.get_input_details(), network.get_output_details()
+        return network, *(details[0]["index"] for details in ends)
 
     def run(x: Array) -> Array:
-        network = interpreter(len(x))
-        network.set_tensor(network.get_input_details()[0]["index"], x)
+        network, source, result = interpreter(len(x))
+        network.set_tensor(source, x)
         network.invoke()
-        return np.asarray(network.get_tensor(network.get_output_details()[0]["index"]))
+        return np.asarray(network.get_tensor(result))
 
     return run
 
@@ -153,17 +163,13 @@ def compare(name: str, pictures: list[tuple[Path, str]], runs: Path = RUNS) -> d
     """
     model, manifest, trained = keras_model(name, runs)
     in_float = exported(model, manifest)
-    if name == DEFAULT:
-        in_best, form = preset_model(name, runs)[0], {"chosen": {"form": "embedded"}}
-    else:
-        in_best, report = best_form(model, manifest, pictures[READ:])
-        form = asdict(report)
+    in_best, report = best_form(model, manifest, pictures[READ:])
     pictures = pictures[:READ]
     tensors = np.stack([manifest.recipe.apply(decode_image(path)) for path, _ in pictures])
-    running = ways(model, manifest, in_float, in_best)
+    running = ways(with_probabilities(model), manifest, in_float, in_best)
+    described = detach(in_float)
     right = {}
     for way, run in running.items():
-        described = detach(in_float) if way.startswith(OURS) else manifest
         texts = [described.decode(run(manifest.batch(tensor[None])))[0][0] for tensor in tensors]
         right[way] = sum(text == label for text, (_, label) in zip(texts, pictures, strict=True))
     batches = {}
@@ -175,7 +181,7 @@ def compare(name: str, pictures: list[tuple[Path, str]], runs: Path = RUNS) -> d
         "trained": trained,
         "pictures": len(pictures),
         "right": right,
-        "forms": form,
+        "forms": asdict(report),
         "milliseconds_a_picture": batches,
         "stages": measure_stages(in_best, files),
     }
@@ -194,21 +200,28 @@ def time_batch(running: Mapping[str, Way], rows: Array, batch: int) -> dict[str,
         For each way what `in_turn` returns, in milliseconds a picture.
     """
     calls = {way: partial(run, rows) for way, run in running.items()}
-    times = in_turn(calls, rounds=_rounds(calls), runs=TURN)
+    times: dict[str, dict[str, float]] = {}
+    for keras in (True, False):  # Keras's own ways take much longer, and so have turns of their own
+        group = {way: call for way, call in calls.items() if way.startswith("model") == keras}
+        seconds = _seconds(group)
+        least, most = RUNS_IN_TURN
+        runs = max(least, min(most, round(TURN / max(seconds))))
+        rounds = max(7, min(100, round(SECONDS / 2 / runs / sum(seconds))))
+        times |= in_turn(group, rounds=rounds, runs=runs)
     return {
-        way: {key: rounded(value / batch) for key, value in row.items()}
-        for way, row in times.items()
+        way: {key: rounded(value / batch) for key, value in times[way].items()} for way in calls
     }
 
 
-def _rounds(calls: Mapping[str, Callable[[], Any]]) -> int:
-    """The number of rounds that take `SECONDS`: at least 7 and at most 100."""
+def _seconds(calls: Mapping[str, Callable[[], Any]]) -> list[float]:
+    """The seconds that a run of each takes, after one that isn't timed."""
+    found = []
     for call in calls.values():
         call()
-    started = time.perf_counter()
-    for call in calls.values():
+        started = time.perf_counter()
         call()
-    return max(7, min(100, round(SECONDS / TURN / (time.perf_counter() - started))))
+        found.append(time.perf_counter() - started)
+    return found
 
 
 def measure_stages(model: bytes, files: Sequence[bytes]) -> dict[str, float]:

@@ -19,7 +19,8 @@ from onnxruntime.quantization import (
     quantize_dynamic,
 )
 
-from captcha_rt_export.graph import Graph, ints
+from captcha_rt_export.fold import fold_columns
+from captcha_rt_export.graph import Graph
 
 Part: TypeAlias = Literal["first", "inner", "last", "recurrent"]
 """A part of a graph that may compute in 8 bits: the products that see the picture, those that make
@@ -33,9 +34,10 @@ Ranges: TypeAlias = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]
 
 FLOAT32: Final[Form] = frozenset()
 INNER: Final[Form] = frozenset({"inner"})
+PRODUCTS: Final[Form] = frozenset({"first", "inner", "last"})
 
 _PRODUCTS: Final = "Conv", "MatMul", "Gemm"
-_CHANNELS: Final = 4  # onnxruntime's fast 8-bit convolutions take input channels in fours
+_STEPS: Final = 64  # on each side of zero: 7 bits
 
 
 def form_name(form: Form) -> str:
@@ -146,7 +148,8 @@ def quantize(proto: onnx.ModelProto, ranges: Ranges, form: Form) -> onnx.ModelPr
         graph = Graph(made)
         firsts = [node for node in graph.nodes if parts.get(node.name) == "first"]
         if "first" in form:
-            _spread_channels(graph, firsts, known)
+            _round_filters(graph, firsts)
+            fold_columns(graph, firsts, known)
         else:
             _pool_in_float(graph, firsts)
         graph.tidy()
@@ -241,6 +244,28 @@ def _widen(graph: Graph, node: onnx.NodeProto, shift: NDArray[np.float32]) -> No
         node.input[1] = graph.add_constant(node.input[1], np.repeat(shift, width, axis=-1))
 
 
+def _round_filters(graph: Graph, convolutions: Iterable[onnx.NodeProto]) -> None:
+    """Rounds weights to the steps of 8 bits, such that the errors of each filter add up to zero.
+
+    Most of a picture is of one colour, to which a filter answers by the sum of its weights.
+    """
+    for convolution in convolutions:
+        weights = graph.constant(convolution.input[1])
+        if convolution.op_type != "Conv" or weights is None:
+            continue
+        flat = weights.reshape(len(weights), -1)
+        steps = np.abs(flat).max(axis=1, keepdims=True) / _STEPS
+        exact = np.divide(flat, steps, out=np.zeros_like(flat), where=steps > 0)
+        rounded = np.round(exact)
+        for values, errors in zip(rounded, rounded - exact, strict=True):
+            excess = round(float(errors.sum()))
+            up = np.sign(excess)
+            for at in np.argsort(-up * errors)[: abs(excess)]:  # those that are too far already
+                values[at] -= up
+        made = (rounded * steps).astype(np.float32).reshape(weights.shape)
+        convolution.input[1] = graph.add_constant(convolution.input[1], made)
+
+
 def _pool_in_float(graph: Graph, convolutions: Iterable[onnx.NodeProto]) -> None:
     """Moves the ReLU of float convolutions behind their pooling, which gives the same.
 
@@ -251,67 +276,6 @@ def _pool_in_float(graph: Graph, convolutions: Iterable[onnx.NodeProto]) -> None
         found = graph.chain(convolution, "Relu", "MaxPool")
         if found is not None:
             graph.swap(found[0], found[1])
-
-
-def _spread_channels(
-    graph: Graph,
-    convolutions: Iterable[onnx.NodeProto],
-    ranges: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
-) -> None:
-    """Gives convolutions on a picture's one or three channels a channel for each shift instead.
-
-    A convolution in float32 lays the picture beside itself, once for each column of the kernels,
-    and fills up to a multiple of four. Then 8 bits take half of the time, though in float32 it is
-    the same.
-    """
-    spread: dict[tuple[object, ...], str] = {}
-    for convolution in convolutions:
-        weights = graph.constant(convolution.input[1])
-        plain = convolution.op_type == "Conv" and weights is not None and weights.ndim == 4
-        if not plain or weights is None or weights.shape[1] % _CHANNELS == 0:
-            continue
-        if ints(convolution, "group") != [1] or ints(convolution, "dilations") != [1, 1]:
-            continue
-        pads = ints(convolution, "pads") or [0] * 4
-        strides = ints(convolution, "strides") or [1, 1]
-        filters, channels, height, width = weights.shape
-        picture = convolution.input[0]
-        count = -(-channels * width // _CHANNELS) * _CHANNELS
-        key = picture, channels, width, pads[1], pads[3], strides[1]
-        if key not in spread:
-            taps = np.zeros((count, channels, 1, width), np.float32)
-            for tap, (column, channel) in enumerate(np.ndindex(width, channels)):
-                taps[tap, channel, 0, column] = 1
-            name = f"{convolution.name}_spread"
-            node = onnx.helper.make_node(
-                "Conv",
-                [picture, graph.add_constant("taps", taps)],
-                [name],
-                name,
-                dilations=[1, 1],
-                group=1,
-                kernel_shape=[1, width],
-                pads=[0, pads[1], 0, pads[3]],
-                strides=[1, strides[1]],
-            )
-            graph.insert(convolution, node)
-            spread[key] = name
-            if picture in ranges:
-                lowest, highest = ranges[picture]
-                zero = np.zeros_like(lowest)
-                ranges[name] = np.minimum(lowest, zero), np.maximum(highest, zero)
-        tall = np.zeros((filters, count, height, 1), np.float32)
-        by_tap = weights.transpose(0, 3, 1, 2).reshape(filters, channels * width, height, 1)
-        tall[:, : channels * width] = by_tap
-        convolution.input[0] = spread[key]
-        convolution.input[1] = graph.add_constant(convolution.input[1], tall)
-        for attribute in convolution.attribute:
-            if attribute.name == "kernel_shape":
-                attribute.ints[:] = [height, 1]
-            elif attribute.name == "pads":
-                attribute.ints[:] = [pads[0], 0, pads[2], 0]
-            elif attribute.name == "strides":
-                attribute.ints[:] = [strides[0], 1]
 
 
 class _Rows(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

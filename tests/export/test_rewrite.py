@@ -1,6 +1,7 @@
 """What is rewritten in float graphs, and the forms in 8 bits, on small graphs of every kind."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from onnx import numpy_helper
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
 from captcha_rt_export.convert import check_graph, operators
+from captcha_rt_export.fold import fold_columns
 from captcha_rt_export.forms import (
     FLOAT32,
     INNER,
@@ -20,6 +22,7 @@ from captcha_rt_export.forms import (
     measure_ranges,
     quantize,
 )
+from captcha_rt_export.graph import Graph
 from captcha_rt_export.rewrite import rewrite
 
 Array = NDArray[np.float32]
@@ -301,3 +304,99 @@ def test_a_shift_after_a_pooling_is_added_in_8_bits() -> None:
     rows = made.rows(20)
     expected = run(proto, rows)
     assert np.abs(run(quantized, rows) - expected).mean() < 0.05 * np.ptp(expected)
+
+
+def picture(
+    *shape: int,
+    kernel: tuple[int, int] = (3, 3),
+    pads: tuple[int, int, int, int] = (1, 1, 1, 1),
+    stride: int = 1,
+    filters: tuple[int, ...] = (8,),
+    biased: bool = True,
+) -> _Maker:
+    """Convolutions of different filters on a picture whose channels are its last axis."""
+    made = _Maker(*shape)
+    height, width, channels = shape
+    if channels == 1:
+        turned = made.add("Reshape", made.constant([-1, 1, height, width]))
+    else:
+        turned = made.add("Transpose", perm=[0, 3, 1, 2])
+    ends = []
+    for count in filters:
+        inputs = [made.weights(count, channels, *kernel)] + [made.weights(count)] * biased
+        made.add(
+            "Conv", *inputs, source=turned, kernel_shape=kernel, pads=pads, strides=[stride] * 2
+        )
+        ends.append(made.add("Relu"))
+    if len(ends) > 1:
+        made.add("Concat", *ends[1:], source=ends[0], axis=1)
+    made.convolution(4, sum(filters))
+    return made
+
+
+def folded(made: _Maker) -> list[list[int]]:
+    """Folds a graph's first convolutions, and checks its answers; returns their kernels' shapes."""
+    proto = rewrite(made.model())
+    rows = made.rows()
+    expected = run(proto, rows)
+    graph = Graph(proto)
+    firsts = [node for node in graph.nodes if find_parts(proto).get(node.name) == "first"]
+    fold_columns(graph, firsts, {})
+    graph.tidy()
+    onnx.checker.check_model(proto, full_check=True)
+    np.testing.assert_allclose(run(proto, rows), expected, rtol=1e-4, atol=1e-4)
+    return [list(graph.constants[node.input[1]].dims) for node in firsts]
+
+
+def test_folded_columns_give_the_same_scores() -> None:
+    """Whatever kernel, padding and stride a convolution has; four or eight columns become one."""
+    assert folded(picture(8, 16, 1)) == [[32, 4, 3, 3]]
+    assert folded(picture(8, 16, 3, biased=False)) == [[32, 12, 3, 3]]
+    assert folded(picture(8, 24, 1, filters=(8, 12))) == [[32, 4, 3, 3], [48, 4, 3, 3]]
+    stepping = partial(picture, kernel=(5, 5), pads=(1, 1, 2, 2), stride=2)
+    assert folded(stepping(8, 16, 1)) == [[32, 8, 5, 3]]
+    assert folded(stepping(8, 16, 1, filters=(24,))) == [[48, 4, 5, 3]]
+    assert folded(stepping(8, 20, 1)) == [[16, 4, 5, 3]]
+    assert folded(picture(8, 16, 1, kernel=(1, 9), pads=(0, 0, 0, 0))) == [[32, 4, 1, 3]]
+    assert folded(picture(8, 16, 1, kernel=(2, 7), pads=(0, 6, 1, 0))) == [[32, 4, 2, 3]]
+    assert folded(reader(3)) == [[32, 12, 3, 3]]  # channels first
+
+
+def test_columns_that_can_not_be_folded_stay() -> None:
+    """Those of another width, and those of a picture with channels enough."""
+    assert folded(picture(8, 15, 1)) == [[8, 1, 3, 3]]
+    assert folded(picture(8, 16, 1, stride=2, pads=(0, 0, 0, 0))) == [[8, 1, 3, 3]]
+    assert folded(picture(8, 16, 4)) == [[8, 4, 3, 3]]
+
+
+def test_the_folded_convolution_computes_in_8_bits() -> None:
+    """Nothing in float32 is left before it but what lays out the picture."""
+    made = picture(8, 16, 3, filters=(8, 12))
+    proto = rewrite(made.model())
+    rows = made.rows(20)
+    quantized = quantize(proto, measure_ranges(proto, rows), INNER | {"first", "last"})
+    makers = {output: node.op_type for node in quantized.graph.node for output in node.output}
+    products = [node for node in quantized.graph.node if node.op_type == "Conv"]
+    assert len(products) == 3
+    assert {makers[node.input[0]] for node in products} == {"DequantizeLinear"}
+    expected = run(proto, rows)
+    assert np.abs(run(quantized, rows) - expected).mean() < 0.05 * np.ptp(expected)
+
+
+def test_rounded_filters_answer_a_flat_picture_as_before() -> None:
+    """The weights of a first convolution are rounded, and each filter's sum is that of before."""
+    made = picture(8, 15, 1)
+    proto = rewrite(made.model())
+    quantized = quantize(proto, measure_ranges(proto, made.rows()), INNER | {"first"})
+    graph = Graph(quantized)
+    [convolution] = [node for node in graph.nodes if find_parts(proto).get(node.name) == "first"]
+    made_from = graph.makers[convolution.input[1]]
+    steps, scales = (graph.constant(name) for name in made_from.input[:2])
+    [before] = [node for node in proto.graph.node if node.name == convolution.name]
+    exact = Graph(proto).constant(before.input[1])
+    assert steps is not None
+    assert scales is not None
+    assert exact is not None
+    errors = steps - exact / scales.reshape(-1, 1, 1, 1)
+    assert 0 < np.abs(errors).max() <= 1
+    assert np.abs(errors.sum(axis=(1, 2, 3))).max() <= 0.51
