@@ -84,8 +84,16 @@ def triton(session: nox.Session) -> None:
     """Read with a real tritonserver (343 MB; Linux, Python 3.11 and Debian's libpython3.11)."""
     _install(session, f"{_wheel()}[cpu]", "nvidia-pytriton==0.7.0", "numpy<2")
     server = {"CAPTCHA_TRITON": session.virtualenv.location}
-    pytest, tests = str(PROGRAMS / "pytest"), "tests/export/test_to_triton.py"
+    pytest, tests = str(PROGRAMS / "pytest"), "tests/serve/test_triton.py"
     session.run(pytest, "-q", tests, env=server, external=True)
+
+
+@nox.session(requires=["build"])
+def stores(session: nox.Session) -> None:
+    """Read from S3 and write to it, as moto plays it here."""
+    _install(session, "-c", CONSTRAINTS, f"{_wheel()}[cpu,dask]", "pytest", "hypothesis")
+    session.install("-q", "s3fs", "moto[s3,server]")  # with constraints, pip searches for minutes
+    session.run("python", "-m", "pytest", "-q", "tests/cluster/test_object_store.py")
 
 
 @nox.session(requires=["build"])
@@ -93,6 +101,13 @@ def clients(session: nox.Session) -> None:
     """Ask the service with kserve's client, in an environment of its own."""
     _install(session, f"{_wheel()}[cpu,serve]", "kserve>=0.21")
     session.run("python", "tests/serve/check_kserve.py", str(SAMPLE))
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Run the Dockerfile's steps here, and check Kubernetes' manifests with its schemas."""
+    session.install("-q", "kubernetes-validate")
+    session.run("python", "tests/serve/check_deploy.py")
 
 
 @nox.session(requires=["build"])

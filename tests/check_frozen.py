@@ -37,6 +37,7 @@ def main(sample: Path) -> None:
             (["evaluate", str(sample.parent)], "success rate: 1.0000"),
             (["explain", str(sample), "-o", str(folder / "sheet.png")], sample.stem),
             (["info"], "name: "),
+            (["deploy", "triton", str(folder / "repository")], "its model.py answers"),
             (["doctor"], "captcha-rt: "),
             (["--help"], "Exit codes"),
         ):

@@ -5,12 +5,15 @@ models, with one process, and with more up to the number of usable cores, in alt
 Each round also reads a small folder, whose time is subtracted: so the start of the processes
 doesn't count. Then it lists folders of up to a million files, which hold a byte each, with two
 processes, and notes the peak memory of the first process. Writes
-`benchmarks/results/processes.json`. It takes half an hour on two cores. `--cluster` reads 20,000
-pictures on a local Dask cluster as well, of which two processes are killed meanwhile. A stopped
-command continues where it was.
+`benchmarks/results/processes.json`. It takes half an hour on two cores. A stopped command continues
+where it was.
+
+`--cluster` reads 20,000 pictures on a local Dask cluster, of which two processes are killed
+meanwhile, and adds its row to the result that is there. It takes a minute.
 """
 
 import json
+import logging
 import os
 import shutil
 import statistics
@@ -25,7 +28,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import markdown
-from benchmarks.harness import ROOT, Part, Result, command_parser, rounded, say
+from benchmarks.harness import (
+    ROOT,
+    Part,
+    Result,
+    command_parser,
+    commit,
+    rounded,
+    say,
+    write_json,
+)
 from benchmarks.speed.workers import pictures
 from captcha_rt.cores import available_cores
 
@@ -147,7 +159,9 @@ def read_on_cluster(count: int, folder: Path) -> dict[str, Any]:
 
     with (
         _links(folder, count, pictures(500)) as files,
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        ) as cluster,
     ):
         program = [sys.executable, "-m", "captcha_rt", "solve", str(files), "--device", "cpu"]
         done = subprocess.run([*program, "--jsonl"], check=False, capture_output=True)
@@ -184,9 +198,8 @@ def measure(
     sizes: Sequence[int] = SIZES,
     files: Sequence[int] = FILES,
     rounds: int = ROUNDS,
-    cluster: bool = False,
 ) -> dict[str, Any]:
-    """Measures all rows; those that the part has kept are reused."""
+    """Measures all rows but that of a cluster; those that the part has kept are reused."""
     folder = part.runs / "processes"
     cores = max(2, available_cores())
     counts = [*(2**n for n in range(cores.bit_length()) if 2**n < cores), cores]
@@ -206,11 +219,16 @@ def measure(
         row = partial(list_files, count, folder / "names")
         result["memory"].append(part.row(f"memory-{count}", row))
         say(result["memory"][-1])
-    if cluster:
-        count = sizes[1] - sizes[0]
-        result["cluster"] = part.row("cluster", partial(read_on_cluster, count, folder / "dask"))
-        say(result["cluster"])
     return result
+
+
+def add_cluster(part: Part, count: int) -> None:
+    """Measures a cluster, and adds the row, with its commit, to the result that is there."""
+    file = part.results / "processes.json"
+    row = read_on_cluster(count, part.runs / "processes" / "dask")
+    say(row)
+    values = json.loads(file.read_text("utf-8"))
+    write_json(file, {**values, "cluster": {**row, "commit": commit()}})
 
 
 def table(result: Result) -> str:
@@ -220,21 +238,29 @@ def table(result: Result) -> str:
         for row in result["speed"]
     ]
     memory = [(f"{row['files']:,}", f"{row['peak_mb']:.0f} MB") for row in result["memory"]]
-    return "\n".join(
-        (
-            markdown.table(("processes", "pictures a second", "over one"), speed),
-            markdown.table(("files", "memory of the first process, peak"), memory),
-        )
-    )
+    tables = [
+        markdown.table(("processes", "pictures a second", "over one"), speed),
+        markdown.table(("files", "memory of the first process, peak"), memory),
+    ]
+    if "cluster" in result:
+        names = ("pictures", "killed", "different", "seconds")
+        head = ("pictures on a cluster", "killed processes", "other answers", "seconds")
+        tables.append(markdown.table(head, [[f"{result['cluster'][name]:,}" for name in names]]))
+    return "\n".join(tables)
 
 
 def main(argv: Sequence[str]) -> None:
     """Measures, and writes the result."""
     parser = command_parser("processes", __doc__)
-    parser.add_argument("--cluster", action="store_true", help="measure a local Dask cluster, too")
+    parser.add_argument("--cluster", action="store_true", help="measure a local Dask cluster only")
     parser.add_argument("--table", action="store_true", help="print the result's tables only")
     options = parser.parse_args(argv)
     part = Part("processes")
-    if not options.table:
-        part.finish(measure(part, cluster=options.cluster))
-    say(table(json.loads((part.results / "processes.json").read_text("utf-8"))), markup=False)
+    file = part.results / "processes.json"
+    if options.cluster:
+        add_cluster(part, SIZES[1] - SIZES[0])
+    elif not options.table:
+        before = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        kept = {name: before[name] for name in ("cluster",) if name in before}
+        part.finish({**measure(part), **kept})
+    say(table(json.loads(file.read_text("utf-8"))), markup=False)

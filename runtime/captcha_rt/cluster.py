@@ -7,7 +7,6 @@ tasks elsewhere, and each part is written once.
 
 import hashlib
 import logging
-import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -25,7 +24,6 @@ from captcha_rt.errors import (
     WorkerError,
     in_one_line,
 )
-from captcha_rt.files import write_atomically
 from captcha_rt.model import load_model
 from captcha_rt.rows import merge
 from captcha_rt.solver import Solver
@@ -33,7 +31,7 @@ from captcha_rt.solver import Solver
 try:
     from distributed import Client, KilledWorker, WorkerPlugin, as_completed, get_worker
 
-    from captcha_rt.stores import fetch, is_url
+    from captcha_rt.stores import Parts, fetch, is_url, output_file
 except ImportError as error:
     raise InstallationError(
         f'--cluster needs Dask: pip install "captcha-rt[dask]" ({error})'
@@ -65,13 +63,14 @@ class Target:
 
     Attributes:
         address: The scheduler, such as `tcp://10.0.0.1:8786`.
-        output: The file to write: JSON lines, or Parquet if its suffix is `.parquet`.
+        output: The file to write, or its address in a store: JSON lines, or Parquet if its suffix
+            is `.parquet`.
         model: The file of the model; None for the embedded ones.
         settings: Other arguments of `Solver`.
     """
 
     address: str
-    output: Path
+    output: str
     model: Path | None
     settings: Mapping[str, Any]
 
@@ -105,21 +104,21 @@ def read_to_file(
         OSError: If the output can't be written.
     """
     readers = _Readers(target, read_with)
-    folder = Path(f"{target.output}.parts")
-    paths: list[Path] = []
+    written = Parts(target.output)
+    names: list[str] = []
 
     def parts() -> Iterator[_Part]:
         rest = iter(sources)
         while some := list(islice(rest, PICTURES)):
-            names = "\0".join(name for name, _ in some).encode("utf-8", "surrogatepass")
-            digest = hashlib.sha256(readers.digest + names).hexdigest()[:16]
-            paths.append(folder / f"{len(paths):08}-{digest}.jsonl")
-            yield _Part(paths[-1], some)
+            pictures = "\0".join(name for name, _ in some).encode("utf-8", "surrogatepass")
+            digest = hashlib.sha256(readers.digest + pictures).hexdigest()[:16]
+            names.append(f"{len(names):08}-{digest}.jsonl")
+            yield _Part(names[-1], some)
 
     def done() -> Generator[None, None, None]:
         with _connected(target.address) as client, _registered(client, readers):
-            folder.mkdir(exist_ok=True)
-            for part in _read_parts(client, readers.name, parts(), lost):
+            written.make()
+            for part in _read_parts(client, readers.name, parts(), written, lost):
                 for message in part.notes:
                     note(message)
                 yield from [None] * len(part.sources)
@@ -127,16 +126,20 @@ def read_to_file(
     with closing(done()) as read:
         for _ in watch(read):
             pass
-    counts = merge(paths, target.output)
-    shutil.rmtree(folder)
+    with (
+        TemporaryDirectory() as folder,
+        output_file(target.output, Path(folder)) as file,
+    ):
+        counts = merge(map(written.read, names), file)
+    written.remove()
     return counts
 
 
 class _Part:
-    """A part of the output: its file, its pictures, and the lines that are there by their place."""
+    """A part of the output: its name, its pictures, and the lines that are there by their place."""
 
-    def __init__(self, path: Path, sources: list[Source]) -> None:
-        self.path, self.sources = path, sources
+    def __init__(self, name: str, sources: list[Source]) -> None:
+        self.name, self.sources = name, sources
         self.lines: dict[int, Line] = {}
 
     @property
@@ -144,17 +147,17 @@ class _Part:
         """The messages about the pictures, in order."""
         return [message for place in sorted(self.lines) for message in self.lines[place][1]]
 
-    def write(self) -> None:
-        """Writes the lines in order."""
-        with write_atomically(self.path) as file:
-            text = "".join(self.lines[place][0] for place in range(len(self.sources)))
-            file.write_text(text, "utf-8", newline="\n")
+    @property
+    def text(self) -> str:
+        """The lines in order."""
+        return "".join(self.lines[place][0] for place in range(len(self.sources)))
 
 
 def _read_parts(
     client: Client,
     readers: str,
     parts: Iterator[_Part],
+    written: Parts,
     lost: Lost,
 ) -> Iterator[_Part]:
     """Reads parts and writes them; yields each when it is there, in no order.
@@ -178,7 +181,7 @@ def _read_parts(
             new = next(parts, None)
             if new is None:
                 going = False
-            elif new.path.exists():  # a command that was stopped has written it
+            elif written.has(new.name):  # a command that was stopped has written it
                 yield new
             else:
                 submit(new, 0, len(new.sources))
@@ -197,7 +200,7 @@ def _read_parts(
         error = WorkerError("the processes of the cluster that read it died")
         part.lines.update(enumerate(lines or [lost(part.sources[start], error)], start))
         if len(part.lines) == len(part.sources):
-            part.write()
+            written.write(part.name, part.text)
             yield part
 
 

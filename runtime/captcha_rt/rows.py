@@ -1,8 +1,9 @@
-"""Puts files of JSON lines, an answer each, together into one file of such lines or of Parquet."""
+"""Puts JSON lines, an answer each, together into one file of such lines or of Parquet."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +13,11 @@ from captcha_rt.files import write_atomically
 _ROWS: Final = 50_000  # of a group of rows of a Parquet file
 
 
-def merge(parts: Sequence[Path], output: Path) -> Counter[str]:
+def merge(parts: Iterable[str], output: Path) -> Counter[str]:
     """Writes the rows of files into one file, in order, in bounded memory.
 
     Args:
-        parts: Files of JSON lines as `answer_to_json` makes them, with `path`.
+        parts: JSON lines as `answer_to_json` makes them, with `path`; several texts of them.
         output: The file to write: Parquet if its suffix is `.parquet`, otherwise JSON lines.
 
     Returns:
@@ -37,14 +38,13 @@ def merge(parts: Sequence[Path], output: Path) -> Counter[str]:
     return counts
 
 
-def _counted(parts: Sequence[Path], counts: Counter[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _counted(parts: Iterable[str], counts: Counter[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The lines of all parts and what they say; their errors are counted."""
     for part in parts:
-        with part.open(encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                counts[row["error"]["type"] if "error" in row else ""] += 1
-                yield line, row
+        for line in StringIO(part):  # splits at "\n" alone
+            row = json.loads(line)
+            counts[row["error"]["type"] if "error" in row else ""] += 1
+            yield line, row
 
 
 def check_parquet() -> None:

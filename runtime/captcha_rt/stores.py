@@ -1,12 +1,18 @@
-"""Pictures in stores that fsspec reads, such as S3: `s3://bucket/folder` (the extra `dask`)."""
+"""Pictures and output in stores that fsspec knows, such as S3: `s3://bucket/folder`.
 
+It comes with the extra `dask`.
+"""
+
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import has_magic
 from pathlib import Path
 
 import fsspec
 
 from captcha_rt.errors import FolderError, ImageDecodeError, in_one_line
+from captcha_rt.files import write_atomically
 from captcha_rt.formats import SUFFIXES
 from captcha_rt.image import MAX_BYTES
 
@@ -31,6 +37,8 @@ def expand_url(url: str) -> Iterator[tuple[str, FolderError | None]]:
         store, path = fsspec.url_to_fs(url)
         if has_magic(path) and not store.exists(path):
             found = [name for name in store.glob(path) if not store.isdir(name)]
+            if not path.rpartition("/")[2].startswith("."):  # as in a glob of files
+                found = [name for name in found if not name.rpartition("/")[2].startswith(".")]
         elif store.isdir(path):
             listed = store.ls(path, detail=True)
             found = [entry["name"] for entry in listed if entry["type"] == "file"]
@@ -56,6 +64,92 @@ def fetch(url: str) -> bytes | ImageDecodeError:
     except Exception as error:  # noqa: BLE001  (each store has its own)
         return ImageDecodeError(f"can't read {url}: {in_one_line(error)}")
     return data
+
+
+class Parts:
+    """The parts of an output, small files in a folder beside it: on this machine or in a store.
+
+    A part appears whole or not at all. Whatever a store says is wrong is an OSError.
+    """
+
+    def __init__(self, output: str) -> None:
+        """Takes the output's path or address; makes nothing yet.
+
+        Raises:
+            OSError: If fsspec doesn't know the store.
+        """
+        self._output = output
+        self._local = not is_url(output)
+        if self._local:  # a path may hold what means something in an address
+            self._store, self._folder = fsspec.filesystem("file"), str(Path(output).absolute())
+        else:
+            with _errors_of(output):
+                self._store, self._folder = fsspec.url_to_fs(output)
+        self._folder += ".parts"
+
+    def make(self) -> None:
+        """Makes the folder; a store has none."""
+        if self._local:
+            Path(self._folder).mkdir(exist_ok=True)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a part."""
+        with _errors_of(self._output):
+            found: bool = self._store.exists(f"{self._folder}/{name}")
+        return found
+
+    def read(self, name: str) -> str:
+        """Reads a part."""
+        with _errors_of(self._output):
+            data: bytes = self._store.cat_file(f"{self._folder}/{name}")
+        return data.decode()
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a part."""
+        if self._local:
+            with write_atomically(Path(self._folder, name)) as file:
+                file.write_bytes(text.encode())
+            return
+        with _errors_of(self._output):
+            self._store.pipe_file(f"{self._folder}/{name}", text.encode())
+
+    def remove(self) -> None:
+        """Removes all parts."""
+        with _errors_of(self._output):
+            if self._store.exists(self._folder):
+                self._store.rm(self._folder, recursive=True)
+
+
+@contextmanager
+def output_file(output: str, folder: Path) -> Iterator[Path]:
+    """A file to write, whose place is then that of the output.
+
+    Args:
+        output: A path, or an address in a store.
+        folder: An empty folder, for what goes to a store.
+
+    Raises:
+        OSError: If it can't be written.
+    """
+    if not is_url(output):
+        yield Path(output)
+        return
+    file = folder / output.rpartition("/")[2]
+    yield file
+    with _errors_of(output):
+        store, path = fsspec.url_to_fs(output)
+        store.put_file(os.fspath(file), path)
+
+
+@contextmanager
+def _errors_of(output: str) -> Iterator[None]:
+    """Each store has errors of its own: turns them into an OSError that names the output."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise OSError(f"{output}: {in_one_line(error)}") from error
 
 
 def _is_picture(name: str) -> bool:

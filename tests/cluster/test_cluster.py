@@ -76,7 +76,7 @@ def test_killed_processes_cost_no_picture(
             yield item
 
     counts = read_to_file(
-        Target(processes.scheduler_address, output, stripes, {}),
+        Target(processes.scheduler_address, str(output), stripes, {}),
         ((name, None) for name in many),
         read_with=READ,
         lost=lambda source, error: PRINTER(source[0], error)[:2],
@@ -95,7 +95,7 @@ def test_a_picture_that_ends_processes_costs_only_its_own_row(processes, tmp_pat
     """Its row is an error; the pictures of its task are answered."""
     output = tmp_path / "out.jsonl"
     counts = read_to_file(
-        Target(processes.scheduler_address, output, None, {}),
+        Target(processes.scheduler_address, str(output), None, {}),
         ((str(number), None) for number in range(10, 16)),
         read_with=deadly.Reads,
         lost=lambda source, error: PRINTER(source[0], error)[:2],
@@ -124,7 +124,7 @@ def test_a_stopped_command_goes_on(
                 yield item
 
         read_to_file(
-            Target(threads.scheduler_address, output, stripes, {}),
+            Target(threads.scheduler_address, str(output), stripes, {}),
             ((name, None) for name in many[:200]),
             read_with=read_with,
             lost=lambda source, error: PRINTER(source[0], error)[:2],
@@ -175,6 +175,34 @@ def test_parquet_of_a_store(threads, stripes: Path, stripes_png, tmp_path: Path,
     assert (result.stdout, result.stderr, result.returncode) == ("", "", 1)
 
 
+def test_the_output_may_be_in_a_store(threads, stripes: Path, stripes_png, call) -> None:
+    """It appears there with the rows, and its parts are gone."""
+    store = fsspec.filesystem("memory")
+    store.pipe({"/in/a.png": stripes_png("-aa-------------"), "/in/b.png": b"x"})
+    line = ("solve", "memory://in", "-m", stripes, "--cluster", threads.scheduler_address)
+    assert call(*line, "-o", "memory://answers/out.jsonl", "--quiet").returncode == 1
+    rows = [json.loads(line) for line in store.cat_file("/answers/out.jsonl").splitlines()]
+    assert [row.get("text") for row in rows] == ["a", None]
+    assert [name.rpartition("/")[2] for name in store.find("/answers")] == ["out.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "output", ["nothing://box/out.jsonl", "memory://box/out.jsonl", "memory://box/", "."]
+)
+def test_a_store_that_takes_no_output_is_one_line(
+    threads, stripes: Path, call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """The line names the output, and the exit code is 2."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("not here")
+
+    monkeypatch.setattr(fsspec.filesystem("memory"), "pipe_file", fails)
+    line = ("solve", tmp_path / "x.png", "-m", stripes, "--cluster", threads.scheduler_address)
+    result = call(*line, "-o", output, "--quiet")
+    assert (result.returncode, result.stderr.splitlines()[-1].count(output)) == (2, 1)
+
+
 def test_a_folder_of_a_store_holds_pictures_by_suffix() -> None:
     """Other files, hidden ones and folders are none."""
     store = fsspec.filesystem("memory")
@@ -205,7 +233,9 @@ def test_a_model_that_does_not_load_there_is_an_error(threads, stripes: Path, tm
     """What the processes of the cluster say of it is raised."""
     with pytest.raises(WorkerError, match="device"):
         read_to_file(
-            Target(threads.scheduler_address, tmp_path / "out.jsonl", stripes, {"device": "tpu"}),
+            Target(
+                threads.scheduler_address, str(tmp_path / "out.jsonl"), stripes, {"device": "tpu"}
+            ),
             [("x", None)],
             read_with=READ,
             lost=lambda source, error: PRINTER(source[0], error)[:2],

@@ -134,7 +134,7 @@ def test_health_and_metadata(server):
     assert server.ask("GET", "/v2")[1]["extensions"] == ["binary_tensor_data"]
     assert server.ask("GET", "/v2/models/default/ready")[1] == {"name": "default", "ready": True}
     found = server.ask("GET", "/v2/models/default/versions/1")[1]
-    assert found["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
+    assert found["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1, 1]}]
     assert [tensor["name"] for tensor in found["outputs"]] == ["text", "confidence", "error"]
     index = server.ask("POST", "/v2/repository/index")[1]
     assert [(model["name"], model["state"]) for model in index] == [("default", "READY")]

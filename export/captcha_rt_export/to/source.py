@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from captcha_rt.deploy.triton import Processor
 from captcha_rt.errors import ModelNotFoundError, RecipeError
 from captcha_rt.image import decode_image
 from captcha_rt.labels import pictures_of
@@ -42,7 +43,7 @@ class Source:
     name: str | None = None
     int8: bool = False
     min_confidence: float = 0.0
-    device: str = "cpu"
+    device: Processor = "cpu"
     instances: int = 1
 
     @property

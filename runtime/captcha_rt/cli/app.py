@@ -53,6 +53,7 @@ COMMANDS: Final = {
     "info": Origin("captcha-rt", "captcha_rt.cli.info"),
     "doctor": Origin("captcha-rt", "captcha_rt.cli.doctor"),
     "serve": Origin("captcha-rt", "captcha_rt.cli.serve"),
+    "deploy": Origin("captcha-rt", "captcha_rt.cli.deploy"),
     "dataset": Origin("captcha-rt-train"),
     "export": Origin("captcha-rt-export"),
     "fonts": Origin("captcha-rt-train"),

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from captcha_rt.cli.answers import Printer, Read, Source
-from captcha_rt.cli.output import LOW_CONFIDENCE, OK, SOME_FAILED, complain
+from captcha_rt.cli.output import LOW_CONFIDENCE, OK, SOME_FAILED, USAGE, complain, fail
 from captcha_rt.cluster import Line, Target, read_to_file
 from captcha_rt.errors import CaptchaRTError
 from captcha_rt.pictures import expand_path, read_list
@@ -39,7 +39,9 @@ def solve_on_cluster(
         quiet: Whether to show no progress.
     """
     output = target.output
-    if output.suffix.lower() == ".parquet":
+    if output.endswith("/") or os.path.isdir(output):  # noqa: PTH112
+        fail(f"{output} is a folder: name a file in it", USAGE)
+    if output.lower().endswith(".parquet"):
         check_parquet()
     Solver(target.model, device="cpu").solve_many((), **options)  # raises what is wrong with them
     counts = read_to_file(

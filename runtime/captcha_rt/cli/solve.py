@@ -79,7 +79,7 @@ def solve(
         typer.Option(metavar="ADDRESS", help="Read on a Dask cluster, such as tcp://host:8786."),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--output", "-o", help="With --cluster: the .jsonl or .parquet to write."),
     ] = None,
     quiet: QuietOption = False,

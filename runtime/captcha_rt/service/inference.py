@@ -87,9 +87,9 @@ class Inference:
                 "name": self._name(request),
                 "versions": [VERSION],
                 "platform": "captcha_rt_onnx",
-                "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}],
+                "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1, 1]}],  # as Triton's
                 "outputs": [
-                    {"name": name, "datatype": kind, "shape": [-1]}
+                    {"name": name, "datatype": kind, "shape": [-1, 1]}
                     for name, kind in OUTPUTS.items()
                 ],
             }
@@ -138,6 +138,6 @@ def _outputs(
             errors.append("")
         else:
             texts.append("")
-            errors.append(str(public(kept)))
+            errors.append(f"{type(kept).__name__}: {public(kept)}")
         confidences.append(answer.confidence if isinstance(answer, Solution) else 0.0)
     return {"text": texts, "confidence": confidences, "error": errors}

@@ -70,7 +70,7 @@ def read_request(body: bytes, header_length: str | None, max_batch: int) -> Aske
         if end > len(body):
             raise Refusal(400, "Inference-Header-Content-Length is beyond the end of the body")
         if end == 0:
-            return Asked([body], [1], dict.fromkeys(OUTPUTS, False), {})
+            return Asked([body], [1, 1], dict.fromkeys(OUTPUTS, False), {})
     values = read_json(body[:end])
     name = values.get("id")
     if name is not None and not isinstance(name, str):

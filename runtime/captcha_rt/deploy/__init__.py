@@ -1,0 +1,1 @@
+"""Writes what other programs need to serve a model."""
