@@ -12,6 +12,7 @@ RUN/
 ├── half/, all/     the networks of the learning curve, and of all pictures
 ├── start/          an ensemble's network for all digits: its history.csv and checkpoint/
 ├── digit-1/ ...    the network of each digit: its history.csv and checkpoint/
+├── drawn/          some of the pictures, where the network learned from drawn ones alone
 ├── report.html     the report; its images are inside
 ├── report/         the report's images as PNG files
 ├── average.npz     a pretraining's average of the weights after the last epoch; before-average.npz
@@ -114,6 +115,11 @@ class Run:
     def onnx_file(self) -> Path:
         """The exported model where no preset was named."""
         return self.folder / "model.onnx"
+
+    @property
+    def drawn(self) -> Path:
+        """The folder with some of the training pictures, where all of them were drawn."""
+        return self.folder / "drawn"
 
     @property
     def average_file(self) -> Path:
@@ -247,10 +253,16 @@ class Run:
     def training_samples(self) -> list[SampleFile]:
         """Reads the samples that the network learned from and whose files still exist.
 
+        Where all of them were drawn, those are read that the training has kept.
+
         Raises:
             ExportError: If the split can't be read, or no picture is left.
         """
-        samples = [s for s in self.samples() if s.part == TRAINING and s.path.exists()]
+        learned = [sample for sample in self.samples() if sample.part == TRAINING]
+        if not learned:
+            kept = sorted(self.drawn.glob("*.png"))
+            learned = [SampleFile(path, part=TRAINING) for path in kept]
+        samples = [sample for sample in learned if sample.path.exists()]
         if not samples:
             raise ExportError(f"the pictures that the run {self.folder} was trained on are gone")
         return samples

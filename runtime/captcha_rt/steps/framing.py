@@ -47,8 +47,10 @@ class Fit:
         how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
         resized = cv2.resize(picture, (width, height), interpolation=how)
         sides = (top, self.height - height - top, left, self.width - width - left)
-        framed = cv2.copyMakeBorder(resized, *sides, cv2.BORDER_CONSTANT, value=_medians(picture))
-        return np.asarray(framed).reshape(self.height, self.width, picture.shape[2])
+        if any(sides):  # a picture that fills the frame needs no background
+            background = _medians(picture)
+            resized = cv2.copyMakeBorder(resized, *sides, cv2.BORDER_CONSTANT, value=background)
+        return np.asarray(resized).reshape(self.height, self.width, picture.shape[2])
 
     def place(self, shape: tuple[int, ...]) -> tuple[float, int, int]:
         """Where a picture is placed in the frame.

@@ -71,6 +71,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._augmentation = augmentation or Augmentation()
         self._later_steps = Recipe(manifest.recipe.steps[self._augmentation.after_steps :])
         self._places: list[Place] = []
+        self._kept = np.arange(len(samples))
         self._pictures = self._prepare_pictures()
         self._counts = _count_by_source(samples, repeat, counts or {})
         self._seed = seed
@@ -124,6 +125,15 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
             for found, picture in zip(places, self._pictures, strict=True)
         ]
 
+    def leave_out(self, indices: NDArray[np.intp]) -> None:
+        """Leaves samples out of the epoch, before it begins; the others are used more often.
+
+        Args:
+            indices: Which samples. A source of which none would be left keeps all.
+        """
+        self._kept = np.setdiff1d(np.arange(len(self._samples)), indices)
+        self._order = self._shuffle()
+
     def _example(self, index: int, place: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """The tensor of a sample, changed as its place in the epoch says, and its label ids."""
         sample, labels = self._samples[index], self._labels[index]
@@ -146,7 +156,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         labels = self._labels[index]
         if not self._places or rng.random() >= self._augmentation.spliced:
             return picture, labels
-        other = int(rng.integers(len(self._pictures)))
+        other = int(self._kept[rng.integers(len(self._kept))])
         found = splice(
             picture, self._pictures[other], (self._places[index], self._places[other]), rng
         )
@@ -180,10 +190,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         if self._seed is None:
             return np.arange(len(self._samples))
         rng = np.random.default_rng([self._seed, self._epoch])
-        shuffled = [
-            np.concatenate([rng.permutation(indices) for _ in range(-(-count // len(indices)))])
-            for indices, count in self._counts
-        ]
+        shuffled = []
+        for indices, count in self._counts:
+            kept = np.intersect1d(indices, self._kept)
+            kept = kept if len(kept) else indices
+            orders = [rng.permutation(kept) for _ in range(-(-count // len(kept)))]
+            shuffled.append(np.concatenate(orders))
         chosen = [order[:count] for order, (_, count) in zip(shuffled, self._counts, strict=True)]
         return rng.permutation(np.concatenate(chosen)) if len(chosen) > 1 else chosen[0]
 

@@ -52,6 +52,9 @@ class Settings:
         spliced: The fraction of the training pictures that are spliced of two, in 0..1: the left
             characters of one, the right ones of another, as soon as the network knows where
             they stand (`data.splicing`); for the decoder `ctc`.
+        left_out: The largest fraction of the training pictures that an epoch leaves out since the
+            network contradicts their labels, in 0..1, below 1. Where it contradicts more, none are
+            left out: it can't read yet.
         plateau: Training stops after this number of epochs if the network then reads nothing; 0
             never does.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
@@ -86,6 +89,7 @@ class Settings:
     epoch_steps: int = 0
     averaged: bool = False
     spliced: float = 0.0
+    left_out: float = 0.0
     plateau: int = 0
     minutes: float | None = None
     clip_norm: float | None = None
@@ -105,6 +109,8 @@ class Settings:
         fractions = (self.augmentation, self.curves, self.noise, self.spliced)
         if not all(0 <= value <= 1 for value in fractions):
             raise TrainingError("augmentation, curves, noise and spliced must be in 0..1")
+        if not 0 <= self.left_out < 1:
+            raise TrainingError(f"left out must be in 0..1, below 1, not {self.left_out}")
         if (
             min(
                 self.local_weight,

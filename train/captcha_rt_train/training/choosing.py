@@ -299,6 +299,7 @@ def _settings(
         noise=0.3,
         augment_after=1,
         spliced=0.5,
+        left_out=0.05,
         averaged=True,
         epoch_steps=_EPOCH,
         clip_norm=base.clip_norm,

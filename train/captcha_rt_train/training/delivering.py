@@ -2,20 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import cv2
 import keras
 
 from captcha_rt import Solver
 from captcha_rt.errors import CaptchaRTError
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Prediction, evaluate
-from captcha_rt_export.errors import ExportError
 from captcha_rt_export.export import export_model
-from captcha_rt_export.int8 import CALIBRATION_SAMPLES, Int8Samples, choose_calibration
+from captcha_rt_export.int8 import Int8Samples, choose_calibration
 from captcha_rt_export.run import TRAINING, Run
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.training.fitting import predict
@@ -49,7 +45,7 @@ def deliver(
     """
     manifest = measured.manifest
     part = "test" if prepared.parts["test"] else "validation"
-    accuracy = _export(job, prepared, model, manifest)
+    accuracy = _export(job, model, manifest)
     manifest = replace(manifest, accuracy=accuracy)
     lines = [_by_the_runtime(job.run, prepared.parts[part])]
     if again is not None:
@@ -60,7 +56,7 @@ def deliver(
         else:
             model = of_all
             manifest = replace(manifest, training={**manifest.training, "trained_on_all": True})
-            _export(job, prepared, model, manifest, accuracy)
+            _export(job, model, manifest, accuracy)
             lines.append("then trained once more, with the pictures held back")
     return model, replace(measured, manifest=manifest), lines
 
@@ -84,7 +80,6 @@ def as_it_is(dataset: Dataset) -> str:
 
 def _export(
     job: Job,
-    prepared: Prepared,
     model: keras.Model,
     manifest: Manifest,
     accuracy: Mapping[str, Any] | None = None,
@@ -97,38 +92,11 @@ def _export(
     run = job.run
     held_back = [s for s in run.samples() if s.part != TRAINING and s.path.exists()]
     samples = [sample.path for sample in held_back]
-    with TemporaryDirectory() as folder:
-        pictures = calibration(run, prepared.parts[TRAINING], Path(folder))
-        int8 = Int8Samples(pictures, held_back)
-        report = export_model(model, manifest, samples, run.onnx_file, int8=int8, accuracy=accuracy)
+    int8 = Int8Samples(choose_calibration(run.training_samples()), held_back)
+    report = export_model(model, manifest, samples, run.onnx_file, int8=int8, accuracy=accuracy)
     if report.int8 is not None and report.int8.kept_float:
         job.observer.say("not in 8 bits, but in float32: 8 bits lose pictures, or gain no time")
     return report.manifest.accuracy
-
-
-def calibration(run: Run, training: Sequence[Sample], folder: Path) -> list[Path]:
-    """Chooses training pictures to measure the ranges of 8 bits on.
-
-    Args:
-        run: The run.
-        training: Its training samples.
-        folder: Where drawn pictures are written, if there are no others.
-
-    Raises:
-        ExportError: If no picture is left.
-    """
-    files = [s for s in run.samples() if s.part == TRAINING and s.path.exists()]
-    if files:
-        return choose_calibration(files)
-    drawn = [sample for sample in training if sample.path is None]
-    if not drawn:
-        raise ExportError("the pictures that the run was trained on are gone")
-    chosen = drawn[:: -(-len(drawn) // CALIBRATION_SAMPLES)]
-    for number, sample in enumerate(chosen):
-        channels = sample.picture.shape[2]
-        order = [2, 1, 0, 3][:channels] if channels > 1 else [0]  # OpenCV's: blue first
-        cv2.imwrite(str(folder / f"{number}.png"), sample.picture[:, :, order])
-    return [folder / f"{number}.png" for number in range(len(chosen))]
 
 
 def _by_the_runtime(run: Run, samples: Iterable[Sample]) -> str:

@@ -20,6 +20,7 @@ from captcha_rt_train.data.targets import TARGETS, encode_labels
 from captcha_rt_train.networks import with_local_head, with_position_head
 from captcha_rt_train.presets import Settings
 from captcha_rt_train.training.averaging import WeightAverage
+from captcha_rt_train.training.doubts import SURE, contradict, spare_rare
 from captcha_rt_train.training.epochs import Epochs
 from captcha_rt_train.training.interrupts import kept_back
 from captcha_rt_train.training.job import Observer
@@ -93,8 +94,8 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
         if not task.observer.verbose:
             left = settings.epochs - epochs.done
             callbacks.append(_Steps(task.observer, left * len(batches)))
-        if settings.spliced:
-            callbacks.append(_Splicing(model, task, batches))
+        if settings.spliced or settings.left_out:
+            callbacks.append(_Looking(model, task, batches))
         if task.observer.tensorboard is not None:
             callbacks.append(keras.callbacks.TensorBoard(task.observer.tensorboard))
         with kept_back() as interrupts:
@@ -165,25 +166,38 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             self._steps.close()  # the bar of a training that stops early goes away
 
 
-class _Splicing(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Tells the batches after each epoch where the network sees the characters."""
+class _Looking(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Tells the batches before each epoch what the network sees in the training pictures.
+
+    Where the characters stand, so that pictures can be spliced; and which labels the network
+    contradicts. Those are left out of the epoch: a network learns what many labels say before it
+    learns a wrong one by heart. A picture that it learns to read as its label comes back.
+    """
 
     def __init__(self, network: keras.Model, task: Fit, batches: Batches) -> None:
         super().__init__()
         self._network = network
+        self._task = task
+        self._samples = task.parts["training"]
         self._batches = batches
-        self._inputs = Batches(
-            task.parts["training"], task.manifest, batch_size=task.settings.batch_size
-        )
+        self._inputs = Batches(self._samples, task.manifest, batch_size=task.settings.batch_size)
         charset = task.manifest.charset
         self._blank = charset.blank or 0
-        self._labels = [charset.encode(sample.label) for sample in task.parts["training"]]
+        self._labels = [charset.encode(sample.label) for sample in self._samples]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Locates the characters for an epoch, also for the first one of a resumed training."""
-        if epoch:
-            scores = self._network.predict(self._inputs, verbose=0)
+        """Looks at the pictures for an epoch, also for the first one of a resumed training."""
+        if not epoch:
+            return
+        scores = self._network.predict(self._inputs, verbose=0)
+        settings = self._task.settings
+        if settings.spliced:
             self._batches.locate(align(scores, self._labels, self._blank))
+        if settings.left_out:
+            _, wrong = contradict(self._samples, self._task.manifest, scores)
+            doubted = spare_rare([s.label for s in self._samples], wrong >= SURE)
+            few = doubted.sum() <= settings.left_out * len(doubted)
+            self._batches.leave_out(np.flatnonzero(doubted & few))
 
 
 def _repeat(task: Fit) -> int:

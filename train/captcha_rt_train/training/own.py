@@ -17,15 +17,17 @@ from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Evaluation, Prediction, evaluate
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import TRAINING, Run
-from captcha_rt_train.data.earlier import HELD_BACK
+from captcha_rt_train.data.earlier import EARLIER, HELD_BACK
 from captcha_rt_train.data.samples import Dataset, Sample, with_recipe
 from captcha_rt_train.data.sources import is_sources_file
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.choosing import TRUNK, choose, epoch_steps, go_on_from
 from captcha_rt_train.training.delivering import as_it_is, deliver
+from captcha_rt_train.training.doubts import describe_doubts
 from captcha_rt_train.training.ensemble import Network
 from captcha_rt_train.training.epochs import NOTHING
+from captcha_rt_train.training.fitting import predict_scores
 from captcha_rt_train.training.job import Job
 from captcha_rt_train.training.preparing import (
     Prepared,
@@ -109,6 +111,7 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
     if job.earlier is not None:
         verdict += _remembered(job.earlier, measured.manifest)
     model = network.model
+    verdict += _doubted(job, prepared, model, measured.manifest)
     if "only_answer" not in measured.manifest.training:
         verdict += _learning_curve(job, prepared, found, part, half)
         again: Callable[[], keras.Model] | None = None
@@ -269,6 +272,16 @@ def _remembered(earlier: Run, manifest: Manifest) -> list[str]:
         f"{now['exact_match']:.1%}; the earlier model read {before['exact_match']:.1%} of "
         f"{before['pictures']}{', before it learned from these, too' if seen else ''}"
     ]
+
+
+def _doubted(job: Job, prepared: Prepared, model: keras.Model, manifest: Manifest) -> list[str]:
+    """Which labels the network contradicts after learning from them, and how to look at them."""
+    sources = EARLIER, HELD_BACK  # not in this folder
+    samples = [s for s in prepared.parts[TRAINING] if s.path and s.source not in sources]
+    if not samples:
+        return []
+    scores = predict_scores(model, manifest, samples) / manifest.temperature
+    return describe_doubts(samples, manifest, scores, job.source)
 
 
 def _learning_curve(

@@ -1,16 +1,19 @@
 """Reads, splits and plans what a training starts from, and writes the beginning of its run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from captcha_rt.files import write_atomically
-from captcha_rt_export.run import Run, SampleFile
+from captcha_rt_export.int8 import CALIBRATION_SAMPLES
+from captcha_rt_export.run import TRAINING, Run, SampleFile
 from captcha_rt_train.data.duplicates import skip_duplicates
 from captcha_rt_train.data.earlier import add_earlier
 from captcha_rt_train.data.lengths import skip_far_longer
-from captcha_rt_train.data.samples import Dataset, split
+from captcha_rt_train.data.samples import Dataset, Sample, split
 from captcha_rt_train.data.sources import is_sources_file, parse_sources, read_dataset
 from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
@@ -137,7 +140,7 @@ def _plan(job: Job, dataset: Dataset) -> Plan:
 
 
 def _start_run(job: Job, run_settings: Mapping[str, Any], parts: Parts) -> None:
-    """Checks and writes the split, and writes the settings."""
+    """Checks and writes the split, and writes the settings and some of the drawn pictures."""
     files = [
         SampleFile(
             sample.path.resolve() if sample.path else Path(sample.name),
@@ -151,3 +154,19 @@ def _start_run(job: Job, run_settings: Mapping[str, Any], parts: Parts) -> None:
     job.run.check_split(files, resume=job.resume or job.digit is not None)
     job.run.write_split(files)
     job.run.write_settings(run_settings)
+    keep_drawn(job.run, parts[TRAINING])
+
+
+def keep_drawn(run: Run, training: Sequence[Sample]) -> None:
+    """Writes some training pictures into the run's folder, if all of them were drawn.
+
+    An export in 8 bits measures ranges on them: drawn pictures have no files.
+    """
+    if any(sample.path for sample in training):
+        return
+    run.drawn.mkdir(parents=True, exist_ok=True)
+    for number, sample in enumerate(training[:: -(-len(training) // CALIBRATION_SAMPLES)]):
+        channels = sample.picture.shape[2]
+        order = [2, 1, 0, 3][:channels] if channels > 1 else [0]  # OpenCV's: blue first
+        png = cv2.imencode(".png", sample.picture[:, :, order])[1]
+        (run.drawn / f"{number:03}.png").write_bytes(png.tobytes())

@@ -7,37 +7,27 @@ from pathlib import Path
 from typing import Final
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import AUTO
-from captcha_rt.manifest import Manifest
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run, SampleFile
 from captcha_rt_train.data.duplicates import hash_pixels
 from captcha_rt_train.data.lengths import skip_far_longer
 from captcha_rt_train.data.samples import Dataset, Sample, with_recipe
 from captcha_rt_train.data.sources import read_dataset
-from captcha_rt_train.data.targets import encode_labels
 from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.calibration import fit_temperature
 from captcha_rt_train.training.choosing import TRUNK, choose
+from captcha_rt_train.training.doubts import DOUBTED, contradict
 from captcha_rt_train.training.ensemble import ENSEMBLE
 from captcha_rt_train.training.fitting import Fit, fit, predict_scores
 from captcha_rt_train.training.job import Observer
 from captcha_rt_train.training.planning import Plan, plan
 from captcha_rt_train.training.trunk import start_from
 
-MIN_CONFIDENCE: Final = 0.5
-"""The lowest probability that a label is wrong with which it is a suspect, in 0..1."""
-
-_WRONG: Final = 0.02
-"""The fraction of the labels that are wrong, before the pictures are looked at."""
-
-_SUREST: Final = 30.0  # a logarithm of odds that is as good as certain
 _EPOCHS: Final = 12  # of a preset
 _MINUTES: Final = 10.0  # of all folds together, without a preset
 
@@ -195,37 +185,12 @@ def _find_contradicted(preset: Preset, planned: Plan, task: Fit) -> list[Suspect
     temperature = fit_temperature(model, task.manifest, held_back)
     manifest = replace(task.manifest, temperature=temperature)
     scores = predict_scores(model, manifest, held_back)
-    read = [text for text, _ in manifest.decode(scores)]
-    wrong = [
-        (sample, replace(sample, label=text), rows)
-        for sample, text, rows in zip(
-            held_back, read, scores.reshape(len(held_back), -1, scores.shape[-1]), strict=True
-        )
-        if text not in ("", sample.label)
-    ]
-    if not wrong:
-        return []
-    rows = np.stack([rows for _, _, rows in wrong]) / temperature
-    likelier = _likelihoods([other for _, other, _ in wrong], manifest, rows)
-    likelier -= _likelihoods([sample for sample, _, _ in wrong], manifest, rows)
-    odds = np.exp(np.minimum(likelier, _SUREST)) * _WRONG / (1 - _WRONG)
+    read, wrong = contradict(held_back, manifest, scores / temperature)
     return [
-        Suspect(sample.name, sample.label, other.label, probability)
-        for (sample, other, _), probability in zip(wrong, (odds / (1 + odds)).tolist(), strict=True)
-        if probability >= MIN_CONFIDENCE
+        Suspect(sample.name, sample.label, text, probability)
+        for sample, text, probability in zip(held_back, read, wrong.tolist(), strict=True)
+        if probability >= DOUBTED
     ]
-
-
-def _likelihoods(
-    samples: Sequence[Sample], manifest: Manifest, scores: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """The logarithms of the probabilities of the labels, `(N,)`, from logits `(N, T, C)`."""
-    labels = encode_labels(samples, manifest)
-    if manifest.decoder == "ctc":
-        return -np.asarray(keras.losses.CTC(reduction="none")(labels, scores), np.float64)
-    logs = scores.astype(np.float64)
-    logs -= np.logaddexp.reduce(logs, axis=2, keepdims=True)
-    return np.asarray(np.take_along_axis(logs, labels[:, :, None], axis=2).sum(axis=(1, 2)))
 
 
 def cut_folds(samples: Sequence[Sample], folds: int) -> list[list[Sample]]:

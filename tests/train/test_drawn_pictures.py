@@ -1,4 +1,4 @@
-"""The model file of a training without a preset, as far as no training is needed to see it."""
+"""The training pictures of a run, as an export in 8 bits takes them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from captcha_rt_export.errors import ExportError
 from captcha_rt_export.int8 import CALIBRATION_SAMPLES
 from captcha_rt_export.run import Run, SampleFile
 from captcha_rt_train.data.samples import Sample
-from captcha_rt_train.training.delivering import calibration
+from captcha_rt_train.training.preparing import keep_drawn
 
 
 def drawn(channels: int, number: int = 0) -> Sample:
@@ -21,11 +21,12 @@ def drawn(channels: int, number: int = 0) -> Sample:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_drawn_pictures_are_files_for_8_bits(tmp_path: Path, channels: int) -> None:
-    """A run that learned from drawn pictures alone is exported in 8 bits, on these very pixels."""
+def test_drawn_pictures_are_kept_for_8_bits(tmp_path: Path, channels: int) -> None:
+    """A run that learned from drawn pictures alone can be exported later, on these very pixels."""
     run, samples = Run(tmp_path / "run"), [drawn(channels, number) for number in range(900)]
     run.write_split([SampleFile(Path(s.name), s.label, "training", s.source) for s in samples])
-    paths = calibration(run, samples, tmp_path)
+    keep_drawn(run, samples)
+    paths = [sample.path for sample in run.training_samples()]
     assert CALIBRATION_SAMPLES / 2 < len(paths) <= CALIBRATION_SAMPLES
     np.testing.assert_array_equal(decode_image(paths[0]), samples[0].picture)
     assert len(set(paths)) == len(paths)
@@ -36,8 +37,10 @@ def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "x.png"
     file.touch()
     run, sample = Run(tmp_path / "run"), replace(drawn(1), path=file, name="x.png", source="")
-    run.write_split([SampleFile(file, "ab", "training"), SampleFile(Path("drawn/0"), "ab")])
-    assert calibration(run, [sample, drawn(1)], tmp_path) == [file]
+    row = SampleFile(file, "ab", "training")
+    run.write_split([row, SampleFile(Path("drawn/0"), "ab", "training")])
+    keep_drawn(run, [sample, drawn(1)])
+    assert run.training_samples() == [row]
     file.unlink()
     with pytest.raises(ExportError, match="are gone"):
-        calibration(run, [sample], tmp_path)
+        run.training_samples()
