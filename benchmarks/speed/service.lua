@@ -1,6 +1,6 @@
 -- Posts one picture again and again, and counts the answers: run by service.py, through wrk.
 local file = io.open(os.getenv("PICTURE"), "rb")
-local wanted = '"text": "' .. os.getenv("TEXT") .. '"'
+local wanted = '"text":"' .. os.getenv("TEXT") .. '"'
 wrk.method = "POST"
 wrk.path = "/solve"
 wrk.body = file:read("*a")

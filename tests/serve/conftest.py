@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-for module in ("starlette", "uvicorn", "httptools", "prometheus_client", "python_multipart"):
+NEEDED = ("starlette", "uvicorn", "httptools", "orjson", "prometheus_client", "python_multipart")
+for module in NEEDED:
     pytest.importorskip(module, reason='needs "captcha-rt[serve]"')
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "dnwnb.png"

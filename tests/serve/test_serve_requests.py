@@ -1,8 +1,10 @@
 """What the service answers: `/solve`, the Open Inference Protocol, and the options."""
 
+import asyncio
 import base64
 import gzip
 import json
+import socket
 import struct
 from pathlib import Path
 
@@ -217,3 +219,48 @@ def test_wrong_starts_end_with_a_line(command, server, tmp_path):
     assert ends("--api-key-file", tmp_path / "key", "--port", "0") == (2, 1)
     assert ends("--max-memory", "4", "--port", "0") == (2, 1)
     assert ends("--model", "a=x.onnx", "--model", "a=y.onnx") == (2, 1)
+
+
+def test_an_id_comes_back_as_it_was(server):
+    """Also one that is no text: half a pair of surrogates."""
+    asked = {"id": "\ud800", "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1]}]}
+    asked["inputs"][0]["data"] = [BASE64]
+    status, found, _ = server.ask("POST", "/v2/models/default/infer", asked)
+    assert (status, found["id"]) == (200, "\ud800")
+
+
+def test_an_answer_is_one_packet(server):
+    """The head and the body of an answer arrive together: two packets wake a client twice."""
+    head = b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: %d\r\n\r\n" % len(PICTURE)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        for _ in range(20):
+            client.sendall(head + PICTURE)
+            assert f'"{TEXT}"'.encode() in client.recv(65_536)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_fault_of_ours_is_a_500_that_tells_nothing(begun):
+    """The log alone says what went wrong, and an answer that has begun gets no second head."""
+    from captcha_rt.service.gate import Gate
+    from captcha_rt.service.metrics import Metrics
+    from captcha_rt.service.settings import Settings
+    from captcha_rt.service.state import State
+
+    async def fail(_, __, send):
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("a secret")
+
+    async def ask():
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        await Gate(fail, Settings(access_log=False), Metrics(), State())(scope, None, send)
+        return sent
+
+    sent = asyncio.run(ask())
+    assert [message["status"] for message in sent if "status" in message] == [200 if begun else 500]
+    assert "secret" not in str(sent)

@@ -7,15 +7,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from captcha_rt.errors import CaptchaRTError
@@ -26,7 +23,6 @@ from captcha_rt.service.metrics import MEDIA_TYPE, Metrics, forget_the_dead
 from captcha_rt.service.models import Models
 from captcha_rt.service.pages import Pages
 from captcha_rt.service.reading import Reading
-from captcha_rt.service.refusal import ClientGoneError, Refusal, refuse
 from captcha_rt.service.settings import Settings
 from captcha_rt.service.solve import Solve
 from captcha_rt.service.state import State
@@ -38,7 +34,6 @@ CANT_LOAD: Final = 3
 """The exit code of a process that can't load the models; uvicorn then ends all."""
 
 _CANT_LOAD_AGAIN: Final = 1  # uvicorn starts another one
-_CLIENT_GONE: Final = 499  # as nginx counts clients that left; nobody reads it
 _PAUSE: Final = 2  # seconds, until then
 _log = logging.getLogger("captcha_rt.service")
 
@@ -54,26 +49,19 @@ def make_app(settings: Settings) -> ASGIApp:
     models = Models(settings, metrics)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         forget_the_dead()
         reading = Reading(settings.queue, metrics)
-        app.router.routes.extend(_routes(settings, models, reading, metrics, state))
+        router.routes.extend(_routes(settings, models, reading, metrics, state))
         loading = asyncio.create_task(_load(models, settings))
         _handle_signals(models, settings, state)
         yield
         await loading
         await reading.stop()
 
-    app = Starlette(
-        lifespan=lifespan,
-        exception_handlers={
-            HTTPException: _on_http_exception,
-            Refusal: partial(_on_refusal, metrics),
-            ClientGoneError: partial(_on_client_gone, metrics),
-            Exception: _on_failure,
-        },
-    )
-    return Gate(app, settings, metrics, state)
+    # Starlette's application would handle errors, too; the gate does it for all of them.
+    router = Router(lifespan=lifespan)
+    return Gate(router, settings, metrics, state)
 
 
 def _routes(
@@ -139,25 +127,3 @@ def _handle_signals(models: Models, settings: Settings, state: State) -> None:
         # Windows has no such handlers, and only the main thread may set them.
         with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(getattr(signal, name), handler)
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """No such address, or not with this method."""
-    assert isinstance(error, HTTPException)  # noqa: S101  (for mypy)
-    return refuse(request.url.path, error.status_code, error.detail, error.headers)
-
-
-async def _on_refusal(metrics: Metrics, request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)  # noqa: S101  (for mypy)
-    metrics.rejected.labels(error.reason).inc()
-    return refuse(request.url.path, error.status, error.message, error.headers)
-
-
-async def _on_client_gone(metrics: Metrics, _: Request, __: Exception) -> Response:
-    metrics.rejected.labels("client_gone").inc()
-    return Response(status_code=_CLIENT_GONE)
-
-
-async def _on_failure(request: Request, _: Exception) -> Response:
-    """Whatever it was: the log says more, the caller is told no more."""
-    return refuse(request.url.path, 500, "the service failed; its log says why")

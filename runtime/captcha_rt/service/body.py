@@ -8,10 +8,12 @@ import asyncio
 import json
 import zlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from captcha_rt.service.refusal import ClientGoneError, Refusal, busy, too_large
 from captcha_rt.service.settings import Settings
@@ -21,7 +23,7 @@ Handler: TypeAlias = Callable[[Request, bytes], Awaitable[Response]]
 MAX_VALUES: Final = 100_000
 """The most values in a JSON body: Python takes up to 60 bytes for each."""
 
-_WINDOW: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's wbits
+_WINDOW: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's wbits
 _MAX_DIGITS: Final = 15
 
 
@@ -33,20 +35,20 @@ class Intake:
         self._settings = settings
         self._held = 0
 
-    def reading(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def reading(self, handler: Handler) -> ASGIApp:
         """Makes an endpoint of a handler that takes the body.
 
         The memory counts as used until the answer is made.
         """
+        return _Endpoint(self, handler)
 
-        async def endpoint(request: Request) -> Response:
-            held = [0]
-            try:
-                return await handler(request, await self._read(request, held))
-            finally:
-                self._held -= held[0]
-
-        return endpoint
+    async def answer(self, request: Request, handler: Handler) -> Response:
+        """Reads the body of a request, and lets a handler answer it."""
+        held = [0]
+        try:
+            return await handler(request, await self._read(request, held))
+        finally:
+            self._held -= held[0]
 
     async def _read(self, request: Request, held: list[int]) -> bytes:
         """Reads a body, decompressed.
@@ -56,11 +58,11 @@ class Intake:
             ClientGoneError: If the client leaves meanwhile.
         """
         limit = self._settings.max_body
-        claimed = request.headers.get("content-length", "0")
+        claimed = header_of(request, b"content-length") or b"0"
         if len(claimed) > _MAX_DIGITS or int(claimed) > limit:
             raise too_large(f"a body has at most {limit} bytes")
-        coding = request.headers.get("content-encoding", "identity").strip().lower()
-        if coding != "identity" and coding not in _WINDOW:
+        coding = (header_of(request, b"content-encoding") or b"identity").strip().lower()
+        if coding != b"identity" and coding not in _WINDOW:
             raise Refusal(
                 415,
                 "a body is sent as it is, or with gzip or deflate",
@@ -69,7 +71,7 @@ class Intake:
         body, more = await self._receive(request, held)
         if more:  # most bodies are there at once, and need no clock
             body = await self._receive_rest(request, body, held)
-        if coding == "identity":
+        if coding == b"identity":
             return body
         whole = _decompress(body, _WINDOW[coding], limit)
         self._hold(len(whole), held)
@@ -104,6 +106,32 @@ class Intake:
             raise busy("too many large requests at one time", "memory")
         self._held += size
         held[0] += size
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """Answers at an address. For Starlette it is an application, which it leaves as it is."""
+
+    intake: Intake
+    handler: Handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        response = await self.intake.answer(Request(scope, receive), self.handler)
+        await response(scope, receive, send)
+
+
+def header_of(request: Request, name: bytes) -> bytes:
+    """A header's value, as it was sent; empty if there is none.
+
+    Args:
+        request: The request.
+        name: The header's name in small letters.
+    """
+    for found, value in request.scope["headers"]:  # Starlette's look-up takes ten times as long
+        if found == name:
+            return bytes(value)
+    return b""
 
 
 def read_json(body: bytes) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A connection that ends where its client doesn't go on: uvicorn's, with three limits more.
 
 uvicorn waits for the head of a request without end, keeps as much of it as comes, and reads on from
-a client that asks for more and more and takes no answer.
+a client that asks for more and more and takes no answer. It also writes the head of an answer and
+its body one after the other.
 """
 
 import asyncio
@@ -19,6 +20,45 @@ MAX_HEAD: Final = 65_536
 MAX_WAITING: Final = 100
 """The most requests that a client may send before the first of them is answered."""
 
+REQUESTS: Final = "captcha_rt.requests"
+"""Where the scope of a request holds all requests that the process is answering."""
+
+
+class _Joining:
+    """A transport that writes at once what is written in one round of the loop.
+
+    The head of an answer and its body are one packet then, and wake the client once.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """Stands before a transport."""
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever it is)
+        """Is the transport in all else."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Writes when what is done now is done."""
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        """Closes the connection when all is written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if not self._parts:
+            return
+        data = b"".join(self._parts)
+        self._parts.clear()
+        if not self._transport.is_closing():  # the client may have left meanwhile
+            self._transport.write(data)
+
 
 class Connection(HttpToolsProtocol):
     """Reads requests, and closes the connection where one is too slow or its head too long."""
@@ -32,7 +72,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the first head."""
-        super().connection_made(transport)
+        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -61,6 +101,7 @@ class Connection(HttpToolsProtocol):
         self._stop_waiting()
         if len(self.pipeline) >= MAX_WAITING:
             raise ValueError("too many requests at one time")  # the parser stops, uvicorn closes
+        self.scope[REQUESTS] = self.tasks  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

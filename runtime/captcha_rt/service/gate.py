@@ -5,10 +5,12 @@ from hmac import compare_digest
 from time import perf_counter
 from typing import Final
 
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from captcha_rt.service.metrics import Metrics
-from captcha_rt.service.refusal import refuse
+from captcha_rt.service.refusal import ClientGoneError, Refusal, refuse
 from captcha_rt.service.settings import Settings
 from captcha_rt.service.state import State
 
@@ -23,6 +25,7 @@ _HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
 ]
 _CLOSE: Final = (b"connection", b"close")
+_CLIENT_GONE: Final = 499  # as nginx counts clients that left; nobody reads it
 _log = logging.getLogger("captcha_rt.service")
 _access = logging.getLogger("captcha_rt.service.access")
 
@@ -55,17 +58,30 @@ class Gate:
             await send(message)
 
         try:
-            if self._admits(scope):
-                await self._app(scope, receive, send_noted)
-            else:
-                self._metrics.rejected.labels("key").inc()
+            if not self._admits(scope):
                 headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
-                answer = refuse(scope["path"], 401, "the API key is missing or wrong", headers)
-                await answer(scope, receive, send_noted)
+                raise Refusal(401, "the API key is missing or wrong", "key", headers)
+            scope["app"] = self._app  # where there is one, Starlette raises its 404 and 405
+            await self._app(scope, receive, send_noted)
         except Exception as error:  # noqa: BLE001  (the caller is told that the service failed)
-            _log.exception("%s while answering", type(error).__name__)
+            answer = self._end(scope["path"], error)
+            if not status:
+                await answer(scope, receive, send_noted)
         finally:
             self._note(scope, status, perf_counter() - started)
+
+    def _end(self, path: str, error: Exception) -> Response:
+        """What an error is answered with, and where it is noted."""
+        if isinstance(error, Refusal):
+            self._metrics.rejected.labels(error.reason).inc()
+            return refuse(path, error.status, error.message, error.headers)
+        if isinstance(error, ClientGoneError):
+            self._metrics.rejected.labels("client_gone").inc()
+            return Response(status_code=_CLIENT_GONE)
+        if isinstance(error, HTTPException):  # no such address, or not with this method
+            return refuse(path, error.status_code, error.detail, error.headers)
+        _log.error("%s while answering", type(error).__name__, exc_info=error)
+        return refuse(path, 500, "the service failed; its log says why")
 
     def _admits(self, scope: Scope) -> bool:
         """Whether a request needs no key, or has the right one."""
@@ -81,7 +97,7 @@ class Gate:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        self._metrics.requests.labels(route, status).inc()
+        self._metrics.requests(route, status).inc()
         if self._log_access:
             values = {
                 "method": scope["method"],

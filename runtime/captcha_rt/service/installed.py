@@ -9,6 +9,7 @@ _MODULES: Final = {
     "starlette": "starlette",
     "uvicorn": "uvicorn",
     "httptools": "httptools",
+    "orjson": "orjson",
     "prometheus_client": "prometheus-client",
     "python_multipart": "python-multipart",
 }

@@ -2,7 +2,8 @@
 
 A process reads one batch at a time, since half of the path of a picture is under Python's global
 lock. It takes what is queued, at most eight pictures for one run of the network, and waits for
-none: with one caller a picture is read alone, with many they come in batches by themselves.
+none: with one caller a picture is read alone, with many they come in batches by themselves. The
+only request of a process is read at once, without the queue.
 
 A batch that takes a few milliseconds is read in the thread that answers: to hand a picture to
 another thread and back costs as much as to read it. A longer batch goes to a second thread, so that
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter, thread_time
 from typing import Any, Final, TypeAlias
@@ -25,6 +26,7 @@ from starlette.requests import Request
 from captcha_rt.constrained import Constraints
 from captcha_rt.errors import CaptchaRTError
 from captcha_rt.image import Opened
+from captcha_rt.service.connection import REQUESTS
 from captcha_rt.service.metrics import Metrics
 from captcha_rt.service.models import Served
 from captcha_rt.service.refusal import ClientGoneError, busy
@@ -48,23 +50,23 @@ class Job:
 
     Attributes:
         places: The places in the queue that it takes.
-        done: Is set to the result.
-        queued: When it was queued, by `perf_counter`.
         served: The model.
         pictures: The pictures' files, or an error in place of one.
         known: What is known of the texts.
         call: What to do in place of reading.
         gone: Whether nobody waits for it.
+        begun: When it came, by `perf_counter`.
+        done: Is set to the result, if it is queued.
     """
 
     places: int
-    done: asyncio.Future[Any]
-    queued: float
     served: Served | None = None
     pictures: Sequence[bytes | CaptchaRTError] = ()
     known: Constraints = _PLAIN
     call: Callable[[], Any] | None = None
     gone: bool = False
+    begun: float = field(default_factory=perf_counter)
+    done: asyncio.Future[Any] = field(init=False)
 
     @property
     def endless(self) -> bool:
@@ -124,30 +126,32 @@ class Reading:
             ClientGoneError: If the client has left.
             CharsetError: As from `Solver.solve`.
         """
-        job = self._job(len(pictures))
-        job.served, job.pictures, job.known = served, pictures, known or _PLAIN
-        answers: Answers = await self._finish(request, job)
+        job = Job(len(pictures), served, pictures, known or _PLAIN)
+        answers: Answers
+        if not self._active and len(request.scope[REQUESTS]) == 1 and self._is_short([job]):
+            [result] = self._do([job])
+            if isinstance(result, Exception):
+                raise result
+            answers = result
+        else:
+            answers = await self._finish(request, job)
         return answers
 
     async def call(self, request: Request, function: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Calls a function where pictures are read; it takes one place."""
-        job = self._job(1)
-        job.call = function
-        return await self._finish(request, job)
+        return await self._finish(request, Job(1, call=function))
 
     async def stop(self) -> None:
         """Ends the second thread; everything has been read."""
         await asyncio.to_thread(self._second.shutdown)
 
-    def _job(self, places: int) -> Job:
-        if self._taken + places > self._places:
-            raise busy("too many pictures are waiting; try again in a second", "queue")
-        self._taken += places
-        self._metrics.pending.inc(places)
-        return Job(places, self._loop.create_future(), perf_counter())
-
     async def _finish(self, request: Request, job: Job) -> Any:  # noqa: ANN401
         """Queues a job and waits for its result, unless its client leaves."""
+        if self._taken + job.places > self._places:
+            raise busy("too many pictures are waiting; try again in a second", "queue")
+        self._taken += job.places
+        self._metrics.pending.inc(job.places)
+        job.done = self._loop.create_future()
         self._jobs.append(job)
         if not self._active:
             self._active = True
@@ -172,6 +176,10 @@ class Reading:
         if not job.done.done():
             raise ClientGoneError
 
+    def _is_short(self, jobs: Sequence[Job]) -> bool:
+        """Whether a batch may be read in the thread that answers."""
+        return not jobs[0].endless and self._pace * sum(job.places for job in jobs) <= _SHORT
+
     def _go_on(self) -> None:
         """Reads what is queued, for as long as others have had their turn before."""
         now = perf_counter()
@@ -181,7 +189,7 @@ class Reading:
             if not jobs:
                 self._active = False
                 return
-            if jobs[0].endless or self._pace * sum(job.places for job in jobs) > _SHORT:
+            if not self._is_short(jobs):
                 done = self._second.submit(self._do, jobs)
                 done.add_done_callback(partial(self._hand_over, jobs))
                 return
@@ -222,7 +230,7 @@ class Reading:
         """The results of jobs: for each its answers, or an exception."""
         started = perf_counter()
         for job in jobs:
-            self._metrics.queued.observe(started - job.queued)
+            self._metrics.queued.observe(started - job.begun)
         [first, *_] = jobs
         try:
             if first.call is not None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
 from starlette.responses import Response
 
 V2: Final = "/v2"
@@ -52,13 +53,25 @@ def too_large(message: str) -> Refusal:
     return Refusal(413, message, "too_large", {"Connection": "close"})
 
 
+def to_json(values: Any) -> bytes:  # noqa: ANN401  (any JSON value)
+    """Writes JSON.
+
+    Python's own takes 19 µs for an answer, orjson takes 0.4; but it refuses half a pair of
+    surrogates, which a file's name may hold, and integers of more than 64 bits.
+    """
+    try:
+        return orjson.dumps(values)
+    except TypeError:
+        return json.dumps(values).encode()
+
+
 def to_response(
     values: Any,  # noqa: ANN401  (any JSON value)
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """An answer in JSON."""
-    return Response(json.dumps(values), status, headers, media_type="application/json")
+    return Response(to_json(values), status, headers, media_type="application/json")
 
 
 def refuse(

@@ -205,7 +205,7 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
         factory=True,
         workers=workers,
         http=Connection,
-        loop="asyncio",
+        loop="auto",
         ws="none",
         lifespan="on",
         log_config=LOGGING,

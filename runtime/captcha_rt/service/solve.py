@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from captcha_rt.constrained import Constraints
 from captcha_rt.errors import CaptchaRTError, CharsetError, ImageDecodeError, ModelError
-from captcha_rt.service.body import read_json
+from captcha_rt.service.body import header_of, read_json
 from captcha_rt.service.models import Models
 from captcha_rt.service.reading import Reading
 from captcha_rt.service.refusal import Refusal, to_response
@@ -54,7 +54,10 @@ class Question:
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+_NO_QUESTION: Final = Question()
+
+
+@dataclass(slots=True)
 class _Sent:
     """The pictures of a request.
 
@@ -82,13 +85,13 @@ class Solve:
 
     async def __call__(self, request: Request, body: bytes) -> Response:
         """Answers a request."""
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        media = header_of(request, b"content-type").partition(b";")[0].strip().lower()
         asked: dict[str, Any] = {}
         if request.scope["query_string"]:
             asked.update(request.query_params)
-        if media == "application/json":
+        if media == b"application/json":
             sent = _from_json(read_json(body), asked)
-        elif media == "multipart/form-data":
+        elif media == b"multipart/form-data":
             sent = await self._from_form(request, body, asked)
         elif not body:
             raise Refusal(400, "the body is empty; send a picture")
@@ -154,11 +157,11 @@ def to_question(values: Mapping[str, Any]) -> Question:
     Raises:
         Refusal: If a name is unknown, or a value is out of range.
     """
+    if not values:
+        return _NO_QUESTION
     unknown = [name for name in values if name not in _NAMES]
     if unknown:
         raise Refusal(400, f"unknown: {unknown[0][:80]!r}; known are {', '.join(_NAMES)}")
-    if not values:
-        return Question()
     model = values.get("model")
     if model is not None and not isinstance(model, str):
         raise Refusal(400, "model is a name")

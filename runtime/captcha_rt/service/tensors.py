@@ -7,7 +7,6 @@ A request that follows neither is refused; no number in it allocates memory.
 
 import base64
 import binascii
-import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Final
 
 from captcha_rt.errors import CaptchaRTError, ImageDecodeError
 from captcha_rt.service.body import read_json
-from captcha_rt.service.refusal import Refusal
+from captcha_rt.service.refusal import Refusal, to_json
 from captcha_rt.service.solve import picture_of
 
 INPUT: Final = "image"
@@ -110,7 +109,7 @@ def write_response(
         outputs.append(tensor)
     named = {} if asked.id is None else {"id": asked.id}
     values = {"model_name": model, "model_version": "1", **named, "outputs": outputs}
-    header = json.dumps(values).encode()
+    header = to_json(values)
     return (header + b"".join(binary), len(header)) if binary else (header, None)
 
 
