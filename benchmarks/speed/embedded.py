@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.harness import ROOT, program, say
+from benchmarks.harness import ROOT, machine, program, say
 from captcha_rt import Solver
 from captcha_rt.diagnostics.machine import start_python
 from captcha_rt.diagnostics.stages import STAGES, time_stages
@@ -56,16 +57,29 @@ def measure_stages(pictures: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
     return result
 
 
-def stages_in_a_fresh_process(run: Path) -> dict[str, Any]:
-    """`measure_stages` in a process that has not loaded TensorFlow, like a user's.
+def measure_times(pictures: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+    """All times of the results: by stage, with two threads, and of the start.
 
     Args:
-        run: The run whose test pictures are read.
+        pictures: The pictures by kind.
     """
-    command = program("default", "--speed", "--run", run.resolve())
+    solver = Solver(EMBEDDED, device="cpu")
+    return {
+        "milliseconds": measure_stages(pictures),
+        "pictures_a_second": measure_threads(solver, list(chain.from_iterable(pictures.values()))),
+        "start": measure_start(),
+        "provider": solver.providers[0],
+        "threads": 1,
+        "machine": machine(),
+    }
+
+
+def times_in_a_fresh_process() -> dict[str, Any]:
+    """`measure_times` in a process that has not loaded TensorFlow, like a user's."""
+    command = program("default", "--speed")
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, Any] = json.loads(done.stdout)
-    for kind, stages in result.items():
+    for kind, stages in result["milliseconds"].items():
         say(f"{kind}: {stages}")
     return result
 

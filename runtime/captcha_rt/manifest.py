@@ -24,7 +24,7 @@ from captcha_rt.decoders import (
 )
 from captcha_rt.errors import CaptchaRTError, ManifestError, RecipeError
 from captcha_rt.recipe import Recipe
-from captcha_rt.steps import Glyphs, Scale
+from captcha_rt.steps import settings
 
 __all__ = ["Manifest"]
 
@@ -156,7 +156,7 @@ class Manifest:
             raise ManifestError(f"name or licence is no Unicode: {self.name!r}, {self.licence!r}")
         if not isinstance(self.training, Mapping) or not isinstance(self.accuracy, Mapping):
             raise ManifestError("training and accuracy are objects")
-        if not any(isinstance(step, Scale) for step in self.recipe.steps):
+        if not any(step.name == "scale" for step in self.recipe.steps):
             raise ManifestError('the recipe has no step "scale", so the result is not float32')
         if self.scores not in get_args(Scores):
             raise ManifestError(
@@ -173,7 +173,7 @@ class Manifest:
             raise ManifestError(f"the shortest text has 0 or more characters: {self.shortest!r}")
         if type(self.length) is not int or self.length < 0:
             raise ManifestError(f"every text has 0 or more characters: {self.length!r}")
-        counts = [step.count for step in self.recipe.steps if isinstance(step, Glyphs)]
+        counts = [settings(s)["count"] for s in self.recipe.steps if s.name == "glyphs"]
         object.__setattr__(self, "glyphs", counts[0] if counts else None)
         object.__setattr__(self, "tensor_shape", (*counts[:1], *self.input.shape[1:]))
         self._check_decoder()

@@ -7,41 +7,17 @@ manifest holds the steps as JSON: `[{"step": "grey"}, {"step": "resize", "height
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.errors import RecipeError
-from captcha_rt.steps import (
-    STEPS,
-    Bgr,
-    Channel,
-    ChannelsFirst,
-    Clip,
-    Crop,
-    Denoise,
-    Fit,
-    Frames,
-    Glyphs,
-    Grey,
-    Median,
-    Morphology,
-    Normalize,
-    Picture,
-    RemoveArtifacts,
-    RemoveCurve,
-    Resize,
-    Rgb,
-    Rows,
-    Scale,
-    Step,
-    Stretch,
-    Threshold,
-    Transpose,
-    settings,
-)
+from captcha_rt.steps import STEPS, Picture, Step, settings
+
+if TYPE_CHECKING:
+    from captcha_rt.steps import Frames
 
 __all__ = ["Recipe"]
 
@@ -96,15 +72,15 @@ class Recipe:
             yield step, result
 
     @property
-    def merge(self) -> Frames | None:
+    def merge(self) -> "Frames | None":
         """What makes one picture of the frames of an animation: the first step, if it does that."""
         first = self.steps[0] if self.steps else None
-        return first if isinstance(first, Frames) else None
+        return cast("Frames", first) if first is not None and first.name == "frames" else None
 
     @property
     def takes_grey(self) -> bool:
         """Whether opaque RGBA that is grey may be given in one channel: the result is the same."""
-        return bool(self.steps) and isinstance(self.steps[0], Grey | Rgb | Denoise)
+        return bool(self.steps) and self.steps[0].name in ("grey", "rgb", "denoise")
 
     def fixed_shape(
         self, picture: tuple[int | None, ...] = (None, None, None)
@@ -120,27 +96,26 @@ class Recipe:
         """
         shape = picture
         for step in self.steps:
-            match step:
-                case Scale() | Threshold() | Morphology() | Median() | Frames():
+            known = settings(step)
+            match step.name:
+                case "scale" | "threshold" | "dilate" | "erode" | "median" | "frames":
                     continue
-                case RemoveCurve() | RemoveArtifacts() | Stretch() | Normalize():
+                case "remove_curve" | "remove_artifacts" | "stretch" | "normalize":
                     continue
-                case Resize(height, width) | Fit(height, width):
-                    shape = (height, width, *shape[2:])
-                case Crop(width=width, height=height):
-                    shape = (height, width, *shape[2:])
-                case Transpose():
+                case "resize" | "fit" | "crop":
+                    shape = (known["height"], known["width"], *shape[2:])
+                case "transpose":
                     shape = (*shape[1::-1], *shape[2:])
-                case ChannelsFirst():
+                case "channels_first":
                     shape = (*shape[2:], *shape[:2])
-                case Grey() | Channel():
+                case "grey" | "channel":
                     shape = (*shape[:2], 1)
-                case Rgb() | Bgr() | Denoise():
+                case "rgb" | "bgr" | "denoise":
                     shape = (*shape[:2], 3)
-                case Clip() | Rows():
+                case "clip" | "rows":
                     shape = (None, None, *shape[2:])
-                case Glyphs(count, height, width):
-                    shape = (count, height, width, 1)
+                case "glyphs":
+                    shape = (known["count"], known["height"], known["width"], 1)
                 case _:
                     return None
         return shape
@@ -165,7 +140,7 @@ class Recipe:
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
             raise RecipeError(f"a recipe is a list of objects, not {steps!r:.80}")
         built = tuple(_build(step) for step in steps)
-        if any(isinstance(step, Frames) for step in built[1:]):
+        if any(step.name == "frames" for step in built[1:]):
             raise RecipeError('the step "frames" is the first step, or there is none')
         return cls(built)
 

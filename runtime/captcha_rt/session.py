@@ -4,11 +4,12 @@ import ctypes
 import logging
 import math
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 import numpy as np
@@ -259,7 +260,7 @@ def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
         InstallationError: If no distribution is installed, or both are. The two overwrite each
             other's files, and CUDA silently stops working. The message says what to type.
     """
-    found = installed("onnxruntime", "onnxruntime-gpu")
+    found = _distributions()
     if len(found) == 2:
         raise InstallationError(
             "onnxruntime and onnxruntime-gpu are both installed and break each other: "
@@ -278,6 +279,18 @@ def import_onnxruntime() -> Any:  # noqa: ANN401  (a module without types)
     return onnxruntime
 
 
+def _distributions() -> set[str]:
+    """The distributions of onnxruntime that are installed, by the folders of their metadata.
+
+    `importlib.metadata` finds the same, and takes 10 ms of CPU, a twentieth of a program's start.
+    """
+    found = set()
+    for place in sys.path:
+        with suppress(OSError), os.scandir(place or ".") as entries:
+            found |= {e.name.partition("-")[0] for e in entries if e.name.endswith("-info")}
+    return found & {"onnxruntime", "onnxruntime_gpu"}
+
+
 def installed(*distributions: str) -> dict[str, str]:
     """Finds the versions of those distributions that are installed.
 
@@ -287,6 +300,8 @@ def installed(*distributions: str) -> dict[str, str]:
     Returns:
         The version by name. A distribution that is not installed has no entry.
     """
+    from importlib.metadata import PackageNotFoundError, version  # see `_distributions`
+
     found = {}
     for name in distributions:
         try:

@@ -46,7 +46,7 @@ class Solution:
         characters: The characters of the text, in order.
         model: The name of the model that read it.
         min_confidence: The lowest confidence that this model's answers should have, in 0..1:
-            `Manifest.min_confidence`.
+            `Manifest.min_confidence`. It is higher if the picture looks damaged.
         alternatives: The likeliest texts, the likeliest first; None if they were not asked for.
         value: The value of the sum that the text is, as `value_of` works it out; None if the text
             is no sum, or the model reads no sums.

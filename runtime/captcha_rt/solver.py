@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from captcha_rt.cascade import read_in_turn
 from captcha_rt.constrained import Constraints
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from captcha_rt.parallel import Workers
 
 __all__ = ["Solver"]
+
+_IN_DOUBT: Final = 0.998
+"""The smallest confidence of an answer to a picture that looks damaged. Of the answers to damaged
+lossless WebPs it leaves 0.6 % wrong ones instead of 1.6 %; of good pictures one in ten has less."""
 
 _Answer = TypeVar("_Answer", bound=Solution | CaptchaRTError)
 
@@ -157,20 +161,20 @@ class Solver:
             TypeError: If what is known has another type.
         """
         constraints = self._constrain(allowed, length, alternatives)
-        picture, frames = self.open(image)
+        opened = self.open(image)
         read: list[Solution | CaptchaRTError] | None = None
         if constraints is None:  # the way of most pictures, without the work of batches
             try:
-                answer = self.readers[0].read(picture)
+                answer = self.readers[0].read(opened.pixels)
                 if self.settles(answer):
-                    return _of_frames(answer, frames)
+                    return of_file(answer, opened)
                 read = [answer]
             except CaptchaRTError as error:
                 read = [error]
-        [found] = read_in_turn(self.readers, [picture], constraints, read)
+        [found] = read_in_turn(self.readers, [opened.pixels], constraints, read)
         if isinstance(found, CaptchaRTError):
             raise found
-        return _of_frames(found, frames)
+        return of_file(found, opened)
 
     def solve_batch(
         self,
@@ -320,13 +324,13 @@ class Solver:
         pictures = [item.pixels for item in waiting if isinstance(item, Opened)]
         found = iter(read_in_turn(self.readers, pictures, constraints) if pictures else ())
         return [
-            _of_frames(next(found), item.frames) if isinstance(item, Opened) else item
-            for item in waiting
+            of_file(next(found), item) if isinstance(item, Opened) else item for item in waiting
         ]
 
 
-def _of_frames(answer: _Answer, frames: int) -> _Answer:
-    """The answer to a picture of a file with several frames says how many these are."""
-    if frames > 1 and isinstance(answer, Solution):
-        return replace(answer, frames=frames)
-    return answer
+def of_file(answer: _Answer, opened: Opened) -> _Answer:
+    """An answer with the number of frames of its file, and the limit if the picture is in doubt."""
+    if not isinstance(answer, Solution) or (opened.frames == 1 and not opened.doubtful):
+        return answer
+    limit = max(answer.min_confidence, _IN_DOUBT if opened.doubtful else 0)
+    return replace(answer, frames=opened.frames, min_confidence=limit)

@@ -5,10 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
+from labelled import PNG
 
 from captcha_rt.model import EMBEDDED, load_model
 
 pytest.importorskip("captcha_rt_train", reason="the model is made by captcha-rt-train")
+
+from benchmarks.accuracy.default import KINDS, spread_paths
 
 ROOT = Path(__file__).parents[2]
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "default.json").read_text("utf-8"))
@@ -34,3 +37,16 @@ def test_corrections_are_those_of_the_list() -> None:
             assert (kind, row["picture"], row["label"], row["shown"]) in listed
         assert entry["exact_match"] == 1 - entry["errors"] / entry["pictures"]
         assert entry["errors"] == len(entry["misread"])
+
+
+def test_the_pictures_that_are_timed_are_spread_over_each_folder(tmp_path: Path) -> None:
+    """`--retime` needs no run: it takes at most 500 pictures of each kind, not only the first."""
+    for kind, count in zip(KINDS, (3, 20, 500, 1300), strict=True):
+        (tmp_path / kind).mkdir()
+        for number in range(count):
+            (tmp_path / kind / f"{100_000 + number}.png").write_bytes(PNG)
+    found = spread_paths(tmp_path)
+    assert {kind: len(paths) for kind, paths in found.items()} == dict(
+        zip(KINDS, (3, 20, 500, 500), strict=True)
+    )
+    assert found["metu"][-1].stem > "100990"

@@ -1,14 +1,17 @@
-"""Damaged JPEG and WebP files are refused, and good ones never are."""
+"""Damaged JPEG, WebP and BMP files are refused or doubted, and good ones never are."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from captcha_rt import Solver
 from captcha_rt.errors import ImageDecodeError
-from captcha_rt.image import decode_image
+from captcha_rt.image import decode_image, open_image
 
 RNG = np.random.default_rng(3)
 HEIGHT, WIDTH = 50, 140
@@ -137,6 +140,22 @@ def test_restart_markers(find: bytes, put: bytes) -> None:
         decode_image(data.replace(find, put, 1))
 
 
+@pytest.mark.parametrize("place", [1, 4], ids=["the kind of its code", "the depth"])
+@pytest.mark.parametrize("kind", ["4:4:4", "progressive"])
+def test_flipped_bits_in_the_frame_header(
+    kind: str, place: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A JPEG of another code or depth than its data has is refused, or read as it was, silently."""
+    data = encoded(".jpg", drawn(), *KINDS[kind])
+    at = data.index(b"\xff\xc2" if kind == "progressive" else b"\xff\xc0")
+    for bit in range(8):
+        changed = bytearray(data)
+        changed[at + place] ^= 1 << bit
+        with suppress(ImageDecodeError):
+            np.testing.assert_array_equal(decode_image(bytes(changed)), decode_image(data))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("quality", [50, 90])
 def test_damaged_webps(quality: int) -> None:
     """Hardly a lossy WebP with a flipped bit is read, since its data ends somewhere else."""
@@ -189,3 +208,52 @@ def test_alpha_of_a_webp_that_ends_too_early() -> None:
     file = b"RIFF" + (4 + len(longer)).to_bytes(4, "little") + b"WEBP" + longer
     with pytest.raises(ImageDecodeError, match="data is left over"):
         decode_image(file)
+
+
+def lossless(picture: NDArray[np.uint8]) -> bytes:
+    """A lossless WebP."""
+    return encoded(".webp", picture, cv2.IMWRITE_WEBP_QUALITY, 101)
+
+
+def test_lossless_webps_that_look_damaged() -> None:
+    """A text in a lossless WebP whose levels run over has to be read more surely than others."""
+    rng, solver, asked, limits = np.random.default_rng(1), Solver(), 0, set()
+    for path in sorted((Path(__file__).parents[1] / "samples").glob("*.png")):
+        data = lossless(decode_image(path))
+        whole = solver.solve(data)
+        assert whole.accepted
+        assert not open_image(data).doubtful
+        for _ in range(150):
+            damaged = bytearray(data)
+            damaged[int(rng.integers(60, len(data)))] ^= 1 << int(rng.integers(8))
+            with suppress(ImageDecodeError):
+                if open_image(bytes(damaged)).doubtful:
+                    asked += 1
+                    limits.add(solver.solve(bytes(damaged)).min_confidence)
+                    limits.add(solver.solve_batch([bytes(damaged)])[0].min_confidence)
+    assert asked > 10
+    assert min(limits) > whole.min_confidence
+
+
+@pytest.mark.parametrize("levels", [(0, 255), (3, 252), (20, 240)])
+def test_sharp_edges_are_no_damage(levels: tuple[int, int]) -> None:
+    """Lossless WebPs of black text on white, and of specks all over, don't look damaged."""
+    dark, light = levels
+    picture = np.full((HEIGHT, WIDTH, 3), light, np.uint8)
+    cv2.putText(picture, "aKx42", (5, HEIGHT - 12), 0, HEIGHT / 40, (dark,) * 3, 3)
+    picture[..., 1] -= np.arange(HEIGHT, dtype=np.uint8)[:, None] % 3  # too many for a palette
+    assert not open_image(lossless(picture)).doubtful
+    picture[RNG.random((HEIGHT, WIDTH)) < 0.1] = dark
+    assert not open_image(lossless(picture)).doubtful
+
+
+def test_bmps_with_a_piece_too_many() -> None:
+    """Pixels behind the end of a BMP are those of a piece that stands twice; padding is none."""
+    data = encoded(".bmp", drawn())
+    for rest in (b"\0\0", b"\r\n", b"\n<!-- page -->\n"):
+        assert decode_image(data + rest).shape == (HEIGHT, WIDTH, 3)
+    for size in (1, 5, 400):
+        with pytest.raises(ImageDecodeError, match=f"{size} bytes more than its header says"):
+            decode_image(data[: 3000 + size] + data[3000:])
+    longer = data[:2] + (len(data) + 40).to_bytes(4, "little") + data[6:] + bytes(range(40))
+    assert decode_image(longer).shape == (HEIGHT, WIDTH, 3)  # its header counts what follows

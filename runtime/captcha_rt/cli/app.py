@@ -11,8 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -28,6 +27,9 @@ from captcha_rt.errors import (
     ProviderError,
     WorkerError,
 )
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 GROUP: Final = "captcha_rt.commands"
 """The entry-point group of the commands of other distributions."""
@@ -92,8 +94,9 @@ class Commands(TyperGroup):
         origin = COMMANDS.get(cmd_name)
         if origin is not None and origin.module is not None:
             return to_command(cmd_name, _import_function(origin.module, cmd_name), ctx)
-        for entry in entry_points(group=GROUP, name=cmd_name):
-            return to_command(cmd_name, entry.load(), ctx)
+        for entry in _entry_points():
+            if entry.name == cmd_name:
+                return to_command(cmd_name, entry.load(), ctx)
         if origin is not None:
             fail(
                 f"`captcha-rt {cmd_name}` is part of {origin.distribution}: "
@@ -105,7 +108,7 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
         """Lists the runtime's commands, then those of the other installed distributions."""
         own = [name for name, origin in COMMANDS.items() if origin.module is not None]
-        return [*own, *sorted({entry.name for entry in entry_points(group=GROUP)} - {*own})]
+        return [*own, *sorted({entry.name for entry in _entry_points()} - {*own})]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Parses the options that come before a command."""
@@ -123,6 +126,13 @@ class Commands(TyperGroup):
         """Runs a command."""
         with _errors_as_lines():
             return super().invoke(ctx)
+
+
+def _entry_points() -> "EntryPoints":
+    """The commands of other distributions; to look for them takes 10 ms that `solve` doesn't."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
 
 
 @contextmanager

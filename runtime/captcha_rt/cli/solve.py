@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from captcha_rt.archives import Unpacked, is_archive, unpack
 from captcha_rt.cli.answers import Printed, Printer, Read, Source
 from captcha_rt.cli.options import (
     BatchOption,
@@ -26,7 +25,13 @@ from captcha_rt.cli.output import SOME_FAILED, USAGE, complain, fail, mention_wa
 from captcha_rt.constrained import MAX_ALTERNATIVES
 from captcha_rt.errors import ArchiveError
 from captcha_rt.parallel import count_workers
-from captcha_rt.pictures import count_files, describe_not_streamed, expand_path, read_list
+from captcha_rt.pictures import (
+    begins_as_picture,
+    count_files,
+    describe_not_streamed,
+    expand_path,
+    read_list,
+)
 from captcha_rt.progress import track
 from captcha_rt.solver import Solver
 from captcha_rt.workers import answer
@@ -174,15 +179,20 @@ def _unpack_archives(
     """Puts the folders of archives into their places; the errors of those that are damaged."""
     found, damaged = [], {}
     for path in paths:
-        opened = Unpacked(Path(path))
+        found.append(path)
+        if not os.path.isfile(path) or begins_as_picture(Path(path)):  # noqa: PTH113
+            continue
+        from captcha_rt.archives import unpack  # hashes and temporary folders: seldom needed
+
         try:
-            if is_archive(Path(path)):
-                opened = unpack(Path(path))
+            opened = unpack(Path(path))
         except ArchiveError as error:
             damaged[path] = error
-        if opened.note and not quiet:
-            typer.echo(one_line(opened.note), err=True)
-        found.append(str(opened.folder) if opened.note else path)
+            continue
+        if opened.note:
+            found[-1] = str(opened.folder)
+            if not quiet:
+                typer.echo(one_line(opened.note), err=True)
     return found, damaged
 
 

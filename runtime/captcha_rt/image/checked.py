@@ -32,6 +32,7 @@ class Checked(NamedTuple):
         stored: The decoded pixels as OpenCV returns them, if the check has decoded them.
         is_grey_rgba: Whether the bytes to decode are one channel of a file that stores opaque greys
             as RGBA.
+        doubtful: Whether the pixels look damaged, though the file could be as it was written.
     """
 
     data: bytes
@@ -42,6 +43,7 @@ class Checked(NamedTuple):
     turn: int = 1
     stored: NDArray[Any] | None = None
     is_grey_rgba: bool = False
+    doubtful: bool = False
 
 
 _SILENT: Final = 0  # the level of OpenCV's log

@@ -46,7 +46,7 @@ CHECKS: Final[Mapping[str, Callable[[bytes, int], Checked]]] = {
 }
 """The checks by format: from the file's bytes and the largest number of pixels."""
 
-_LATER: Final = ("animation", "bmp", "gif", "scans", "vp8", "webp")
+_LATER: Final = ("animation", "bmp", "gif", "scans", "vp8", "vp8l", "webp")
 
 
 def _load_all() -> None:

@@ -39,10 +39,12 @@ class Opened(NamedTuple):
     Attributes:
         pixels: `(H, W, C)` uint8.
         frames: The number of frames of the file, at least 1.
+        doubtful: Whether the pixels look damaged: an answer has to be surer than others.
     """
 
     pixels: NDArray[np.uint8]
     frames: int
+    doubtful: bool = False
 
 
 _LYING = 5  # from this orientation on, a picture is turned by a quarter
@@ -60,7 +62,8 @@ def decode_image(
     can't read it.
 
     A damaged file is refused where that can be seen. A PNG has checksums. The data of a JPEG or a
-    WebP has to end where the picture does. Bytes after the picture's end are ignored.
+    WebP has to end where the picture does. Bytes after the picture's end are ignored; but after a
+    BMP only padding and text, since others may be a part of a picture with a piece too many.
 
     Args:
         source: The bytes of an encoded file, the path of one, an array of pixels, a Pillow image,
@@ -187,7 +190,7 @@ def _decode(
             return Opened(merge(stack), checked.frames)
     except (struct.error, IndexError) as error:  # the check read past the end
         raise cut_off(name, data) from error
-    return Opened(_pixels(name, checked, plain), checked.frames)
+    return Opened(_pixels(name, checked, plain), checked.frames, checked.doubtful)
 
 
 def _pixels(name: str, checked: Checked, plain: bool) -> NDArray[np.uint8]:

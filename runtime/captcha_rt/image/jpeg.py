@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from captcha_rt.errors import ImageDecodeError
 from captcha_rt.image.checked import MAX_BLOCKS, check_size, cut_off, damaged
 from captcha_rt.image.exif import orientation
 
@@ -46,23 +47,23 @@ class Jpeg:
 
     Attributes:
         marker: The second byte of the frame header's marker, 0xC0 to 0xCF.
-        depth: The number of bits of a value.
         width: The width in pixels.
         height: The height in pixels.
         components: By identifier the sampling factors across and down, and the table.
         adobe: The segment that says how the colours are stored; may be empty.
         jfif: Whether the file says that it is JFIF, whose colours are YCbCr.
+        huffman: Whether there are tables of Huffman codes.
         turn: The orientation, 1 to 8.
         scans: The scans.
     """
 
     marker: int = 0
-    depth: int = 8
     width: int = 0
     height: int = 0
     components: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     adobe: bytes = b""
     jfif: bool = False
+    huffman: bool = False
     turn: int = 0
     scans: list[Scan] = field(default_factory=list)
 
@@ -109,7 +110,7 @@ class Jpeg:
             0xFF,
             self.marker,
             8 + 3 * len(self.components),
-            self.depth,
+            8,
             height,
             width,
             len(self.components),
@@ -163,6 +164,7 @@ def read_jpeg(data: bytes, max_pixels: int) -> Jpeg:
             (interval,) = struct.unpack_from(">H", segment, 4)
         elif marker in (0xC4, 0xDB, 0xCC):
             tables += segment
+            jpeg.huffman |= marker == 0xC4
         elif 0xC0 <= marker <= 0xCF and marker != 0xC8:
             _read_frame(jpeg, segment, max_pixels)
         else:
@@ -207,7 +209,9 @@ def _read_frame(jpeg: Jpeg, segment: bytes, max_pixels: int) -> None:
     check_size("JPEG", width, height, max_pixels)
     if jpeg.components:
         raise damaged("JPEG", "two frame headers")
-    jpeg.marker, jpeg.depth, jpeg.width, jpeg.height = segment[1], depth, width, height
+    if depth != 8:  # libjpeg would complain on the native stderr, and refuse it, too
+        raise ImageDecodeError(f"JPEG of {depth} bits a value: convert it to PNG")
+    jpeg.marker, jpeg.width, jpeg.height = segment[1], width, height
     for name, factors, table in zip(*[iter(segment[10:])] * 3, strict=False):
         jpeg.components[name] = (factors >> 4, factors & 15, table)
         if not (1 <= factors >> 4 <= 4 and 1 <= factors & 15 <= 4):

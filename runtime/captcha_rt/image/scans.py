@@ -30,6 +30,7 @@ _Change: TypeAlias = Callable[[bytes], bytes]
 
 _GREY: Final = 128  # what libjpeg fills up with
 _HUFFMAN: Final = frozenset((0xC0, 0xC1, 0xC2))  # the kinds of frames that libtiff reads
+_ARITHMETIC: Final = 0xC8  # the kinds of frames above it have such a code
 _MORE: Final = bytes(range(3, 250, 5))  # data that decodes to something else than grey
 _UNSURE: Final = 3  # units that a byte may hold; without it they show anything
 _SYMBOLS: Final = 2  # of a block in one colour: its level and its end
@@ -40,8 +41,10 @@ _LONGEST: Final = 65_500  # pixels of a side, to libjpeg
 def check_jpeg(data: bytes, max_pixels: int) -> Checked:
     """Checks a JPEG: its structure and size, and that the data of its scans is whole."""
     jpeg = read_jpeg(data, max_pixels)
+    if jpeg.huffman and jpeg.marker > _ARITHMETIC:
+        raise damaged("JPEG", "tables of Huffman codes, but an arithmetic code by its frame header")
     size, turn = (jpeg.width, jpeg.height), max(1, jpeg.turn)
-    usual = jpeg.marker in _HUFFMAN and jpeg.depth == 8 and len(jpeg.components) in (1, 3)
+    usual = jpeg.marker in _HUFFMAN and len(jpeg.components) in (1, 3)
     if not (usual and _reads_tiff()):  # CMYK, an arithmetic code, another OpenCV
         return Checked(
             jpeg.build(*size), size, AS_STORED | cv2.IMREAD_IGNORE_ORIENTATION, turn=turn

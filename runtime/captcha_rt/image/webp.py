@@ -3,8 +3,8 @@
 WebP has no checksum, and libwebp returns an error only if it reads past the data's end. It says
 nothing if data is left over: an arithmetic coder in which one bit was flipped goes on reading, and
 ends somewhere else. So a whole picture is one that becomes another, or none, if its last bits
-change. Lossless data has codes that fall into step again after a flipped bit, so that most damage
-inside of it can't be seen: of 100 flips 10 are not.
+change. Lossless data has codes that fall into step again after a flipped bit: of 100 flips 10 don't
+change the end. Of these the pixels tell some.
 """
 
 import struct
@@ -25,6 +25,7 @@ from captcha_rt.image.checked import (
     run_opencv,
 )
 from captcha_rt.image.vp8 import below, coefficient_partitions, in_whole_blocks
+from captcha_rt.image.vp8l import is_predicted, looks_damaged
 
 FLAGS: Final = AS_STORED | cv2.IMREAD_IGNORE_ORIENTATION
 _ANIMATED: Final = 0x02
@@ -57,10 +58,14 @@ def check_webp(data: bytes, max_pixels: int) -> Checked:
     animated = kind == b"VP8X" and data[20] & _ANIMATED
     inner = chunks(data, frames[0][1] + 16, frames[0][2]) if animated and frames else found
     stored = run_opencv("WebP", data, FLAGS)
+    doubtful = False
     if stored is not None:
-        _check_ends([(part, data[start:end]) for part, start, end in inner], stored)
+        parts = [(part, data[start:end]) for part, start, end in inner]
+        _check_ends(parts, stored)
+        predicted = any(part == b"VP8L" and is_predicted(body) for part, body in parts)
+        doubtful = predicted and looks_damaged(stored[..., 1])
     count = max(1, len(frames)) if animated else 1
-    return Checked(data, (width, height), FLAGS, frames=count, stored=stored)
+    return Checked(data, (width, height), FLAGS, frames=count, stored=stored, doubtful=doubtful)
 
 
 def chunks(data: bytes, position: int, end: int) -> list[tuple[bytes, int, int]]:

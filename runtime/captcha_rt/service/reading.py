@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter, thread_time
 from typing import Any, Final, TypeAlias
@@ -31,7 +31,7 @@ from captcha_rt.service.metrics import Metrics
 from captcha_rt.service.models import Served
 from captcha_rt.service.refusal import ClientGoneError, busy
 from captcha_rt.solution import Solution
-from captcha_rt.solver import Solver
+from captcha_rt.solver import Solver, of_file
 
 Answers: TypeAlias = list[Solution | CaptchaRTError]
 
@@ -254,8 +254,8 @@ class Reading:
         self._metrics.batch.observe(len(opened))
         for place, item in enumerate(opened):
             answer = answers[place]
-            if isinstance(item, Opened) and item.frames > 1 and isinstance(answer, Solution):
-                answers[place] = replace(answer, frames=item.frames)
+            if isinstance(item, Opened):
+                answers[place] = of_file(answer, item)
         return answers
 
     def _keep_pace(self, seconds: float) -> None:

@@ -1,33 +1,28 @@
 """The steps that recipes are made of.
 
-A new step is a class that follows the protocol `Step`, and a row in `STEPS`. "Document 000" to
+A new step is a class that follows the protocol `Step`, and a row in `_CLASSES`. "Document 000" to
 "document 004" in docstrings are the five published captcha systems that the presets rebuild; see
 `docs/training.md`.
+
+A recipe has few of the steps, so that a step's module is loaded when the step is first asked for.
+All of them would take a twentieth of the start of `captcha-rt solve`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from captcha_rt.steps.conventions import Bgr, ChannelsFirst, Normalize, Stretch
-from captcha_rt.steps.curve import RemoveCurve
-from captcha_rt.steps.frames import Frames
-from captcha_rt.steps.framing import Fit, Rows
-from captcha_rt.steps.glyphs import Clip, Glyphs, RemoveArtifacts
-from captcha_rt.steps.simple import (
-    Channel,
-    Crop,
-    Denoise,
-    Grey,
-    Median,
-    Morphology,
-    Resize,
-    Rgb,
-    Scale,
-    Threshold,
-    Transpose,
-)
 from captcha_rt.steps.step import Picture, Step, settings
+
+if TYPE_CHECKING:
+    from captcha_rt.steps.conventions import Bgr, ChannelsFirst, Normalize, Stretch
+    from captcha_rt.steps.curve import RemoveCurve
+    from captcha_rt.steps.filters import Channel, Crop, Denoise, Median, Morphology, Threshold
+    from captcha_rt.steps.frames import Frames
+    from captcha_rt.steps.framing import Fit, Rows
+    from captcha_rt.steps.glyphs import Clip, Glyphs, RemoveArtifacts
+    from captcha_rt.steps.simple import Grey, Resize, Rgb, Scale, Transpose
 
 __all__ = [
     "STEPS",
@@ -58,29 +53,55 @@ __all__ = [
     "settings",
 ]
 
-STEPS: Final[Mapping[str, Callable[..., Step]]] = {
-    "frames": Frames,
-    "grey": Grey,
-    "rgb": Rgb,
-    "bgr": Bgr,
-    "scale": Scale,
-    "stretch": Stretch,
-    "normalize": Normalize,
-    "resize": Resize,
-    "fit": Fit,
-    "rows": Rows,
-    "transpose": Transpose,
-    "channels_first": ChannelsFirst,
-    "channel": Channel,
-    "crop": Crop,
-    "denoise": Denoise,
-    "threshold": Threshold,
-    "dilate": partial(Morphology, "dilate"),
-    "erode": partial(Morphology, "erode"),
-    "median": Median,
-    "remove_curve": RemoveCurve,
-    "remove_artifacts": RemoveArtifacts,
-    "clip": Clip,
-    "glyphs": Glyphs,
+_CLASSES: Final = {
+    "frames": "frames.Frames",
+    "grey": "simple.Grey",
+    "rgb": "simple.Rgb",
+    "bgr": "conventions.Bgr",
+    "scale": "simple.Scale",
+    "stretch": "conventions.Stretch",
+    "normalize": "conventions.Normalize",
+    "resize": "simple.Resize",
+    "fit": "framing.Fit",
+    "rows": "framing.Rows",
+    "transpose": "simple.Transpose",
+    "channels_first": "conventions.ChannelsFirst",
+    "channel": "filters.Channel",
+    "crop": "filters.Crop",
+    "denoise": "filters.Denoise",
+    "threshold": "filters.Threshold",
+    "dilate": "filters.Morphology",
+    "erode": "filters.Morphology",
+    "median": "filters.Median",
+    "remove_curve": "curve.RemoveCurve",
+    "remove_artifacts": "glyphs.RemoveArtifacts",
+    "clip": "glyphs.Clip",
+    "glyphs": "glyphs.Glyphs",
 }
+_MODULES: Final = {
+    name: module for module, _, name in (c.partition(".") for c in _CLASSES.values())
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (a class of a step)
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+class _Constructors(Mapping[str, Callable[..., Step]]):
+    """Loads the module of a step when its constructor is taken."""
+
+    def __getitem__(self, name: str) -> Callable[..., Step]:
+        made: Callable[..., Step] = __getattr__(_CLASSES[name].partition(".")[2])
+        return partial(made, name) if name in ("dilate", "erode") else made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+STEPS: Final[Mapping[str, Callable[..., Step]]] = _Constructors()
 """The constructors of the steps, by the names that JSON uses."""

@@ -151,10 +151,10 @@ def _read_labels(sources: Sequence[Source]) -> _Labelled:
 def _fingerprint(path: Path) -> _Fingerprint | str:
     """Decodes a picture; a text says why the picture can't be read."""
     try:
-        picture, frames = open_image(path)
+        opened = open_image(path)
     except ImageDecodeError as error:
         return str(error).removeprefix(f"{path}: ")
-    return _Fingerprint(picture.shape, hash_pixels(picture), frames)
+    return _Fingerprint(opened.pixels.shape, hash_pixels(opened.pixels), opened.frames)
 
 
 def _suffix(path: Path) -> str:
