@@ -52,30 +52,39 @@ def ctc_layer(keras: ModuleType) -> type:
     """The CTC layer of keras.io's captcha example: it adds the loss, and gives the scores."""
     import tensorflow as tf
 
+    cost = ctc_cost(keras)
+
     class CTCLayer(keras.layers.Layer):  # type: ignore[misc, name-defined]
         def __init__(self, name: str | None = None) -> None:
             super().__init__(name=name)
 
         def call(self, y_true: Any, y_pred: Any) -> Any:
-            self.add_loss(tf.reduce_mean(ctc_batch_cost(y_true, y_pred)))
+            self.add_loss(tf.reduce_mean(cost(y_true, y_pred)))
             return y_pred
 
     return CTCLayer
 
 
-def ctc_batch_cost(y_true: Any, y_pred: Any) -> Any:
-    """TensorFlow's CTC loss of softmax outputs, the blank last."""
+def ctc_cost(keras: ModuleType) -> Any:
+    """The CTC loss of softmax outputs, the blank last: Keras 2 has it, Keras 3 hasn't."""
     import tensorflow as tf
 
-    batch, steps, length = tf.shape(y_pred)[0], tf.shape(y_pred)[1], tf.shape(y_true)[1]
-    logits = tf.math.log(tf.transpose(y_pred, [1, 0, 2]) + 1e-7)
-    return tf.nn.ctc_loss(
-        tf.cast(y_true, tf.int32),
-        logits,
-        tf.fill([batch], length),
-        tf.fill([batch], steps),
-        blank_index=-1,
-    )
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        batch = tf.cast(tf.shape(y_true)[0], dtype="int64")
+        lengths = [tf.cast(tf.shape(y)[1], dtype="int64") for y in (y_pred, y_true)]
+        ones = tf.ones(shape=(batch, 1), dtype="int64")
+        if hasattr(keras.backend, "ctc_batch_cost"):
+            return keras.backend.ctc_batch_cost(
+                y_true, y_pred, *(length * ones for length in lengths)
+            )
+        labels = tf.cast(tf.reshape(y_true, [-1]), tf.int32)
+        places = tf.where(tf.ones_like(y_true, bool))
+        sparse = tf.SparseTensor(places, labels, tf.shape(y_true, tf.int64))
+        steps = tf.cast(tf.repeat(lengths[0], batch), tf.int32)
+        logits = tf.math.log(tf.transpose(y_pred, [1, 0, 2]) + 1e-7)
+        return tf.expand_dims(tf.compat.v1.nn.ctc_loss(sparse, logits, steps), 1)
+
+    return loss
 
 
 def _recurrent(keras: ModuleType, x: Any, kind: str = "LSTM") -> Any:
@@ -161,10 +170,10 @@ def document_003(keras: ModuleType) -> Any:
 
 def document_004(keras: ModuleType) -> Any:
     """Convolutions in place of dense layers, and the CTC loss as the compiled loss."""
-    layers = keras.layers
+    layers, cost = keras.layers, ctc_cost(keras)
 
     def CTC_loss(y_true: Any, y_pred: Any) -> Any:  # noqa: N802  (the document's name)
-        return ctc_batch_cost(y_true, y_pred)
+        return cost(y_true, y_pred)
 
     image = layers.Input(shape=(32, 16, 1), name="image", dtype="float32")
     x = layers.Conv1D(16, 1, activation="relu", name="Conv1D_1")(_columns(keras, image))
@@ -203,28 +212,75 @@ def document_004_texts(keras: ModuleType) -> Any:
 def image_ocr(keras: ModuleType) -> Any:
     """Keras's old example: GRUs that are added and joined, and a Lambda with the CTC loss."""
     layers = keras.layers
-
-    def ctc_lambda_func(args: Any) -> Any:
-        y_pred, labels, _, _ = args
-        return ctc_batch_cost(labels, y_pred)[:, None]
-
     image = layers.Input(name="the_input", shape=(32, 16, 1), dtype="float32")
     x = layers.Dense(8, activation="relu", name="dense1")(_columns(keras, image))
     one = layers.GRU(6, return_sequences=True, kernel_initializer="he_normal", name="gru1")(x)
     two = layers.GRU(6, return_sequences=True, go_backwards=True, name="gru1_b")(x)
     x = layers.concatenate([layers.add([one, two]), one])
     y_pred = layers.Activation("softmax", name="softmax")(layers.Dense(CLASSES, name="dense2")(x))
+    return _with_lambda_loss(keras, image, y_pred, "dense2")
+
+
+def captcha_break(keras: ModuleType) -> Any:
+    """A popular notebook: blocks of convolutions, two GRUs in both directions, a Lambda."""
+    layers = keras.layers
+    image = layers.Input((16, 32, 1))
+    x = image
+    for filters, pool in ((4, 2), (8, 2), (8, (2, 1))):
+        for _ in range(2):
+            settings = {"padding": "same", "kernel_initializer": "he_uniform"}
+            x = layers.Conv2D(filters, 3, **settings)(x)
+            x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.5)(x))
+        x = layers.MaxPooling2D(pool)(x)
+    x = layers.TimeDistributed(layers.Flatten())(layers.Permute((2, 1, 3))(x))
+    for _ in range(2):
+        x = layers.Bidirectional(layers.GRU(8, return_sequences=True))(x)
+    x = layers.Dense(CLASSES, activation="softmax", name="scores")(x)
+    return _with_lambda_loss(keras, image, x, "scores", np.swapaxes(pictures(32, 16, 1), 1, 2))
+
+
+def five_heads(keras: ModuleType) -> Any:
+    """A popular notebook: a dense layer and a sigmoid for each of five characters."""
+    layers = keras.layers
+    image = layers.Input(shape=(16, 40, 1))
+    x = image
+    for filters in (4, 8, 8):
+        x = layers.Conv2D(filters, (3, 3), padding="same", activation="relu")(x)
+        x = layers.BatchNormalization(momentum=0.5)(x) if filters == 8 else x
+        x = layers.MaxPooling2D(padding="same")(x)
+    flat = layers.Flatten()(x)
+    heads = []
+    for _ in range(5):
+        dense = layers.Dropout(0.5)(layers.Dense(16, activation="relu")(flat))
+        heads.append(layers.Dense(5, activation="sigmoid", name=f"char_{len(heads) + 1}")(dense))
+    model = keras.Model(image, heads)
+    model.compile("adam", "categorical_crossentropy", metrics=[["accuracy"]] * 5)
+    targets = [np.eye(5)[column] for column in _labels(5).T]
+    return train(keras, model, pictures(16, 40, 1), targets, "char_3")
+
+
+def _with_lambda_loss(
+    keras: ModuleType, image: Any, scores: Any, last: str, rows: np.ndarray | None = None
+) -> Any:
+    """A training model with a Lambda that computes the CTC loss, and four inputs for it."""
+    layers, cost = keras.layers, ctc_cost(keras)
+
+    def ctc_lambda_func(args: Any) -> Any:
+        y_pred, labels, _, _ = args
+        return cost(labels, y_pred)
+
     labels = layers.Input(name="the_labels", shape=[2], dtype="float32")
     input_length = layers.Input(name="input_length", shape=[1], dtype="int64")
     label_length = layers.Input(name="label_length", shape=[1], dtype="int64")
     loss = layers.Lambda(ctc_lambda_func, output_shape=(1,), name="ctc")(
-        [y_pred, labels, input_length, label_length]
+        [scores, labels, input_length, label_length]
     )
     model = keras.models.Model([image, labels, input_length, label_length], loss)
     model.compile(loss={"ctc": lambda _, y_pred: y_pred}, optimizer="adam")
     ones = np.ones((16, 1))
-    inputs = [pictures(32, 16, 1), _labels(2).astype(np.float32), 8 * ones, 2 * ones]
-    return train(keras, model, inputs, np.zeros(16), "dense2")
+    rows = pictures(32, 16, 1) if rows is None else rows
+    inputs = [rows, _labels(2).astype(np.float32), 8 * ones, 2 * ones]
+    return train(keras, model, inputs, np.zeros(16), last)
 
 
 def metu(keras: ModuleType) -> Any:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from captcha_rt.charset import Charset
+from captcha_rt.charset import Charset, shorten
 from captcha_rt.errors import CharsetError
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.alignment import is_stand_in, stand_ins
@@ -68,6 +68,7 @@ def charset_of(characters: str, blank: int | None, classes: int, where: str) -> 
         ExportError: If there are too many or too few characters.
     """
     wanted = classes - (blank is not None)
+    where = shorten(where)
     if len(characters) != wanted:
         raise ExportError(
             f"{where} has {len(characters)} characters; the network has {classes} classes, "

@@ -40,7 +40,7 @@ def describe_foreign(path: Path) -> dict[str, Any] | None:
             files = heads_of(path)
             return {
                 "form": f"{len(files)} models, one for each position",
-                **{file.name: _keras(file) for file in files},
+                **{file.name: describe_foreign(file) for file in files},
             }
 
 

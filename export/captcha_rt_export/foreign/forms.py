@@ -93,12 +93,12 @@ def _form_of_folder(path: Path) -> Form:
 
 
 def heads_of(folder: Path) -> list[Path]:
-    """The model files in a folder, if there are several of one kind."""
+    """The model files in a folder, or the folders of SavedModels, if there are several."""
     for suffix in (".keras", ".h5", ".hdf5"):
         found = [file for file in folder.iterdir() if file.suffix == suffix]
         if found:
             return found
-    return []
+    return [one for one in folder.iterdir() if (one / "saved_model.pb").is_file()]
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:

@@ -26,6 +26,7 @@ from captcha_rt_export.foreign.finish import (
 from captcha_rt_export.foreign.forms import Form, form_of, heads_of, natural
 from captcha_rt_export.foreign.keras_config import changes
 from captcha_rt_export.foreign.keras_file import Options, load_keras
+from captcha_rt_export.foreign.loops import without_loops
 from captcha_rt_export.foreign.network import ForeignNetwork
 from captcha_rt_export.foreign.saved_model import load_saved_model, read_metadata
 from captcha_rt_export.foreign.tflite import load_tflite
@@ -103,10 +104,14 @@ def _from_saved_model(path: Path, options: Options) -> ForeignNetwork:
     found = load_saved_model(path, options)
     proto = to_onnx(found.graph, [found.image], found.scores)
     if LOOPS & operators(proto).keys():
-        raise ExportError(
-            f"{path} holds a GRU of Keras 3 or a masked layer as a loop of single operations, "
-            'which is slow. Export the layers: `model.save("model.keras")` in the notebook'
-        )
+        fused = without_loops(found.graph, found.image, found.scores)
+        if fused is None or LOOPS & operators(fused).keys():
+            raise ExportError(
+                f"{path} holds a masked or an unknown recurrent layer as a loop of single "
+                'operations, which is slow. Save the layers: `model.save("model.keras")` in the '
+                "notebook"
+            )
+        proto = fused
     function = run_graph(found.graph, found.image, found.scores)
 
     def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -149,7 +154,8 @@ def _from_tflite(path: Path) -> ForeignNetwork:
 def _from_heads(folder: Path, options: Options) -> ForeignNetwork:
     """Loads several models of one position each as one network with several heads."""
     files = sorted(heads_of(folder), key=lambda file: natural(file.name))
-    networks = [_from_keras(file, options) for file in files]
+    load = _from_saved_model if files[0].is_dir() else _from_keras
+    networks = [load(file, options) for file in files]
     if {axes_of(network.graph) for network in networks} != {2}:
         raise ExportError(
             f"{folder}: each model in a folder has to answer (N, classes), one position"

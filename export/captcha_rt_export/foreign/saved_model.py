@@ -6,7 +6,10 @@ operations, in the same sense as `cut` cuts layers.
 
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -68,10 +71,7 @@ def load_saved_model(folder: Path, options: Options) -> Operations:
     """
     if not options.trust:
         _check_operations(folder)
-    try:
-        loaded = tf.saved_model.load(str(folder))
-    except Exception as error:
-        raise ExportError(f"{folder} can't be loaded: {error}") from error
+    loaded = _loaded(folder)
     signatures = loaded.signatures
     name = "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
     if name is None:
@@ -90,6 +90,19 @@ def load_saved_model(folder: Path, options: Options) -> Operations:
         names = [tensor.layer for tensor in architecture.outputs]
     outputs = [function.outputs[order[name]].name for name in names]
     return _cut(folder, freeze(function), outputs, options)
+
+
+def _loaded(folder: Path) -> Any:  # noqa: ANN401
+    """Loads a SavedModel, with its weights in memory."""
+    with ExitStack() as stack:
+        readable = folder
+        if {*str(folder)} & {*"*?[]\\"}:  # TensorFlow takes such a path for a pattern
+            readable = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "model"
+            shutil.copytree(folder, readable)
+        try:
+            return tf.saved_model.load(str(readable))
+        except Exception as error:
+            raise ExportError(f"{folder} can't be loaded: {error}") from error
 
 
 def read_metadata(folder: Path) -> Architecture | None:
@@ -255,5 +268,6 @@ def _image(folder: Path, inputs: list[Any]) -> Any:  # noqa: ANN401
     )
     raise ExportError(
         f"{folder}: the scores depend on {seen or 'no input'}; captcha-rt has only a picture to "
-        'give. In the notebook: `keras.Model(picture, scores).export("folder")`'
+        "give. Name the layer of the scores: --scores LAYER, or in the notebook: "
+        '`keras.Model(picture, scores).export("folder")`'
     )

@@ -1,7 +1,7 @@
 """Turns what TensorFlow computes into a flat graph, and the graph into ONNX."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -54,7 +54,7 @@ def trace_keras(
     inputs = [tensor.name for tensor in function.inputs if tensor.dtype != tf.resource]
     outputs = [tensor.name for tensor in function.outputs]
     proto = to_onnx(freeze(function), inputs, outputs)
-    return _write_in(proto, stubs, inputs[1:])
+    return write_in(proto, stubs, inputs[1:])
 
 
 def freeze(function: Any) -> Any:  # noqa: ANN401  (TensorFlow's types)
@@ -99,10 +99,17 @@ def run_graph(
     return lambda rows: session.run([*outputs], {image: rows})
 
 
-def _write_in(
+def write_in(
     proto: onnx.ModelProto, stubs: Sequence[Stub], given: Sequence[str]
 ) -> onnx.ModelProto:
-    """Writes the recurrent layers into a graph that lacks them."""
+    """Writes the recurrent layers into a graph that lacks them.
+
+    Args:
+        proto: The graph. Its first outputs are what the layers take; inputs after the first stand
+            for what they give. It is changed.
+        stubs: The layers.
+        given: The names of these inputs.
+    """
     graph = proto.graph
     taken = [output.name for output in graph.output[: len(stubs)]]
     del graph.output[: len(stubs)]
@@ -114,6 +121,22 @@ def _write_in(
     del graph.node[:]
     graph.node.extend(ordered)
     return proto
+
+
+def run_tensors(
+    graph: Any,  # noqa: ANN401
+    fed: Mapping[str, NDArray[np.float32]],
+    wanted: Sequence[str],
+) -> list[NDArray[np.float32]]:
+    """Runs a flat graph once, from any tensors to any others."""
+    with tf.Graph().as_default() as loaded:
+        tf.import_graph_def(graph, name="")
+    settings = tf.compat.v1.ConfigProto()
+    # Its optimizer leads the graph past tensors that are fed.
+    settings.graph_options.rewrite_options.disable_meta_optimizer = True
+    with tf.compat.v1.Session(graph=loaded, config=settings) as session:
+        found: list[NDArray[np.float32]] = session.run([*wanted], dict(fed))
+    return found
 
 
 def _sorted(every: Iterable[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:

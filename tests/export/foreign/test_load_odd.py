@@ -1,5 +1,6 @@
 """Odd and broken models: the message says what to type, and typing it works."""
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -91,31 +92,33 @@ def two_ways(kind: str, **settings: Any) -> Callable[[Any], Any]:
     return lambda x: layers.Bidirectional(getattr(layers, kind)(5, **inner), merge_mode=merge)(x)
 
 
-RECURRENT = (
-    two_ways("GRU"),
-    two_ways("GRU", reset_after=False),  # as before Keras 2.3
-    two_ways("LSTM", merge_mode="sum", recurrent_dropout=0.2),
-    two_ways("SimpleRNN", merge_mode="mul"),
-    two_ways("LSTM", recurrent_activation="hard_sigmoid", activation="relu"),
-    layers.LSTM(5, return_sequences=True, unroll=True, use_bias=False),
-    layers.GRU(5, return_sequences=True, go_backwards=True),
-    layers.SimpleRNN(5, return_sequences=True, activation="linear"),
-    layers.Masking(),
-    two_ways("GRU", merge_mode="ave", return_sequences=False),
-)
+def recurrent() -> list[Any]:
+    """Recurrent layers of many forms, to stand one after the other."""
+    return [
+        two_ways("GRU"),
+        two_ways("GRU", reset_after=False),  # as before Keras 2.3
+        two_ways("LSTM", merge_mode="sum", recurrent_dropout=0.2),
+        two_ways("SimpleRNN", merge_mode="mul"),
+        two_ways("LSTM", recurrent_activation="hard_sigmoid", activation="relu"),
+        layers.GRU(5, return_sequences=True, go_backwards=True, use_bias=False),
+        layers.SimpleRNN(5, return_sequences=True, activation="linear"),
+        two_ways("GRU", merge_mode="ave", return_sequences=False),
+    ]
+
+
+def one_after_the_other(every: list[Any]) -> Any:
+    """A network of layers, with biases that aren't 0."""
+    model = network(lambda x: functools.reduce(lambda taken, one: one(taken), every, x))
+    for weights in model.trainable_variables:
+        weights.assign_add(keras.random.normal(weights.shape, stddev=0.2, seed=1))
+    return model
 
 
 def test_recurrent_layers_become_one_node_each(tmp_path: Path) -> None:
     """Each form of a recurrent layer is fused, and answers as Keras does; Masking is named."""
-
-    def all_of_them(x: Any) -> Any:
-        for one in RECURRENT:
-            x = one(x)
-        return x
-
-    model = network(all_of_them)
-    for weights in model.trainable_variables:  # with biases that aren't 0
-        weights.assign_add(keras.random.normal(weights.shape, stddev=0.2, seed=1))
+    every = recurrent()
+    unrolled = layers.LSTM(5, return_sequences=True, unroll=True, use_bias=False)
+    model = one_after_the_other([*every[:-1], unrolled, layers.Masking(), every[-1]])
     loaded = load_foreign(saved(model, tmp_path / "model.keras"))
     counts = operators(loaded.graph)
     assert (counts["GRU"], counts["LSTM"], counts["RNN"]) == (4, 3, 2)
@@ -273,11 +276,19 @@ def test_python_code_in_the_file(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(answer(trusted, rows), expected, atol=1e-5)
 
 
-def test_a_gru_in_a_saved_model(tmp_path: Path) -> None:
-    """A GRU that Keras 3 exported stays a loop; the message names the form that is fused."""
-    network(two_ways("GRU")).export(tmp_path / "folder", verbose=False)
+def test_loops_of_a_saved_model_become_one_node_each(tmp_path: Path) -> None:
+    """Recurrent layers that Keras 3 exported as loops are fused; a loop with a mask is refused."""
+    model = one_after_the_other(recurrent())
+    model.export(tmp_path / "folder", verbose=False)
+    loaded = load_foreign(tmp_path / "folder")
+    counts = operators(loaded.graph)
+    assert (counts["GRU"], counts["LSTM"], counts["RNN"]) == (4, 2, 2)
+    rows = noise(16, 32, 1)
+    np.testing.assert_allclose(answer(loaded, rows), model(rows), atol=1e-5)
+    masked = network(lambda x: two_ways("GRU")(layers.Masking()(x)))
+    masked.export(tmp_path / "masked", verbose=False)
     with pytest.raises(ExportError, match=re.escape('`model.save("model.keras")`')):
-        load_foreign(tmp_path / "folder")
+        load_foreign(tmp_path / "masked")
 
 
 def test_damaged_weights(tmp_path: Path) -> None:
@@ -308,6 +319,8 @@ def test_what_is_no_model(tmp_path: Path) -> None:
     }.items():
         path.write_bytes(content)
         assert message in refused()
+    assert f"a folder with one model: name that, {path}" in refused(tmp_path)
+    path.unlink()
     assert "a folder without saved_model.pb" in refused(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff")
     assert "damaged" in refused(tmp_path)
