@@ -66,7 +66,7 @@ def ctc_layer(keras: ModuleType) -> type:
 
 
 def ctc_cost(keras: ModuleType) -> Any:
-    """The CTC loss of softmax outputs, the blank last: Keras 2 has it, Keras 3 hasn't."""
+    """The CTC loss of softmax outputs, the blank last: Keras 2 has one, Keras 3 none."""
     import tensorflow as tf
 
     def loss(y_true: Any, y_pred: Any) -> Any:
@@ -227,10 +227,8 @@ def captcha_break(keras: ModuleType) -> Any:
     image = layers.Input((16, 32, 1))
     x = image
     for filters, pool in ((4, 2), (8, 2), (8, (2, 1))):
-        for _ in range(2):
-            settings = {"padding": "same", "kernel_initializer": "he_uniform"}
-            x = layers.Conv2D(filters, 3, **settings)(x)
-            x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.5)(x))
+        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_uniform")(x)
+        x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.5)(x))
         x = layers.MaxPooling2D(pool)(x)
     x = layers.TimeDistributed(layers.Flatten())(layers.Permute((2, 1, 3))(x))
     for _ in range(2):

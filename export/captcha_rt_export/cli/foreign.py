@@ -7,6 +7,7 @@ import typer
 
 from captcha_rt.cli.output import one_line
 from captcha_rt.labels import AUTO, FORMS_HELP
+from captcha_rt.progress import track
 from captcha_rt_export.cli.printing import end, print_report
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def export_foreign(
         licence=licence or UNKNOWN,
         int8=int8,
         min_confidence=min_confidence,
+        watch=lambda items, total: track(items, total, what="trying"),
     )
     _print(brought, out)
 

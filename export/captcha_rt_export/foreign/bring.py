@@ -17,6 +17,7 @@ from captcha_rt.errors import CaptchaRTError, ImageDecodeError
 from captcha_rt.image import decode_image
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.metrics import Prediction, summarize
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt.session import Session
 from captcha_rt.sums import value_of
 from captcha_rt_export.convert import check_graph
@@ -57,6 +58,8 @@ _FEWEST_RIGHT: Final = 10  # to tell a temperature from
 _FIT_PICTURES: Final = 64  # the least that a temperature is fitted on
 _FIT_NUMBERS: Final = 2**23  # scores to fit it on: each of 65 temperatures takes a softmax of all
 _SCORES: Final = "scores"
+_SLACK: Final = {"float16": HALF_PRECISION, "int8": 10_000.0}
+"""How many times more an original of less precision may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ def bring(
     licence: str = "unknown",
     int8: bool = False,
     min_confidence: float = 0.0,
+    watch: Watch = unwatched,
 ) -> Brought:
     """Makes a model file of a network that was trained elsewhere, and checks it.
 
@@ -98,6 +102,7 @@ def bring(
         licence: The model's licence.
         int8: Whether the graph may compute in 8 bits, where that pays; needs labels.
         min_confidence: As for `Manifest`.
+        watch: Shows the progress over the ways to read that are tried.
 
     Returns:
         What was made, and what was found out on the way.
@@ -112,18 +117,18 @@ def bring(
     network = replace(network, graph=with_prefix(network.graph))
     answered = shape_of(network.graph.graph.output[0])[1:]
     samples = limited(samples, prod(size or 1 for size in answered))
-    reading = find_reading(_trials(network, told, samples), told)
+    reading = find_reading(_trials(network, told, samples), told, watch)
     network = _by_positions(network, reading)
     manifest = describe(network, reading, samples, name or network.path.stem, licence)
     manifest = replace(manifest, min_confidence=min_confidence)
     samples, tensors, unusable = prepare_samples(samples, manifest)
-    half = network.facts.get("precision") == "float16"
+    precision = network.facts.get("precision", "")
     parity = check_parity(
         network.run,
         network.graph.SerializeToString(),
         manifest,
         tensors,
-        slack=HALF_PRECISION if half else FOREIGN,
+        slack=_SLACK.get(precision, FOREIGN),
     )
     graph, manifest, notes = _calibrate(network, manifest, samples, tensors)
     manifest, right = _measure(graph, manifest, samples, tensors)

@@ -3,6 +3,7 @@
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from captcha_rt.charset import Charset, shorten
@@ -55,6 +56,7 @@ def characters_of(texts: Sequence[str]) -> str:
     return "".join(found)
 
 
+@lru_cache(maxsize=64)  # all ways to read a network ask for a few; one may have thousands
 def charset_of(characters: str, blank: int | None, classes: int, where: str) -> Charset:
     """Makes a charset that has as many classes as the network.
 

@@ -26,6 +26,9 @@ _SUMS_TO_ONE: Final = 1e-3
 _DIFFERENCE: Final = 1e-3
 """A converted graph differs from the original by less than this part of the scores' range."""
 
+_ROUNDED: Final = 0.1
+"""The same of an original in 8 bits, whose roundings are others than ONNX's."""
+
 
 def one_output(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Makes one output of several heads, `(N, L, C)`, and leaves out axes of the size 1.
@@ -129,7 +132,9 @@ def check_sizes(path: Path, shape: Sequence[int | None]) -> None:
         )
 
 
-def finish(proto: onnx.ModelProto, run: Run, path: Path) -> tuple[onnx.ModelProto, Scores]:
+def finish(
+    proto: onnx.ModelProto, run: Run, path: Path, *, rounded: bool = False
+) -> tuple[onnx.ModelProto, Scores]:
     """Simplifies a graph, compares it with the original on noise, and looks at its scores.
 
     The check on real pictures comes later; this one tells a wrong conversion from a wrong recipe.
@@ -138,6 +143,7 @@ def finish(proto: onnx.ModelProto, run: Run, path: Path) -> tuple[onnx.ModelProt
         proto: A graph with one output, as `one_output` makes it.
         run: Runs the original.
         path: The model's file, for messages.
+        rounded: Whether the original computes in 8 bits.
 
     Returns:
         The graph, and what its output holds: `"logits"` or `"probabilities"`.
@@ -174,7 +180,7 @@ def finish(proto: onnx.ModelProto, run: Run, path: Path) -> tuple[onnx.ModelProt
         if found.shape != expected[:batch].shape:
             raise ExportError(f"{path}: ONNX answers {found.shape}, the original {expected.shape}")
         difference = float(np.abs(found - expected[:batch]).max())
-        if difference > _DIFFERENCE * max(float(np.ptp(expected)), 1e-3):
+        if difference > (_ROUNDED if rounded else _DIFFERENCE) * max(float(np.ptp(expected)), 1e-3):
             raise ExportError(
                 f"{path}: the converted network differs from the original by {difference:.2e}"
             )

@@ -29,7 +29,7 @@ from captcha_rt_export.foreign.keras_file import Options, load_keras
 from captcha_rt_export.foreign.loops import without_loops
 from captcha_rt_export.foreign.network import ForeignNetwork
 from captcha_rt_export.foreign.saved_model import load_saved_model, read_metadata
-from captcha_rt_export.foreign.tflite import load_tflite
+from captcha_rt_export.foreign.tflite import FROM_KERAS, load_tflite
 from captcha_rt_export.foreign.tracing import be_quiet, run_graph, to_onnx, trace_keras
 
 
@@ -140,15 +140,20 @@ def _from_saved_model(path: Path, options: Options) -> ForeignNetwork:
 
 
 def _from_tflite(path: Path) -> ForeignNetwork:
-    proto, interpret = load_tflite(path)
+    loaded = load_tflite(path)
 
     def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return to_scores(interpret(rows))
+        return to_scores(loaded.run(rows))
 
-    heads = len(proto.graph.output)
-    graph, kind = finish(one_output(proto, path), run, path)
+    heads = len(loaded.proto.graph.output)
+    graph, kind = finish(one_output(loaded.proto, path), run, path, rounded=loaded.rounded)
     facts = _facts(path, "TFLite", f"tensorflow {tf.__version__}", None)
-    return ForeignNetwork(path, "TFLite", graph, run, kind, _by_shape(graph, heads), facts=facts)
+    cuts: tuple[str, ...] = ()
+    if loaded.rounded:
+        facts["precision"] = "int8"
+        cuts = (f"8 bits: ONNX rounds in another way, so probabilities may differ. {FROM_KERAS}",)
+    decoder = _by_shape(graph, heads)
+    return ForeignNetwork(path, "TFLite", graph, run, kind, decoder, cut=cuts, facts=facts)
 
 
 def _from_heads(folder: Path, options: Options) -> ForeignNetwork:

@@ -6,7 +6,7 @@ the loop on random numbers, and takes its place only if both answer the same.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from captcha_rt_export.foreign.recurrent import Stub
-from captcha_rt_export.foreign.tracing import run_tensors, to_onnx, write_in
+from captcha_rt_export.foreign.tracing import open_graph, to_onnx, write_in
 
 _KINDS: Final = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}
 """The layers by the number of their gates."""
@@ -52,12 +52,14 @@ class _Flat:
         nodes: Its nodes.
         users: The nodes that take something of a node.
         functions: The bodies of its loops.
+        run: Runs it, as `open_graph` says.
     """
 
     graph: Any
     nodes: dict[str, Any] = field(init=False)
     users: dict[str, list[Any]] = field(init=False)
     functions: dict[str, Any] = field(init=False)
+    run: Callable[..., list[NDArray[np.float32]]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.nodes = {node.name: node for node in self.graph.node}
@@ -65,6 +67,7 @@ class _Flat:
         for node in self.graph.node:
             for tensor in node.input:
                 self.users[_name(tensor)].append(node)
+        self.run = open_graph(self.graph)
         self.functions = {one.signature.name: one for one in self.graph.library.function}
 
     def source(self, tensor: str) -> Any:  # noqa: ANN401
@@ -113,11 +116,12 @@ def without_loops(graph: Any, image: str, scores: Sequence[str]) -> onnx.ModelPr
             return None
         loops.append(found)
     loops = _in_both_directions(flat, loops)
-    shapes = _shapes(graph, [loop.end for loop in loops])
-    open_graph = _opened(graph, dict(zip([loop.end for loop in loops], shapes, strict=True)))
+    ends = flat.run({image: _noise(graph, image)}, [f"{loop.end}:0" for loop in loops])
+    shapes = [(None, *end.shape[1:]) for end in ends]
+    opened = _opened(graph, dict(zip([loop.end for loop in loops], shapes, strict=True)))
     given = [f"{loop.end}:0" for loop in loops]
     taken = [f"{loop.taken}:0" for loop in loops]
-    proto = to_onnx(open_graph, [image, *given], [*taken, *scores])
+    proto = to_onnx(opened, [image, *given], [*taken, *scores])
     stubs = [
         Stub(loop.layer, loop.taken, shape[1:]) for loop, shape in zip(loops, shapes, strict=True)
     ]
@@ -228,14 +232,11 @@ def _origin(nodes: dict[str, Any], tensor: str) -> str:
 
 def _agrees(flat: _Flat, image: str, loop: _Loop) -> bool:
     """Whether a layer answers as the loop does, on random numbers."""
-    [picture, taken] = _shapes(flat.graph, [_name(image), loop.taken])
-    rng = np.random.default_rng(0)
-    rows, steps = (
-        rng.normal(size=(_ROWS, *(size or 1 for size in shape[1:]))).astype(np.float32)
-        for shape in (picture, taken)
-    )
+    rows = _noise(flat.graph, image)
+    [taken] = flat.run({image: rows}, [f"{loop.taken}:0"])
+    steps = np.random.default_rng(1).normal(size=taken.shape).astype(np.float32)
     fed = {image: rows, f"{loop.taken}:0": steps}
-    [expected] = run_tensors(flat.graph, fed, [f"{loop.end}:0"])
+    [expected] = flat.run(fed, [f"{loop.end}:0"])
     found = np.asarray(loop.layer(steps))
     slack = _SAME * max(1.0, float(np.abs(expected).max()))  # without a tanh, numbers grow
     return found.shape == expected.shape and bool(np.allclose(found, expected, atol=slack))
@@ -284,11 +285,11 @@ def _merged(flat: _Flat, forward: _Loop, backward: _Loop) -> _Loop | None:
     return replace(forward, layer=layer, end=merge.name)
 
 
-def _shapes(graph: Any, names: Sequence[str]) -> list[tuple[int | None, ...]]:  # noqa: ANN401
-    """The shapes of what nodes give."""
-    with tf.Graph().as_default() as loaded:
-        tf.import_graph_def(graph, name="")
-    return [tuple(loaded.get_tensor_by_name(f"{name}:0").shape) for name in names]
+def _noise(graph: Any, image: str) -> NDArray[np.float32]:  # noqa: ANN401
+    """Pictures of noise."""
+    [node] = [node for node in graph.node if node.name == _name(image)]
+    sizes = [axis.size for axis in node.attr["shape"].shape.dim][1:]
+    return np.random.default_rng(0).normal(size=(_ROWS, *sizes)).astype(np.float32)
 
 
 def _opened(graph: Any, shapes: dict[str, tuple[int | None, ...]]) -> Any:  # noqa: ANN401

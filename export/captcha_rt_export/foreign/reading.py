@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from captcha_rt.charset import Charset, shorten
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt.recipe import Recipe
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.alignment import UNKNOWN, is_stand_in
@@ -58,12 +59,13 @@ class Reading:
     notes: tuple[str, ...]
 
 
-def find_reading(trials: Trials, told: Told) -> Reading:
+def find_reading(trials: Trials, told: Told, watch: Watch = unwatched) -> Reading:
     """Finds out how a network is read.
 
     Args:
         trials: The network, with pictures of its kind.
         told: What the user says.
+        watch: Shows the progress over the ways that are tried.
 
     Returns:
         How it is read, with lines on what was found out.
@@ -80,7 +82,7 @@ def find_reading(trials: Trials, told: Told) -> Reading:
             f"{len(labels)} labelled pictures are too few to find out {untold[0]}; name a folder "
             f"with more by --pictures, or say it by {untold[1]}"
         )
-    found = _search(trials, told)
+    found = _search(trials, told, watch)
     if not found:
         raise ExportError(
             "no recipe that fits the network's input can use the pictures of --pictures: name the "
@@ -116,15 +118,19 @@ def _check_told(trials: Trials, told: Told) -> None:
         )
 
 
-def _search(trials: Trials, told: Told) -> list[Trial]:
+def _search(trials: Trials, told: Told, watch: Watch = unwatched) -> list[Trial]:
     """Tries all ways that are left; the best is first."""
     rounds = ((FIRST, None), (THEN, _FINALISTS))
-    ways: Iterable[Way] = all_ways(trials, told)
+    ways: Iterable[Way] = all_ways(trials, told, watch)
     found: list[Trial] = []
     for count, most in rounds:
         if most is not None:
             ways = [trial.way for trial in _distinct(found)[:most]]
-        tried = [trials.read(way, count, charset_for(trials, told, way)) for way in ways]
+        every = list(ways)
+        tried = [
+            trials.read(way, count, charset_for(trials, told, way))
+            for way in watch(iter(every), len(every))
+        ]
         found = sorted((t for t in tried if t is not None), key=lambda t: t.rank, reverse=True)
     alike = [trial for trial in found if _alike(trial, found[0])]
     surest = max(alike, key=lambda trial: trial.sharpness, default=None)

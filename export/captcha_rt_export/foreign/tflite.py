@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 import onnx
@@ -15,14 +16,26 @@ from captcha_rt_export.convert import OPSET
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.tracing import IMAGE, be_quiet, rename_input
 
+FROM_KERAS: Final = 'Export the Keras model that it was made from: `model.save("model.keras")`'
+"""What helps where a TFLite model doesn't."""
 
-def load_tflite(
-    path: Path,
-) -> tuple[onnx.ModelProto, Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]]:
+
+class Interpreted(NamedTuple):
+    """A TFLite model.
+
+    Attributes:
+        proto: The model as ONNX.
+        run: Runs the original, a picture at a time.
+        rounded: Whether it computes in 8 bits, which ONNX rounds in another way.
+    """
+
+    proto: onnx.ModelProto
+    run: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+    rounded: bool
+
+
+def load_tflite(path: Path) -> Interpreted:
     """Loads a TFLite model with one input.
-
-    Returns:
-        The model as ONNX, and a function that runs the original, a picture at a time.
 
     Raises:
         ExportError: If it has several inputs, or operations that tf2onnx doesn't know.
@@ -38,11 +51,10 @@ def load_tflite(
     outputs = sorted(interpreter.get_output_details(), key=lambda one: _number(one["name"]))
     if len(inputs) != 1 or inputs[0]["dtype"] != np.float32:
         seen = ", ".join(
-            f"{one['name']} {list(one['shape'])} {one['dtype'].__name__}" for one in inputs
+            f"{one['name']} {one['shape'].tolist()} {one['dtype'].__name__}" for one in inputs
         )
         raise ExportError(
-            f"{path} takes {seen}; captcha-rt gives one float32 picture. Export the Keras model it "
-            'was made from: `model.save("model.keras")`'
+            f"{path} takes {seen}; captcha-rt gives one float32 picture. {FROM_KERAS}"
         )
     be_quiet()
     try:
@@ -50,8 +62,7 @@ def load_tflite(
     except Exception as error:
         raise ExportError(
             f"{path}: tf2onnx can't convert its operations ({type(error).__name__}: {error}), as "
-            "those of recurrent layers. Export the Keras model that it was made from: "
-            '`model.save("model.keras")`'
+            f"those of recurrent layers. {FROM_KERAS}"
         ) from error
     order = {one["name"]: position for position, one in enumerate(outputs)}
     values = sorted(proto.graph.output, key=lambda value: order[value.name])
@@ -68,7 +79,9 @@ def load_tflite(
             results.append([interpreter.get_tensor(one["index"]) for one in outputs])
         return [np.concatenate(arrays) for arrays in zip(*results, strict=True)]
 
-    return proto, run
+    small = (np.int8, np.uint8)
+    rounded = any(one["dtype"] in small for one in interpreter.get_tensor_details())
+    return Interpreted(proto, run, rounded)
 
 
 def _number(name: str) -> tuple[int, str]:

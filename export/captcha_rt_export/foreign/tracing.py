@@ -123,20 +123,17 @@ def write_in(
     return proto
 
 
-def run_tensors(
+def open_graph(
     graph: Any,  # noqa: ANN401
-    fed: Mapping[str, NDArray[np.float32]],
-    wanted: Sequence[str],
-) -> list[NDArray[np.float32]]:
-    """Runs a flat graph once, from any tensors to any others."""
+) -> Callable[[Mapping[str, NDArray[np.float32]], Sequence[str]], list[NDArray[np.float32]]]:
+    """Makes a function of a flat graph: from any tensors to any others, in their order."""
     with tf.Graph().as_default() as loaded:
         tf.import_graph_def(graph, name="")
     settings = tf.compat.v1.ConfigProto()
-    # Its optimizer leads the graph past tensors that are fed.
+    # TensorFlow's optimizer leads the graph past tensors that are fed.
     settings.graph_options.rewrite_options.disable_meta_optimizer = True
-    with tf.compat.v1.Session(graph=loaded, config=settings) as session:
-        found: list[NDArray[np.float32]] = session.run([*wanted], dict(fed))
-    return found
+    session = tf.compat.v1.Session(graph=loaded, config=settings)
+    return lambda fed, wanted: session.run([*wanted], dict(fed))
 
 
 def _sorted(every: Iterable[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:

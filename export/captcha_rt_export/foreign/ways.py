@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from captcha_rt.charset import Charset
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt.recipe import Recipe
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.candidates import candidates
@@ -45,16 +46,18 @@ def axes_of(trials: Trials) -> tuple[str, str]:
     return first, second
 
 
-def all_ways(trials: Trials, told: Told) -> list[Way]:
+def all_ways(trials: Trials, told: Told, watch: Watch = unwatched) -> list[Way]:
     """All ways to read a network that what is told leaves."""
     ways = []
-    for decoder, length in _decoders(trials, told):
+    decoders = _decoders(trials, told)
+    _check_charset(trials, told, decoders)
+    for decoder, length in decoders:
         if told.recipe is not None:
             recipes = [in_short(told.recipe)]
         else:
             glyphs = length if decoder == "glyph" else None
             recipes = candidates(shape_of(trials.network.graph.graph.input[0])[1:], glyphs)
-        for recipe in recipes:
+        for recipe in watch(iter(recipes), len(recipes)):
             way = Way(recipe, decoder, None, length)
             ways += [replace(way, blank=blank) for blank in _blanks(trials, told, way)]
     fitting = [way for way in ways if _has_room(trials, told, way)]
@@ -64,6 +67,18 @@ def all_ways(trials: Trials, told: Told) -> list[Way]:
             "--decoder ctc, or holds one softmax for each character, by --decoder position"
         )
     return fitting or ways[:1]
+
+
+def _check_charset(trials: Trials, told: Told, decoders: list[tuple[str, int | None]]) -> None:
+    """Refuses characters that are told and fit no decoder, before anything is tried."""
+    if told.charset is None:
+        return
+    count = len(told.charset)
+    every = [(name, class_count(trials, Way("", name, None, length))) for name, length in decoders]
+    fitting = [(name, classes) for name, classes in every if count in (classes, classes - 1)]
+    decoder, classes = (fitting or every)[0]
+    blank = count != classes if fitting else decoder == "ctc"
+    charset_of(told.charset, classes - 1 if blank else None, classes, f"--charset {told.charset}")
 
 
 def _has_room(trials: Trials, told: Told, way: Way) -> bool:

@@ -60,7 +60,8 @@ def make_app(settings: Settings) -> ASGIApp:
         await reading.stop()
 
     # Starlette's application would handle errors, too; the gate does it for all of them.
-    router = Router(lifespan=lifespan)
+    # A redirect would lead to whatever host the request names.
+    router = Router(redirect_slashes=False, lifespan=lifespan)
     return Gate(router, settings, metrics, state)
 
 

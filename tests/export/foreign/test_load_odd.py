@@ -278,11 +278,12 @@ def test_python_code_in_the_file(tmp_path: Path, suffix: str) -> None:
 
 def test_loops_of_a_saved_model_become_one_node_each(tmp_path: Path) -> None:
     """Recurrent layers that Keras 3 exported as loops are fused; a loop with a mask is refused."""
-    model = one_after_the_other(recurrent())
+    every = recurrent()
+    model = one_after_the_other([every[1], *every[3:6], every[-1]])
     model.export(tmp_path / "folder", verbose=False)
     loaded = load_foreign(tmp_path / "folder")
     counts = operators(loaded.graph)
-    assert (counts["GRU"], counts["LSTM"], counts["RNN"]) == (4, 2, 2)
+    assert (counts["GRU"], counts["LSTM"], counts["RNN"]) == (3, 1, 1)  # also in both directions
     rows = noise(16, 32, 1)
     np.testing.assert_allclose(answer(loaded, rows), model(rows), atol=1e-5)
     masked = network(lambda x: two_ways("GRU")(layers.Masking()(x)))

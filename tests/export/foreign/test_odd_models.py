@@ -1,11 +1,16 @@
 """Broken and odd models of other exporters: the message says what to type, and typing it works."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import cv2
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
@@ -291,3 +296,35 @@ def test_options_for_foreign_models_are_refused_for_a_run(call: Call, tmp_path: 
     result = call("export", tmp_path, "-o", tmp_path / "out.onnx", "--blank", "last")
     assert result.returncode == 2
     assert "--blank is for models that were trained elsewhere" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
+def test_the_search_shows_its_progress_and_can_be_stopped(tmp_path: Path) -> None:
+    """On a terminal a bar shows what is tried; Ctrl-C ends it with 130, and leaves no file."""
+    import pty
+
+    folder = write_stripes(tmp_path / "pictures", count=40)
+    model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    for path in folder.iterdir():  # large pictures take their time
+        large = cv2.resize(cv2.imread(str(path)), None, fx=60, fy=60, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(path), large)
+    onnx.save(build(Dress()), model)
+    terminal, end = pty.openpty()
+    program = [sys.executable, "-m", "captcha_rt", "export", model, "-o", out]
+    with subprocess.Popen(
+        [*program, "--pictures", folder],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        env={**os.environ, "TERM": "xterm"},
+    ) as process:
+        os.close(end)
+        shown = b""
+        while b"trying" not in shown:
+            assert process.poll() is None, shown
+            shown += os.read(terminal, 1024)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    os.close(terminal)
+    assert process.returncode == 130
+    assert not out.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "pictures"]
