@@ -32,7 +32,10 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, _option("--port", "0 takes a free one.", min=0, max=65535)] = 8000,
     workers: Annotated[
-        str, _option("--workers", "How many processes; auto is one for each usable core.")
+        str,
+        _option(
+            "--workers", "How many processes; auto fits them to the cores, and takes one on CUDA."
+        ),
     ] = "auto",
     device: Annotated[Device, _option("--device", DEVICE_HELP)] = "auto",
     threads: Annotated[
