@@ -97,6 +97,16 @@ def test_pngs_with_less_data_than_pixels_are_refused() -> None:
         decode_image(png(zlib.compress(rows[:-1])))
 
 
+def test_the_checksum_of_the_data_of_a_png_counts() -> None:
+    """A PNG is refused if the checksum at the end of its data is wrong; not if it is missing."""
+    rows = b"".join(b"\0" + row.tobytes() for row in NOISE)
+    data = zlib.compress(rows)
+    for wrong in (data[:-1] + bytes([data[-1] ^ 1]), zlib.compress(rows[::-1])[:-4] + data[-4:]):
+        with pytest.raises(ImageDecodeError, match="its pixels are not"):
+            decode_image(png(wrong))
+    np.testing.assert_array_equal(decode_image(png(data[:-4])), NOISE)
+
+
 def test_large_pictures_are_refused_before_the_recipe_runs() -> None:
     """A picture of which the recipe can't make the model's input is refused in a moment."""
     steps = [{"step": "denoise"}, {"step": "scale"}]

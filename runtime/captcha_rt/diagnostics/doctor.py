@@ -13,6 +13,7 @@ _DISTRIBUTIONS: Final = (
     "captcha-rt",
     "captcha-rt-train",
     "captcha-rt-export",
+    "deflate",
     "numpy",
     "opencv-python-headless",
     "opencv-python",
