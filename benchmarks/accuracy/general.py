@@ -10,9 +10,11 @@ the folder `foreign`, which are for validation only, with case ignored; the test
 documents' kinds; and photographs, noise and empty pages. That takes some minutes. It writes
 `benchmarks/results/general.json`, and `misread.png` with drawn pictures that the model misreads.
 
-With `--trunk FILE` another trunk reads the pictures in `foreign`, and nothing is written.
+With `--measure` the model stays as it is, and is only measured. With `--trunk FILE` another trunk
+reads the pictures in `foreign`, and nothing is written.
 """
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,11 +31,13 @@ from benchmarks.accuracy.mixture import draw_misread, write_sheet
 from benchmarks.harness import (
     HERE,
     RESULTS,
+    ROOT,
     Result,
     captcha_data,
     command_parser,
     in_turn,
     machine,
+    program,
     read_json,
     say,
     write_json,
@@ -179,12 +183,16 @@ def main(argv: Sequence[str], results: Path = RESULTS) -> None:
 
     parser = command_parser("general", __doc__)
     parser.add_argument("--trunk", type=Path, help="another trunk; only prints")
+    parser.add_argument("--measure", action="store_true", help="only measure what is in the wheel")
     parser.add_argument("--table", action="store_true", help="only print the page's table")
     options = parser.parse_args(argv)
     if options.table:
         print(table(read_json(results / "general.json")), end="")  # noqa: T201
         return
     kinds = foreign_pictures()
+    if options.measure:
+        write_json(results / "general.json", measure_all(kinds))
+        return
     data = make_model(options.trunk or TRUNK)
     if options.trunk is not None:
         with tempfile.TemporaryDirectory() as folder:
@@ -196,7 +204,8 @@ def main(argv: Sequence[str], results: Path = RESULTS) -> None:
             say(f"{kind}: {measure(alone, pictures, fold_case=True)}")
         return
     write(data)
-    write_json(results / "general.json", measure_all(kinds))
+    # In a process that has not loaded TensorFlow, like a user's.
+    subprocess.run(program("general", "--measure"), cwd=ROOT, check=True)
     write_sheet(results / "misread.png", draw_misread(Solver(GENERAL, device="cpu")))
 
 
