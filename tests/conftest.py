@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from browsing import open_chromium
 from hypothesis import settings
 from numpy.typing import NDArray
 
@@ -151,6 +153,13 @@ def call(capfd: pytest.CaptureFixture[str]):
         return subprocess.CompletedProcess(arguments, stopped.value.code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser; only its own pages are opened in it."""
+    with open_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,13 @@ class NeverThere:
         return items
 
 
+class Unreadable:
+    """Can be pickled, but not unpickled."""
+
+    def __reduce__(self):
+        return double, ([7],)
+
+
 class Reads:
     """Answers each picture with its name; the name 13 ends the process."""
 

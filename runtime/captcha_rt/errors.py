@@ -112,7 +112,7 @@ class ProviderError(CaptchaRTError, RuntimeError):
 
 
 class WorkerError(CaptchaRTError, RuntimeError):
-    """A picture ended two processes that read it, or such processes can't be started."""
+    """A picture ended two processes that read it, or can't be sent to one; or none can start."""
 
 
 class ServiceError(CaptchaRTError, RuntimeError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from captcha_rt.cores import available_cores
@@ -55,7 +57,7 @@ def solve_in_processes(
     kept: dict[int, CaptchaRTError] = {}
     lists = answer(
         _Read(solver, {**known, "batch_size": batch_size}),
-        _without_errors(images, kept),
+        _to_send(images, kept),
         workers=count,
         chunk=batch_size,
         patient=workers == "auto",
@@ -68,14 +70,21 @@ class _KeptError(CaptchaRTError):
     """Stands for an error of the caller's own, which may be of a kind that can't be pickled."""
 
 
-def _without_errors(
+def _to_send(
     images: Iterable[ImageSource | CaptchaRTError], kept: dict[int, CaptchaRTError]
 ) -> Iterator[ImageSource | CaptchaRTError]:
-    """The pictures; an error in place of one stays here, under the number that is sent for it."""
+    """The pictures, in a form that can be pickled.
+
+    An error in place of one stays here, under the number that is sent for it.
+    """
     for number, image in enumerate(images):
         if isinstance(image, CaptchaRTError):
             kept[number] = image
             yield _KeptError(number)
+        elif isinstance(image, memoryview):
+            yield bytes(image)
+        elif isinstance(image, os.DirEntry):
+            yield Path(image)
         else:
             yield image
 

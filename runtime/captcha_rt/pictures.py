@@ -7,11 +7,11 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from captcha_rt.errors import CaptchaRTError, FolderError, ImageDecodeError
 from captcha_rt.formats import HEAD_BYTES, SUFFIXES, picture_format
@@ -274,22 +274,21 @@ def read_list(path: str) -> Iterator[str]:
     Raises:
         OSError: If the file can't be read.
     """
-    with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as lines:
+    with _open_stdin() if path == "-" else Path(path).open("rb") as lines:
         for line in lines:
             if name := os.fsdecode(line.rstrip(b"\r\n")):
                 yield name
 
 
 def count_files(path: str) -> int:
-    """Estimates how many pictures `expand_path` finds, but opens no file and leaves stdin alone.
-
-    A glob that the shell has left as it is counts as one.
-    """
+    """Estimates how many pictures `expand_path` finds, but opens no file and leaves stdin alone."""
     try:
         with os.scandir(path) as entries:
             return sum(1 for _ in entries)
     except OSError:  # no folder, or `expand_path` says what is wrong
-        return 1
+        pass
+    is_glob = glob.has_magic(path) and not os.path.lexists(path)
+    return max(1, sum(1 for _ in _expand_glob(path))) if is_glob else 1
 
 
 def read_stdin() -> bytes | ImageDecodeError:
@@ -299,9 +298,18 @@ def read_stdin() -> bytes | ImageDecodeError:
         The bytes, or the error that says why there are none.
     """
     try:
-        return sys.stdin.buffer.read(MAX_BYTES + 1) or b""  # None where it doesn't block
+        with _open_stdin() as stream:
+            return stream.read(MAX_BYTES + 1) or b""  # None where it doesn't block
     except OSError as error:
         return ImageDecodeError(f"can't read standard input: {error.strerror}")
+
+
+def _open_stdin() -> BinaryIO:
+    """Standard input, to be read in any thread.
+
+    Python fails to exit while a thread waits for `sys.stdin` itself.
+    """
+    return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
 def _expand_glob(pattern: str) -> Iterator[str]:

@@ -13,14 +13,13 @@ import os
 import pickle
 import signal
 import threading
-import time
 import traceback
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -29,41 +28,28 @@ from captcha_rt.errors import WorkerError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from captcha_rt.feed import Feed
     from captcha_rt.workers import Lost, Work
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK: Final = 64
-"""The smallest number of items that a process gets at a time. The first process takes 5 µs of CPU
-for the pipes of each picture so, and 23 with 8 at a time."""
-
-_FILL_SECONDS: Final = 0.05  # a chunk waits no longer for items that come slowly
+_PATIENCE: Final = 0.05  # seconds; answers that are ready wait no longer for more items
 _DEATHS: Final = 20  # so many processes that die in a row, without an answer, are no accident
 
 
 def answer_in_pool(
-    work: Work[T, R], items: Iterator[T], *, workers: int, chunk: int, lost: Lost[T, R]
+    work: Work[T, R], feed: Feed[T], *, workers: int, size: int, lost: Lost[T, R]
 ) -> Iterator[list[R]]:
-    """Answers items in several processes; the arguments and errors are those of `answer`."""
+    """Answers items in several processes; the arguments and errors are those of `answer`.
+
+    A process gets `size` items at a time.
+    """
     pool = _Pool(work, workers, lost)
     try:
-        yield from pool.answer(_chunks(items, max(chunk, CHUNK)))
+        yield from pool.answer(feed, size)
     finally:
         pool.end()
-
-
-def _chunks(items: Iterator[T], size: int) -> Iterator[_Chunk]:
-    """Items together, of which the first came at most a moment before the last."""
-    for item in items:
-        some = [item]
-        end = time.monotonic() + _FILL_SECONDS
-        while len(some) < size and time.monotonic() < end:
-            more = list(islice(items, 1))
-            if not more:
-                break
-            some += more
-        yield _Chunk(some)
 
 
 class _Chunk:
@@ -100,6 +86,13 @@ class _Job:
         return self.chunk.items[self.start : self.stop]
 
 
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What a process says of a job that it can't unpickle."""
+
+    reason: str
+
+
 @dataclass(eq=False, slots=True)
 class _Worker:
     """A process, this end of its pipe, and the jobs that it has: it is at work at the first."""
@@ -121,27 +114,25 @@ class _Pool(Generic[T, R]):
         self.deaths = 0  # since the last answer
         self.began = False  # whether a process has ever started well
 
-    def answer(self, source: Iterator[_Chunk]) -> Iterator[list[R]]:
-        """Yields the answers to chunks."""
-        going = True
+    def answer(self, feed: Feed[T], size: int) -> Iterator[list[R]]:
+        """Yields the answers to all items."""
         while True:
-            if going and self._wants_more():
-                chunk = next(source, None)
-                if chunk is None:
-                    going = False
-                else:
-                    self.chunks.append(chunk)
-                    self.waiting.append(_Job(chunk, 0, len(chunk.items)))
-            self._hand_out()
-            if not self.chunks:
-                if not going:
-                    return
-                continue
-            pipes = {worker.pipe: worker for worker in self.workers}
-            for pipe in wait([*pipes], 0 if going and self._wants_more() else None):
-                self._listen(pipes[pipe])
             while self.chunks and not self.chunks[0].left:
                 yield self.chunks.popleft().answers
+            if not feed.ended and self._wants_more():
+                some = feed.take(size, _PATIENCE if self.chunks else None)
+                if some:
+                    self.chunks.append(chunk := _Chunk(some))
+                    self.waiting.append(_Job(chunk, 0, len(some)))
+            self._hand_out()
+            if not self.chunks and feed.ended:
+                return
+            if not self.chunks or not self.chunks[0].left:
+                continue
+            pipes = {worker.pipe: worker for worker in self.workers}
+            takes = not feed.ended and self._wants_more()
+            for pipe in wait([*pipes], 0 if takes else None):
+                self._listen(pipes[pipe])
 
     def _wants_more(self) -> bool:
         """Whether there is room for another chunk: two for each process, and some that wait.
@@ -155,13 +146,21 @@ class _Pool(Generic[T, R]):
         """Gives waiting jobs to those who have fewest, and starts a process if there is need."""
         for busy in (0, 1):
             for worker in self.workers:
-                if self.waiting and worker.ready and len(worker.jobs) == busy:
-                    job = self.waiting.popleft()
-                    worker.jobs.append(job)
-                    with suppress(OSError):  # it has died, as its pipe will say
-                        worker.pipe.send(job.items)
+                while self.waiting and worker.ready and len(worker.jobs) == busy:
+                    self._give(worker, self.waiting.popleft())
         if self.waiting and len(self.workers) < self.count:
             self.workers.append(_start(self.work))
+
+    def _give(self, worker: _Worker, job: _Job) -> None:
+        """Sends a job to a process, unless one of its items can't be pickled."""
+        try:
+            data = ForkingPickler.dumps(job.items)
+        except Exception as error:  # noqa: BLE001  (any kind: it is the item's code)
+            self._refuse(job, str(error))
+            return
+        worker.jobs.append(job)
+        with suppress(OSError):  # it has died, as its pipe will say
+            worker.pipe.send_bytes(data)
 
     def _listen(self, worker: _Worker) -> None:
         """Takes what a process says: that it is ready, answers, an error, or its death."""
@@ -176,8 +175,11 @@ class _Pool(Generic[T, R]):
             worker.ready = self.began = True
             return
         job = worker.jobs.popleft()
-        job.chunk.fill(job.start, said)
         self.deaths = 0
+        if isinstance(said, _Unread):
+            self._refuse(job, said.reason)
+        else:
+            job.chunk.fill(job.start, said)
 
     def _bury(self, worker: _Worker) -> None:
         """Gives the jobs of a dead process to others: one by one the items that it died at."""
@@ -192,15 +194,27 @@ class _Pool(Generic[T, R]):
             raise error
         job = worker.jobs.popleft() if worker.jobs else None
         self.waiting.extendleft(reversed(worker.jobs))
-        if job is None:
-            return
-        if job.again:
-            [item] = job.items
-            lost = WorkerError(f"two processes that read it died; the last {_end(worker)}")
-            job.chunk.fill(job.start, [self.lost(item, lost)])
-            return
-        singles = (_Job(job.chunk, i, i + 1, again=True) for i in range(job.start, job.stop))
+        if job is not None and not job.again:
+            self._take_apart(job, again=True)
+        elif job is not None:
+            self._lose(job, f"two processes that read it died; the last {_end(worker)}")
+
+    def _refuse(self, job: _Job, reason: str) -> None:
+        """Finds the items of a job that can't get into another process."""
+        if len(job.items) > 1:
+            self._take_apart(job, again=job.again)
+        else:
+            self._lose(job, f"it can't be sent to another process: {reason}")
+
+    def _take_apart(self, job: _Job, *, again: bool) -> None:
+        """Lets the items of a job be answered one by one."""
+        singles = (_Job(job.chunk, i, i + 1, again) for i in range(job.start, job.stop))
         self.waiting.extendleft(reversed([*singles]))
+
+    def _lose(self, job: _Job, reason: str) -> None:
+        """Answers the only item of a job without reading it."""
+        [item] = job.items
+        job.chunk.fill(job.start, [self.lost(item, WorkerError(reason))])
 
     def end(self) -> None:
         """Ends all processes at once; they hold nothing that could be lost."""
@@ -263,9 +277,7 @@ def _serve(pipe: Connection[Any, Any]) -> None:
         threading.Thread(target=_receive, args=(pipe, jobs), daemon=True).start()
         while True:
             job = jobs.get()
-            if isinstance(job, Exception):
-                raise job
-            pipe.send(work(job))
+            pipe.send(job if isinstance(job, _Unread) else work(job))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except Exception as error:  # noqa: BLE001  (the first process raises it)
@@ -280,8 +292,8 @@ def _receive(pipe: Connection[Any, Any], jobs: SimpleQueue[Any]) -> None:
             jobs.put(pipe.recv())
         except (EOFError, OSError):
             os._exit(0)  # nobody waits for answers
-        except Exception as error:  # noqa: BLE001  (something that can't be unpickled)
-            jobs.put(error)
+        except Exception as error:  # noqa: BLE001  (any kind: it is the item's code)
+            jobs.put(_Unread(str(error)))
 
 
 def _portable(error: Exception) -> Exception:

@@ -225,9 +225,10 @@ class Solver:
         """Reads a stream of pictures, and yields each answer as soon as its batch is read.
 
         At most `batch_size` pictures are taken from `images` before their answers are yielded. So
-        the stream may be endless. Several processes each take up to 256 pictures ahead. They are
-        spawned: a program has to begin its work below `if __name__ == "__main__":`. One that dies
-        is replaced, and its pictures are read again. They end with the iterator.
+        the stream may be endless. With other `workers` than 1, `images` runs in a thread, so that
+        answers also come while it pauses. Several processes each take up to 256 pictures ahead.
+        They are spawned: a program has to begin its work below `if __name__ == "__main__":`. One
+        that dies is replaced, and its pictures are read again. They end with the iterator.
 
         Args:
             images: The pictures, each as `solve` takes it. An error in place of a picture, for
@@ -242,7 +243,7 @@ class Solver:
 
         Returns:
             An iterator: for each picture, in order, the answer, or the error that `solve` would
-            raise; a WorkerError if a picture ended two processes.
+            raise; a WorkerError if a picture ended two processes, or can't be sent to one.
 
         Raises:
             CharsetError: If the model has none of the allowed characters.

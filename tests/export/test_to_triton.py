@@ -47,3 +47,28 @@ def test_a_name_that_triton_does_not_take_is_refused(
     """The folder's name is the model's, and goes into the configuration as it is."""
     with pytest.raises(ExportError, match="name a folder of letters"):
         triton.write(Source(stripes, pictures=pictures), tmp_path / 'a"b')
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            ["--to", "tflite", "-o", "x.onnx"],
+            "--to tflite writes a file that ends in .tflite: -o x.tflite",
+        ),
+        (
+            ["--to", "keras", "-o", "x.h5"],
+            "--to keras writes a file that ends in .keras: -o x.keras",
+        ),
+        (["--to", "triton", "-o", "x.onnx"], "--to triton writes a folder: -o x"),
+        (["-o", "x.tflite"], "export without --to writes a file that ends in .onnx: -o x.onnx"),
+        (["-o", "x.onnx", "--device", "cpu"], "--device is for --to triton"),
+        (["--to", "ddddocr", "-o", "x", "--instances", "1"], "--instances is for --to triton"),
+    ],
+)
+def test_options_and_names_of_another_form_are_refused(
+    call, stripes: Path, options: list[str], reason: str
+) -> None:
+    """One line says what to type; nothing is loaded or written."""
+    result = call("export", stripes, *options)
+    assert (result.returncode, result.stderr) == (2, f"captcha-rt: {reason}\n")

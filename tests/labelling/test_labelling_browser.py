@@ -10,19 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import DESKTOP, PHONE, listen, open_chromium
+from browsing import DESKTOP, PHONE, listen
 
 from captcha_rt.labels import read_labels
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.base")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser; only its own pages are opened in it."""
-    with open_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

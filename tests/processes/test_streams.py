@@ -57,18 +57,22 @@ def test_a_terminal_as_standard_input_says_that_it_waits(stripes: Path) -> None:
     assert process.returncode == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")  # noqa: PTH110
+@pytest.mark.parametrize(
+    ("output", "reason"), [("/dev/full", "No space left on device"), ("&-", "Bad file descriptor")]
+)
 @pytest.mark.parametrize(
     "arguments", ["--help", "--version", "solve --help", "solve abc.png abc.png", "info", "doctor"]
 )
 def test_output_that_can_not_be_written_is_one_line(
-    tmp_path: Path, stripes: Path, stripes_png, arguments: str
+    tmp_path: Path, stripes: Path, stripes_png, arguments: str, output: str, reason: str
 ) -> None:
-    """A full disk is one line on stderr, and the exit code is 2."""
+    """A full disk, or a closed stdout, is one line on stderr, and the exit code is 2."""
+    if output == "/dev/full" and not os.path.exists(output):  # noqa: PTH110
+        pytest.skip("Linux has it")
     (tmp_path / "abc.png").write_bytes(stripes_png(TEXT))
     model = f"-m '{stripes}'" if "abc.png" in arguments else ""
-    result = shell(f"{PROGRAM} {arguments} {model} >/dev/full", tmp_path)
-    assert result.stderr == "captcha-rt: can't write the output: No space left on device\n"
+    result = shell(f"{PROGRAM} {arguments} {model} >{output}", tmp_path)
+    assert result.stderr == f"captcha-rt: can't write the output: {reason}\n"
     assert result.returncode == 2
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import deadly
@@ -223,3 +223,89 @@ def test_processes_end_with_the_one_that_started_them(stripes: Path, many: Path)
         process.kill()
         assert len(left) == 2
         ended(left)
+
+
+class Paused:
+    """Items, of which the last ones come when they may."""
+
+    def __init__(self, *items: object, end: BaseException | None = None) -> None:
+        """Two items come at once."""
+        self.items, self.end, self.go = items, end, threading.Event()
+
+    def __iter__(self) -> Iterator[object]:
+        """Stops after two items for at most half a minute."""
+        yield from self.items[:2]
+        assert self.go.wait(30)
+        yield from self.items[2:]
+        if self.end is not None:
+            raise self.end
+
+
+@pytest.mark.parametrize(("workers", "patient"), [(1, False), (2, True), (2, False)])
+def test_answers_do_not_wait_for_a_source_that_pauses(workers: int, patient: bool) -> None:
+    """What has come is answered meanwhile; an error of the source comes after all answers."""
+    source = Paused(1, 2, 3, end=OSError("the source"))
+    found = answer(
+        deadly.double, source, workers=workers, chunk=4, patient=patient, lost=lambda *_: -1
+    )
+    first = []
+    while len(first) < 2:
+        first += next(found)
+    assert (first, source.go.is_set()) == ([2, 4], False)
+    source.go.set()
+    assert next(found) == [6]
+    with pytest.raises(OSError, match="the source"):
+        next(found)
+
+
+def test_an_iterator_is_closed_while_its_source_pauses() -> None:
+    """Closing doesn't wait for the source, and later takes nothing more of it."""
+    source = Paused(*range(10))
+    found = answer(deadly.double, source, workers=1, chunk=4, patient=False, lost=lambda *_: -1)
+    assert next(found) == [0, 2]
+    started = time.monotonic()
+    found.close()
+    assert time.monotonic() - started < 10
+    source.go.set()
+    until(lambda: all(thread.name != "feed" for thread in threading.enumerate()), 10)
+
+
+def test_pictures_that_can_not_be_sent_cost_no_other(stripes: Path, stripes_png, many) -> None:
+    """Of pictures that can't be pickled, views and entries are read; others are errors."""
+    solver = Solver(stripes)
+    good = stripes_png(TEXT)
+    with os.scandir(many) as entries:
+        entry = next(entry for entry in entries if entry.name == "0001.png")
+    odd = [memoryview(good), entry, lambda: good, deadly.Unreadable()]
+    found = [*solver.solve_many([good, *odd, good] * 30, workers=2)]
+    assert len(found) == 180
+    for place, answered in enumerate(found):
+        if place % 6 in (3, 4):
+            assert isinstance(answered, WorkerError)
+            assert "can't be sent to another process" in str(answered)
+        else:
+            assert answered.text == "abc"
+
+
+@linux
+def test_a_list_from_a_slow_program_is_read_as_it_comes(stripes: Path, many: Path) -> None:
+    """Each line is answered before the next one is there; Ctrl-C ends the wait."""
+    program = [sys.executable, "-m", "captcha_rt", "solve", "--files-from", "-", "-m", stripes]
+    for workers in ("1", "2"):
+        with subprocess.Popen(
+            [*program, "--workers", workers],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            limit = threading.Timer(60, process.kill)
+            limit.start()
+            for name in ("0001.png", "0002.png"):
+                process.stdin.write(f"{many / name}\n")
+                process.stdin.flush()
+                assert process.stdout.readline() == f"{many / name}\tabc\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == 130
+            assert process.stderr.read() == ""
+            limit.cancel()

@@ -1,6 +1,8 @@
 """Which device `auto` takes: never one that is slower than the CPU, its start included."""
 
 import math
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +132,43 @@ def test_a_short_run_ends_the_measurement() -> None:
 
 
 def test_pictures_are_counted_without_a_look(tmp_path: Path) -> None:
-    """A folder's entries count, and everything else as one."""
+    """A folder's entries and what a glob matches count, and everything else as one."""
     for name in "abc":
         (tmp_path / f"{name}.png").touch()
     assert count_files(str(tmp_path)) == 3
-    assert [count_files(path) for path in ("-", "", "no-such.png", "*.png")] == [1] * 4
+    assert [count_files(f"{tmp_path}/{pattern}") for pattern in ("[ab].png", "**", "*")] == [
+        2,
+        3,
+        3,
+    ]
+    assert [count_files(path) for path in ("-", "", "no-such.png", "no-such-*.png")] == [1] * 4
+
+
+def test_solve_counts_what_is_known(
+    call, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines of a list count, too; what comes from a pipe isn't known."""
+    counted = []
+
+    def choose_cpu(_: float, runs: float, __: object) -> tuple[str, str]:
+        counted.append(runs)
+        return "cpu", ""
+
+    monkeypatch.setattr(session, "has_cuda", lambda _: True)
+    monkeypatch.setattr(session, "choose", choose_cpu)
+    for number in range(40):
+        (tmp_path / f"{number}.png").touch()
+    names = tmp_path / "list"
+    names.write_text("".join(f"{path}\n" for path in tmp_path.glob("*.png")), "utf-8")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=["no.png\n"], daemon=True)
+    writer.start()
+    for arguments in (
+        [f"{tmp_path}/*.png"],
+        [f"{tmp_path}/no.png", "--files-from", names],
+        ["--files-from", pipe],
+    ):
+        call("solve", *arguments, "-m", stripes, "-q")
+    writer.join()
+    assert counted == [40 / 8, 41 / 8, math.inf]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from browsing import DESKTOP, PHONE, listen, open_chromium
+from browsing import DESKTOP, PHONE, listen
 
 from .conftest import SAMPLE, TEXT
 
@@ -18,13 +18,6 @@ TRANSFER = """(data) => {
   carried.items.add(new File([bytes], "pasted.png", { type: "image/png" }));
   return carried;
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser; only its own pages are opened in it."""
-    with open_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

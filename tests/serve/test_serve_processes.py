@@ -1,19 +1,25 @@
 """Processes that share the port: they are drained, replaced and reloaded without a lost request."""
 
+import asyncio
 import contextlib
 import http.client
 import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from .conftest import SAMPLE, TEXT
+from .conftest import SAMPLE, TEXT, Server
 
 PICTURE = SAMPLE.read_bytes()
+DEFAULT = SAMPLE.parents[2] / "runtime" / "captcha_rt" / "models" / "default.onnx"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells of processes")
 
 
 class Load:
@@ -59,6 +65,19 @@ class Load:
             time.sleep(0.02)
 
 
+def hangups(process: int, kind: str) -> bool:
+    """Whether a process has SIGHUP among its signals of a kind: SigBlk: blocked, SigCgt: caught."""
+    status = Path(f"/proc/{process}/status").read_text("ascii")
+    return bool(int(status.partition(f"{kind}:")[2].split()[0], 16) & 1)
+
+
+def spawned(process: int) -> list[int]:
+    """The processes that a process looks after."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text("ascii").split()
+    lines = {int(child): Path(f"/proc/{child}/cmdline").read_text("utf-8") for child in children}
+    return [child for child, line in lines.items() if "spawn_main" in line]
+
+
 def processes(server, message: str = "ready") -> list[int]:
     return [line["process"] for line in server.lines() if line["message"] == message]
 
@@ -66,7 +85,7 @@ def processes(server, message: str = "ready") -> list[int]:
 def test_workers_are_replaced_reloaded_and_drained(start, tmp_path):
     """A killed process costs only what it was answering; SIGHUP and SIGTERM cost nothing."""
     model = tmp_path / "model.onnx"
-    shutil.copy(SAMPLE.parents[2] / "runtime" / "captcha_rt" / "models" / "default.onnx", model)
+    shutil.copy(DEFAULT, model)
     server = start("--model", model, workers=2)
     load = Load(server)
     load.wait(50)
@@ -191,3 +210,87 @@ def test_a_model_that_no_process_can_load_ends_the_service(command, stripes, tmp
     assert done.returncode == 3, done.stderr
     assert "can't load the model" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@linux
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hangups_while_it_starts_end_nothing(tmp_path, workers):
+    """From the first moment of the command line on, SIGHUP waits for its handler."""
+    log = tmp_path / "log"
+    code = "from captcha_rt.cli import main; print('.', flush=True); main()"
+    options = ["serve", "--port", "0", "--workers", str(workers), "--drain-seconds", "0"]
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *options], stdout=subprocess.PIPE, stderr=stderr
+        )
+    try:
+        assert process.stdout.read(1) == b"."
+        end = time.monotonic() + 60
+        while not hangups(process.pid, "SigBlk"):
+            assert (process.poll(), log.stat().st_size) == (None, 0)
+            assert time.monotonic() < end
+        while log.read_text("utf-8").count('"ready"') < workers:
+            process.send_signal(signal.SIGHUP)
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    lines = log.read_text("utf-8")
+    assert "loaded the models again" in lines
+    assert "a process ended" not in lines
+
+
+@linux
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_that_is_to_end_does_not_say_that_it_is_ready(tmp_path, workers):
+    """SIGTERM comes while the models are being loaded."""
+    models = [f"--model={name}={DEFAULT}" for name in "abcdefghijklmnopqrst"]
+    server = Server(tmp_path / "log", "--workers", workers, *models)
+    try:
+        found = [server.process.pid]
+        end = time.monotonic() + 60
+        while len(found) < workers or not all(hangups(each, "SigCgt") for each in found):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+            if workers > 1:
+                found = spawned(server.process.pid)
+        assert server.end() == 0
+    finally:
+        server.process.kill()
+    for process in found:
+        said = [line["message"] for line in server.lines() if line["process"] == process]
+        assert "ready" not in said[said.index("draining") :]
+
+
+def test_of_two_reloads_the_newest_file_stays(stripes, bars, tmp_path, monkeypatch):
+    """The second one doesn't overtake the first, which takes longer."""
+    from captcha_rt.service import models
+    from captcha_rt.service.metrics import Metrics
+    from captcha_rt.service.settings import Settings
+
+    model = tmp_path / "model.onnx"
+    load, names = models._load, []
+
+    def load_slowly(settings):
+        loaded = load(settings)
+        names.append(loaded["a"].solver.name)
+        time.sleep(0.5 if names[-1] == "bars" else 0)
+        return loaded
+
+    async def reload_twice():
+        served = models.Models(Settings(models={"a": model}), Metrics())
+        shutil.copy(bars, model)
+        first = asyncio.create_task(served.reload())
+        while not names:
+            await asyncio.sleep(0.01)
+        shutil.copy(stripes, model)
+        await asyncio.gather(first, served.reload(), served.reload())
+        return (await served.find("a")).solver.name
+
+    monkeypatch.setattr(models, "_load", load_slowly)
+    assert asyncio.run(reload_twice()) == "stripes"
+    assert names == ["bars", "stripes"]  # the third reload would read what the second one does

@@ -13,6 +13,7 @@ from captcha_rt_export.cli.along import (
     DeviceOption,
     InstancesOption,
     ToOption,
+    check_name,
     export_along,
 )
 from captcha_rt_export.cli.foreign import (
@@ -77,8 +78,8 @@ def export(
         ),
     ] = 0.0,
     to: ToOption = None,
-    device: DeviceOption = "cpu",
-    instances: InstancesOption = 1,
+    device: DeviceOption = None,
+    instances: InstancesOption = None,
     recipe: RecipeOption = None,
     like: LikeOption = None,
     charset: CharsetOption = None,
@@ -96,6 +97,10 @@ def export(
     The options from --recipe on are for models that were trained elsewhere. What they don't say is
     found out on labelled --pictures.
     """
+    check_name(to, out)
+    for option, value in {"device": device, "instances": instances}.items():
+        if value is not None and to != "triton":
+            fail(f"--{option} is for --to triton", USAGE)
     # If TensorFlow sees a GPU, tf2onnx writes LSTMs that no ONNX runtime knows.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     foreign: dict[str, Any] = {
@@ -123,7 +128,8 @@ def export(
             USAGE,
         )
     if to is not None:
-        export_along(Source(run, pictures, name, int8, min_confidence, device, instances), to, out)
+        source = Source(run, pictures, name, int8, min_confidence, device or "cpu", instances or 1)
+        export_along(source, to, out)
     else:
         _export_run(run, out, pictures, shared)
 

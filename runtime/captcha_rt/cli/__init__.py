@@ -16,6 +16,10 @@ def main() -> None:
         from captcha_rt.cli.interrupts import end_at_once
 
         end_at_once()
+        if sys.argv[1:2] == ["serve"]:  # its modules take a moment to load
+            from captcha_rt.service.hangups import hold
+
+            hold()
         if getattr(sys, "frozen", False):  # a program made by PyInstaller starts itself again
             from multiprocessing import freeze_support
 
@@ -36,10 +40,17 @@ def main() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Opens the streams that the caller has closed: `captcha-rt info >&-`."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    """Opens the streams that the caller has closed: `captcha-rt info >&-`.
+
+    What is written to stdout then is an error, as on a full disk. stderr goes nowhere.
+    """
+    for name, mode, access in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(os.open(os.devnull, access), mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     # Characters that the output's encoding lacks are escaped, as on stderr.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

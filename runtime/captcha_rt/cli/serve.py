@@ -9,10 +9,12 @@ import typer
 from captcha_rt.cli.options import DEVICE_HELP, parse_workers
 from captcha_rt.cli.output import USAGE, fail
 from captcha_rt.device import Device
-from captcha_rt.image import MAX_PIXELS
+from captcha_rt.service.settings import Address, Settings, read_models
 from captcha_rt.session import MAX_THREADS
 
 _LONGEST: Final = 3600  # seconds that an option may ask for
+_ADDRESS: Final = Address()
+_DEFAULTS: Final = Settings()
 
 
 def _option(name: str, about: str, **settings: Any) -> Any:  # noqa: ANN401  (Typer's)
@@ -29,18 +31,20 @@ def serve(
     ] = None,
     host: Annotated[
         str, _option("--host", "The address to listen on; 0.0.0.0 is reached from everywhere.")
-    ] = "127.0.0.1",
-    port: Annotated[int, _option("--port", "0 takes a free one.", min=0, max=65535)] = 8000,
+    ] = _ADDRESS.host,
+    port: Annotated[
+        int, _option("--port", "0 takes a free one.", min=0, max=65535)
+    ] = _ADDRESS.port,
     workers: Annotated[
         str,
         _option(
             "--workers", "How many processes; auto fits them to the cores, and takes one on CUDA."
         ),
     ] = "auto",
-    device: Annotated[Device, _option("--device", DEVICE_HELP)] = "auto",
+    device: Annotated[Device, _option("--device", DEVICE_HELP)] = _DEFAULTS.device,
     threads: Annotated[
         int, _option("--threads", "Threads within one run.", min=1, max=MAX_THREADS)
-    ] = 1,
+    ] = _DEFAULTS.threads,
     api_key_file: Annotated[
         Path | None,
         _option(
@@ -52,26 +56,27 @@ def serve(
         list[str] | None,
         _option("--allowed-host", "Another name by which a service without a key is called."),
     ] = None,
-    max_body: Annotated[int, _option("--max-body", "The largest request, in bytes.", min=1)] = 8
-    * 2**20,
+    max_body: Annotated[
+        int, _option("--max-body", "The largest request, in bytes.", min=1)
+    ] = _DEFAULTS.max_body,
     max_memory: Annotated[
         int, _option("--max-memory", "Bytes of all requests of a process.", min=1)
-    ] = 256 * 2**20,
+    ] = _DEFAULTS.max_memory,
     max_pixels: Annotated[
         int, _option("--max-pixels", "The largest picture, in pixels.", min=1)
-    ] = MAX_PIXELS,
+    ] = _DEFAULTS.max_pixels,
     max_batch: Annotated[
         int, _option("--max-batch", "The most pictures in a request.", min=1)
-    ] = 64,
+    ] = _DEFAULTS.max_batch,
     queue: Annotated[
         int, _option("--queue", "Pictures that wait in a process before it answers 503.", min=1)
-    ] = 256,
+    ] = _DEFAULTS.queue,
     body_seconds: Annotated[
         float,
         _option(
             "--body-seconds", "The time in which a request has to arrive.", min=0.1, max=_LONGEST
         ),
-    ] = 10,
+    ] = _DEFAULTS.body_seconds,
     drain_seconds: Annotated[
         float,
         _option(
@@ -80,10 +85,10 @@ def serve(
             min=0,
             max=_LONGEST,
         ),
-    ] = 1,
+    ] = _DEFAULTS.drain_seconds,
     access_log: Annotated[
         bool, _option("--access-log/--no-access-log", "A line of JSON for each request.")
-    ] = True,
+    ] = _DEFAULTS.access_log,
 ) -> None:
     """Serve the models over HTTP: POST /solve, the Open Inference Protocol, and a page.
 
@@ -93,8 +98,7 @@ def serve(
     from captcha_rt.service.installed import check_installed
 
     check_installed()
-    from captcha_rt.service.run import Address, run
-    from captcha_rt.service.settings import Settings, read_models
+    from captcha_rt.service.run import run
 
     settings = Settings(
         models=read_models(models or []),

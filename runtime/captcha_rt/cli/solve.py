@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
@@ -127,7 +127,7 @@ def solve(
 
         target = Target(cluster, output, model, {"device": device, "threads": threads})
         solve_on_cluster(target, given, files_from, options, printer, quiet=quiet)
-    pictures = sum(map(count_files, given)) if files_from is None else None
+    pictures = _count(given, files_from) if device == "auto" else None
     solver = Solver(model, device=device, threads=threads, batch_size=batch_size, pictures=pictures)
     solver.solve_many((), **options)  # raises what is wrong with the options
     count = count_workers(solver, parse_workers(workers))
@@ -146,7 +146,8 @@ def solve(
         patient=workers == "auto",
         lost=read.lost,
     )
-    total = _total(given, files_from) if sys.stderr.isatty() and not quiet else 0
+    shows = sys.stderr.isatty() and not quiet
+    total = _count(given, files_from, _count_exactly) if shows else 0
     with closing(lists):
         shown = track(_flushed(lists), total, what="solving", quiet=quiet)
         codes = _print_json(shown, alone=alone) if as_json else _print(shown)
@@ -211,14 +212,19 @@ def _sources(
         yield from ((name, None) for name in read_list(files_from))
 
 
-def _total(paths: Iterable[str], files_from: str | None) -> int | None:
+def _count(
+    paths: Iterable[str], files_from: str | None, count: Callable[[str], int] = count_files
+) -> int | None:
     """Counts the pictures; None if that can't be known before they are read."""
-    total = sum(1 if path == "-" else sum(1 for _ in expand_path(path)) for path in paths)
-    if files_from is None:
-        return total
-    if not os.path.isfile(files_from):  # noqa: PTH113  (a pipe can't be read twice)
-        return None
-    return total + sum(1 for _ in read_list(files_from))
+    if files_from is not None and not os.path.isfile(files_from):  # noqa: PTH113
+        return None  # a pipe can't be read twice
+    listed = 0 if files_from is None else sum(1 for _ in read_list(files_from))
+    return listed + sum(map(count, paths))
+
+
+def _count_exactly(path: str) -> int:
+    """The number of pictures that a path stands for."""
+    return 1 if path == "-" else sum(1 for _ in expand_path(path))
 
 
 def _flushed(lists: Iterable[list[Printed]]) -> Iterator[Printed]:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from captcha_rt.errors import CaptchaRTError
 from captcha_rt.service.body import Intake
 from captcha_rt.service.gate import Gate
+from captcha_rt.service.hangups import let_through
 from captcha_rt.service.inference import Inference
 from captcha_rt.service.metrics import MEDIA_TYPE, Metrics, forget_the_dead
 from captcha_rt.service.models import Models
@@ -53,9 +54,10 @@ def make_app(settings: Settings) -> ASGIApp:
         forget_the_dead()
         reading = Reading(settings.queue, metrics)
         router.routes.extend(_routes(settings, models, reading, metrics, state))
-        loading = asyncio.create_task(_load(models, settings))
+        loading = asyncio.create_task(_load(models, settings, state))
         _handle_signals(models, settings, state)
         yield
+        state.draining = True  # SIGTERM may have come before its handler was there
         await loading
         await reading.stop()
 
@@ -85,7 +87,7 @@ def _routes(
     ]
 
 
-async def _load(models: Models, settings: Settings) -> None:
+async def _load(models: Models, settings: Settings, state: State) -> None:
     """Loads the models while the process says that it isn't ready; ends it if that fails."""
     mark = Path(settings.folder) / READY_MARK if settings.folder else None
     try:
@@ -98,7 +100,8 @@ async def _load(models: Models, settings: Settings) -> None:
         os._exit(_CANT_LOAD_AGAIN if again else CANT_LOAD)  # there is nothing to clean up
     if mark is not None:
         mark.touch()
-    _log.info("ready", extra={"values": {"models": models.names}})
+    if not state.draining:
+        _log.info("ready", extra={"values": {"models": models.names}})
 
 
 def _handle_signals(models: Models, settings: Settings, state: State) -> None:
@@ -128,3 +131,4 @@ def _handle_signals(models: Models, settings: Settings, state: State) -> None:
         # Windows has no such handlers, and only the main thread may set them.
         with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(getattr(signal, name), handler)
+    let_through()

@@ -6,7 +6,7 @@ names when it is imported. So this module is imported in the processes that answ
 
 import os
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -43,23 +43,13 @@ class Metrics:
         self.rejected = Counter(
             "captcha_rt_rejected", "Requests that were refused.", ["reason"], registry=own
         )
-        self.queued = Histogram(
-            "captcha_rt_queue_seconds",
-            "How long a request waited to be read.",
-            buckets=_SECONDS,
-            registry=own,
+        seconds = partial(Histogram, buckets=_SECONDS, registry=own)
+        self.queued = seconds("captcha_rt_queue_seconds", "How long a request waited to be read.")
+        self.decoding = seconds(
+            "captcha_rt_decode_seconds", "How long it took to decode the pictures of a batch."
         )
-        self.decoding = Histogram(
-            "captcha_rt_decode_seconds",
-            "How long it took to decode the pictures of a batch.",
-            buckets=_SECONDS,
-            registry=own,
-        )
-        self.inferring = Histogram(
-            "captcha_rt_infer_seconds",
-            "How long it took to prepare and read a batch.",
-            buckets=_SECONDS,
-            registry=own,
+        self.inferring = seconds(
+            "captcha_rt_infer_seconds", "How long it took to prepare and read a batch."
         )
         self.batch = Histogram(
             "captcha_rt_batch_size",

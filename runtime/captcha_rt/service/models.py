@@ -44,6 +44,8 @@ class Models:
         self._metrics = metrics
         self._served: dict[str, Served] = {}
         self._first = asyncio.Event()
+        self._loading = asyncio.Lock()
+        self._asked = False  # whether a reload waits for its turn
         self._described: set[tuple[str, str, str]] = set()
 
     @property
@@ -81,7 +83,9 @@ class Models:
         Raises:
             CaptchaRTError: If one can't be loaded; the models stay as they were.
         """
-        self._served = await asyncio.to_thread(_load, self._settings)
+        async with self._loading:  # one after the other, so that the newest files stay
+            self._asked = False
+            self._served = await asyncio.to_thread(_load, self._settings)
         self._first.set()
         self._describe()
 
@@ -99,6 +103,9 @@ class Models:
 
     async def reload(self) -> None:
         """Loads the files again; models that can't be loaded change nothing."""
+        if self._asked:  # the reload that waits hasn't read the files yet
+            return
+        self._asked = True
         try:
             await self.load()
         except CaptchaRTError as error:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing import connection, parent_process
 from pathlib import Path
@@ -24,9 +24,10 @@ from captcha_rt.errors import CaptchaRTError, ServiceError
 from captcha_rt.files import write_atomically
 from captcha_rt.model import load_model
 from captcha_rt.service.connection import Connection
+from captcha_rt.service.hangups import hold, let_through
 from captcha_rt.service.hosts import KnownHosts
 from captcha_rt.service.logs import LOGGING
-from captcha_rt.service.settings import Settings
+from captcha_rt.service.settings import Address, Settings
 from captcha_rt.session import import_onnxruntime
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # as prometheus-client calls it
@@ -38,19 +39,6 @@ _LAST_ANSWERS: Final = 30  # seconds for the requests that are being answered at
 _CANT_LOAD: Final = 3
 
 _log = logging.getLogger("captcha_rt.service")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the service listens.
-
-    Attributes:
-        host: A name or an address.
-        port: The port; 0 takes a free one.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
 
 
 def run(settings: Settings, address: Address, workers: int) -> int:
@@ -69,6 +57,7 @@ def run(settings: Settings, address: Address, workers: int) -> int:
         InstallationError: If onnxruntime is missing.
         ServiceError: If the port is taken, or there is no folder for temporary files.
     """
+    hold()
     for file in settings.models.values():
         load_model(file)
     import_onnxruntime()
@@ -113,6 +102,7 @@ def _run_several(settings: Settings, listeners: list[socket.socket]) -> int:
         config = _config(replace(settings, folder=path, models=keep()), len(listeners))
         supervisor = Supervisor(config, listeners)
         supervisor.keep = keep
+        let_through()
         supervisor.run()
         codes = [process.exitcode for process in supervisor.processes]
     return _CANT_LOAD if _CANT_LOAD in codes else 0
@@ -161,7 +151,11 @@ class Supervisor(Multiprocess):
 
     def _start(self, listener: socket.socket) -> Process:
         process = Process(self.config, [listener])
-        process.start()
+        hold()  # the process lets it through itself
+        try:
+            process.start()
+        finally:
+            let_through()
         return process
 
     def keep_subprocess_alive(self) -> None:

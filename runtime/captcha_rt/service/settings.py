@@ -67,6 +67,19 @@ class Settings:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service listens.
+
+    Attributes:
+        host: A name or an address.
+        port: The port; 0 takes a free one.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+
 def read_models(named: list[str]) -> dict[str, Path | None]:
     """Reads what `--model` names.
 
