@@ -1,5 +1,6 @@
 """Loads Keras with the settings that training and export need, whatever `keras.json` says."""
 
+import logging
 import os
 from typing import Final
 
@@ -22,6 +23,7 @@ def set_up_keras(backend: str | None = None) -> None:
         InstallationError: If the backend is not installed, unknown, or can't train.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # else TensorFlow prints some twenty lines
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # and warns that it compiles again
     if backend is not None or not os.environ.get("KERAS_BACKEND"):
         os.environ["KERAS_BACKEND"] = backend or "tensorflow"
     name = os.environ["KERAS_BACKEND"]

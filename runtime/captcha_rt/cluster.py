@@ -30,6 +30,7 @@ from captcha_rt.solver import Solver
 
 try:
     from distributed import Client, KilledWorker, WorkerPlugin, as_completed, get_worker
+    from distributed.comm import get_address_host_port
 
     from captcha_rt.stores import Parts, fetch, is_url, output_file
 except ImportError as error:
@@ -268,6 +269,9 @@ def _connected(address: str) -> Iterator[Client]:
         if name.partition(".")[0] == "distributed":  # they write tracebacks of each lost process
             logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        if not address.startswith(("inproc:", "ucx:")):  # these have no port
+            # A client of a wrong address waits 40 s as it goes, and prints a traceback.
+            get_address_host_port(address)
         client = Client(address, timeout=_SECONDS, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
         raise WorkerError(

@@ -50,7 +50,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
     # A name that nobody can guess and plant a link at; `touch` doesn't follow links here either.
     partial = target.with_name(f".partial-{secrets.token_hex(8)}{''.join(target.suffixes[-2:])}")
     try:
-        partial.touch(0o666 if before is None else 0o600, exist_ok=False)
+        with _named(path):
+            partial.touch(0o666 if before is None else 0o600, exist_ok=False)
         yield partial
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
@@ -90,7 +91,8 @@ def write_folder_atomically(path: Path) -> Iterator[Path]:
         )
     _remove_stale(target.parent)
     partial = target.with_name(f".partial-{secrets.token_hex(8)}")
-    partial.mkdir()
+    with _named(path):
+        partial.mkdir()
     try:
         yield partial
         for file in partial.rglob("*"):
@@ -102,6 +104,15 @@ def write_folder_atomically(path: Path) -> Iterator[Path]:
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Names the file that was asked for in an error, in place of the partial one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _status(path: Path) -> os.stat_result | None:

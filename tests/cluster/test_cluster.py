@@ -214,7 +214,7 @@ def test_a_folder_of_a_store_holds_pictures_by_suffix() -> None:
     assert found == ["a.gif", "b.PNG"]
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "no://where:1"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tcp://127.0.0.1", "no://where:1"])
 def test_a_cluster_that_is_not_there_is_one_line(
     call, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
@@ -227,6 +227,16 @@ def test_a_cluster_that_is_not_there_is_one_line(
     assert result.stderr.count("\n") == 1
     assert address in result.stderr
     assert not [*tmp_path.iterdir()]
+
+
+def test_an_address_without_a_port_is_one_line_at_once(
+    command, stripes: Path, tmp_path: Path
+) -> None:
+    """No client is made of it, which would print a traceback as it ends, 40 seconds later."""
+    line = ("solve", "x.png", "-m", stripes, "--cluster", "127.0.0.1", "-o", tmp_path / "a.jsonl")
+    result = command(*line, timeout=30)
+    assert (result.returncode, result.stderr.count("\n")) == (3, 1)
+    assert "127.0.0.1: ValueError: missing port number" in result.stderr
 
 
 def test_a_model_that_does_not_load_there_is_an_error(threads, stripes: Path, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """`captcha-rt export --to keras` and `--to tflite`: the files, and what others read with them."""
 
+import os
 import shutil
 import warnings
 import zipfile
@@ -129,6 +130,17 @@ def test_probabilities_are_those_of_the_onnx_file(striped: Path, tmp_path: Path)
     tensor = solver.manifest.prepare(decode_image(tmp_path / "abc.png"))[None]
     model = keras.models.load_model(tmp_path / "model.keras")
     assert np.allclose(model.predict(tensor, verbose=0), solver.session.run(tensor), atol=1e-6)
+
+
+def test_keras_is_loaded_with_tensorflow_whatever_is_set(
+    command, striped: Path, tmp_path: Path
+) -> None:
+    """A backend that KERAS_BACKEND names, and that may not be here, isn't taken."""
+    done = command(
+        *("export", striped, "--to", "keras", "-o", tmp_path / "x.keras"),
+        env=os.environ | {"KERAS_BACKEND": "none"},
+    )
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
 
 
 def test_an_lstm_becomes_tflite(trained_run: Path, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from captcha_rt import load_model
 from captcha_rt.cli.app import COMMANDS, app
 from captcha_rt.model import attach
 
+PICTURE = Path(__file__).parent.parent / "samples" / "dnwnb.png"
+
 
 @pytest.fixture
 def folder(tmp_path: Path, stripes_png) -> Path:
@@ -113,8 +115,27 @@ def test_a_command_that_is_not_installed_says_what_to_install(
     with pytest.raises(SystemExit) as stopped:
         app(["train", "folder"])
     assert stopped.value.code == 2
-    where = "is part of captcha-rt-train: pip install captcha-rt-train"
+    where = "is part of captcha-rt-train: pip install ./export ./train, in a checkout of captcha-rt"
     assert capsys.readouterr().err == f"captcha-rt: `captcha-rt train` {where}\n"
+
+
+def test_an_output_without_a_cluster_says_what_goes(call, stripes: Path) -> None:
+    """`-o` alone is wrong usage, and the line says how to write a file."""
+    done = call("solve", stripes, "-o", "answers.txt")
+    assert done.returncode == 2
+    assert "-o goes with --cluster; else redirect the output: > FILE" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is a folder where nobody may write")
+@pytest.mark.parametrize(
+    "line", [("explain", PICTURE, "-o", "/proc/x.png"), ("deploy", "triton", "/proc")]
+)
+def test_an_output_that_cant_be_written_is_named(call, line: tuple[str | Path, ...]) -> None:
+    """The line names what was asked for, neither a partial file nor a number of the system."""
+    done = call(*line)
+    named = "/proc/x.png" if line[0] == "explain" else "/proc/default"
+    assert done.returncode == 2
+    assert done.stderr == f"captcha-rt: {named}: No such file or directory\n"
 
 
 def test_standard_input_is_a_picture(command, stripes: Path, stripes_png) -> None:
@@ -356,7 +377,9 @@ def test_info_on_a_model_from_elsewhere(command, tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 and no more")
     result = command("info", path)
     assert result.returncode == 3
-    assert re.search("pip install captcha-rt-export|a zip file that is cut off", result.stderr)
+    assert re.search(
+        "pip install ./export, in a checkout|a zip file that is cut off", result.stderr
+    )
 
 
 def test_doctor_runs_real_sessions(command) -> None:

@@ -205,7 +205,7 @@ def test_without_the_training_part_a_layer_says_what_to_install(run_python, tmp_
     )
     result = run_python(code)
     assert result.stdout.strip() == "3"
-    assert "pip install captcha-rt-train" in result.stderr
+    assert "pip install ./export ./train" in result.stderr
 
 
 @pytest.fixture(scope="module")

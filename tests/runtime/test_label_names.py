@@ -109,10 +109,11 @@ def test_any_punctuation_separates(tmp_path: Path, pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["captcha ({}).png", "captcha {}.png", "captcha#{}.png"])
 def test_numbered_names_are_no_labels(tmp_path: Path, pattern: str) -> None:
-    """Windows names pictures `captcha (1).png`, ... if many are renamed at once."""
+    """Windows names them `captcha (1).png`, ...; the error says how to type labels, too."""
     draw(tmp_path, *(pattern.format(n) for n in range(1, 60)))
-    with pytest.raises(LabelError, match="leave open what the labels are; choose one"):
+    with pytest.raises(LabelError, match="leave open what the labels are; choose one") as raised:
         read_labels(tmp_path)
+    assert str(raised.value).endswith(f"if they hold none, type them: captcha-rt label {tmp_path}")
 
 
 def test_signs_in_texts_are_asked_for(tmp_path: Path) -> None:

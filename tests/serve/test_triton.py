@@ -72,11 +72,13 @@ def test_the_folder_is_whole(call, stripes: Path, pictures: Path, tmp_path: Path
 
 def test_the_embedded_models_need_no_file(call, tmp_path: Path) -> None:
     """Without a model the folder holds none, and without pictures one is drawn for the warm-up."""
-    done = call("deploy", "triton", tmp_path)
+    repository = tmp_path / "two words"
+    done = call("deploy", "triton", repository)
     assert (done.returncode, done.stderr) == (0, "")
     assert "--pictures" in done.stdout
-    assert not (tmp_path / "default" / "1" / "model.onnx").exists()
-    assert (tmp_path / "default" / "warmup" / "picture").stat().st_size > 100
+    assert done.stdout.endswith(f"next: tritonserver --model-repository '{repository}'\n")
+    assert not (repository / "default" / "1" / "model.onnx").exists()
+    assert (repository / "default" / "warmup" / "picture").stat().st_size > 100
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -144,5 +145,5 @@ def _export_run(run: Path, out: Path, pictures: Path | None, shared: dict[str, A
 
     report = export_run(Run(run), out, pictures=pictures, **shared)
     print_report(report, out, original="Keras")
-    following = f"captcha-rt solve PICTURE --model {out}"
+    following = f"captcha-rt solve PICTURE --model {quote(str(out))}"
     end(report.parity.only_answer, report.pictures, ANOTHER_FOLDER, following)

@@ -1,6 +1,7 @@
 """What `captcha-rt export` does with a model that was trained elsewhere."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -116,7 +117,7 @@ def _print(brought: "Brought", out: Path) -> None:
     if brought.right is not None:
         typer.echo(f"read right: {brought.right} of {report.pictures} pictures")
     another = "the recipe is another one (--recipe)"
-    following = f"captcha-rt solve PICTURE --model {out}"
+    following = f"captcha-rt solve PICTURE --model {quote(str(out))}"
     end(report.parity.only_answer, report.pictures, another, following)
 
 

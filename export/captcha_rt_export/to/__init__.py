@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final, Literal
 
+from captcha_rt_export.backend import set_up_keras
 from captcha_rt_export.to.source import Source, Taken
 
 Form = Literal["ddddocr", "keras", "tflite", "triton"]
@@ -37,6 +38,8 @@ def take_along(source: Source, form: Form, out: Path) -> Taken:
         CaptchaRTError: If the model or a picture can't be read; a form's `write` says which errors.
         OSError: If nothing can be written there.
     """
+    if form in ("tflite", "keras"):
+        set_up_keras("tensorflow")  # before their modules import Keras
     module = import_module(f"{__name__}.{FORMS[form]}")
     taken: Taken = module.write(source, out)
     return taken

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 import captcha_rt
 from captcha_rt.cli.interrupts import INTERRUPTED, raise_interrupts
 from captcha_rt.cli.lean import make_lean, without_garbage_collection
-from captcha_rt.cli.output import BROKEN_PIPE, MODEL, USAGE, fail
+from captcha_rt.cli.output import BROKEN_PIPE, MODEL, USAGE, fail, from_checkout
 from captcha_rt.errors import (
     CaptchaRTError,
     InstallationError,
@@ -100,7 +100,7 @@ class Commands(TyperGroup):
         if origin is not None:
             fail(
                 f"`captcha-rt {cmd_name}` is part of {origin.distribution}: "
-                f"pip install {origin.distribution}",
+                f"{from_checkout(origin.distribution)}",
                 USAGE,
             )
         return None
@@ -151,8 +151,8 @@ def _errors_as_lines() -> Iterator[None]:
     except (ModelError, ProviderError, InstallationError, WorkerError) as error:
         fail(str(error), MODEL)
     except OSError as error:
-        if error.filename is not None:
-            fail(str(error), USAGE)
+        if error.filename is not None:  # of two names, as of a copy, the second is the one written
+            fail(f"{error.filename2 or error.filename}: {error.strerror or error}", USAGE)
         _drop_output()
         fail(f"can't write the output: {error.strerror or error}", USAGE)
     except CaptchaRTError as error:

@@ -1,6 +1,7 @@
 """The command `captcha-rt deploy`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 import typer
@@ -50,4 +51,4 @@ def deploy(
         typer.echo(f"checked: its model.py reads {len(files)} pictures as captcha-rt does")
     else:
         typer.echo("checked: its model.py answers; --pictures FOLDER compares what it reads")
-    typer.echo(f"next: tritonserver --model-repository {repository}")
+    typer.echo(f"next: tritonserver --model-repository {quote(str(repository))}")

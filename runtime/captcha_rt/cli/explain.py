@@ -12,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from captcha_rt.cli.options import DeviceOption, ModelOption
-from captcha_rt.cli.output import SOME_FAILED, complain_about, mention_waiting
+from captcha_rt.cli.output import SOME_FAILED, complain_about, from_checkout, mention_waiting
 from captcha_rt.diagnostics import explain as diagnostics
 from captcha_rt.errors import ImageDecodeError, InstallationError
 from captcha_rt.files import write_atomically
@@ -70,4 +70,5 @@ def _activations(run: Path, layer: str) -> Callable[[NDArray[np.float32]], NDArr
                 raise
         else:
             return lambda rows: activations(run, rows, layer)
-    raise InstallationError("--layer is part of captcha-rt-train: pip install captcha-rt-train")
+    name = "captcha-rt-train"
+    raise InstallationError(f"--layer is part of {name}: {from_checkout(name)}")

@@ -4,12 +4,13 @@ import json
 import os
 from importlib.metadata import entry_points
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Final
 
 import typer
 
 from captcha_rt.cli.options import JsonOption
-from captcha_rt.cli.output import USAGE, fail, to_json
+from captcha_rt.cli.output import USAGE, fail, from_checkout, to_json
 from captcha_rt.diagnostics.card import model_card
 from captcha_rt.errors import InstallationError, ModelError, NoManifestError
 from captcha_rt.model import GENERAL, load_model
@@ -70,7 +71,7 @@ def _describe(model: Path, error: ModelError) -> dict[str, Any] | None:
         return described
     raise InstallationError(
         f"{error}; captcha-rt-export describes models of other programs: "
-        "pip install captcha-rt-export"
+        f"{from_checkout('captcha-rt-export')}"
     ) from error
 
 
@@ -88,4 +89,4 @@ def _show(values: dict[str, Any], model: Path, *, as_json: bool) -> None:
         else:
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             typer.echo(f"{name}: {shown}")
-    typer.echo(f"next: captcha-rt export {model} --pictures FOLDER -o model.onnx")
+    typer.echo(f"next: captcha-rt export {quote(str(model))} --pictures FOLDER -o model.onnx")

@@ -82,6 +82,12 @@ def mention_waiting(what: str = "a picture") -> None:
         complain(f"waiting for {what} on standard input")
 
 
+def from_checkout(distribution: str) -> str:
+    """What to type to install captcha-rt-train or captcha-rt-export."""
+    folders = "./export ./train" if distribution == "captcha-rt-train" else "./export"
+    return f"pip install {folders}, in a checkout of captcha-rt"
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Prints one line on stderr and ends the command.
 

@@ -120,7 +120,9 @@ def solve(
         alternatives=alternatives > 0,
     )
     if cluster is not None or output is not None:
-        if cluster is None or output is None or as_json or workers != "auto" or "-" in given:
+        if cluster is None:
+            raise typer.BadParameter("-o goes with --cluster; else redirect the output: > FILE")
+        if output is None or as_json or workers != "auto" or "-" in given:
             raise typer.BadParameter("--cluster goes with -o, not with --json, --workers or -")
         from captcha_rt.cli.on_cluster import solve_on_cluster
         from captcha_rt.cluster import Target

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -100,7 +101,8 @@ def find_out(names: Names, not_used: Iterable[tuple[str, str]]) -> Labels:
             f"; {name} is of no use: {why.removeprefix('not used: ')}" for name, why in not_used
         )
         what = f"the file names leave open what the labels are{reasons}"
-        raise undecided(names.folder, candidates, what)
+        label = f"captcha-rt label {quote(str(names.folder))}"
+        raise undecided(names.folder, candidates, what, f"if they hold none, type them: {label}")
     return read_names(names, StemForm(chosen), strict=True)
 
 

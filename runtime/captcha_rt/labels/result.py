@@ -54,11 +54,12 @@ def only_one(folder: Path, found: Sequence[Labels]) -> Labels:
     raise undecided(folder, found, what)
 
 
-def undecided(folder: Path, found: Sequence[Labels], what: str) -> LabelError:
-    """Makes the error that lists the forms to choose from."""
+def undecided(folder: Path, found: Sequence[Labels], what: str, instead: str = "") -> LabelError:
+    """Makes the error that lists the forms to choose from, and what else may be done."""
     choices = [
         f"--labels {quote(labels.form)} ({labels.items[0][0].name} shows {labels.items[0][1]!r})"
         for labels in found
         if labels.items
     ]
-    return LabelError(f"{folder}: {what}; choose one: {', '.join(choices)}")
+    listed = f"{folder}: {what}; choose one: {', '.join(choices)}"
+    return LabelError(f"{listed}; {instead}" if instead else listed)

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -78,7 +79,8 @@ def suspects(
     if not quiet:
         typer.echo(f"{len(found)} suspects, to look at: {listed}", err=True)
         if found and folder.is_dir():
-            typer.echo(f"next: captcha-rt label {folder} --suspects {listed}", err=True)
+            shown = quote(str(folder))
+            typer.echo(f"next: captcha-rt label {shown} --suspects {quote(str(listed))}", err=True)
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if found and folder.is_dir() and (on_terminal and not quiet if page is None else page):
         label(folder, labels=labels, suspects=listed, train=False)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -158,7 +159,7 @@ def _train_own(job: "Job", minutes: float, validation: float | None) -> None:
         typer.echo(line)
     typer.echo(f"report: {job.run.report_file}")
     _fail_if_nothing_learned(result.manifest)
-    typer.echo(f"next: captcha-rt solve PICTURE --model {job.run.onnx_file}")
+    typer.echo(f"next: captcha-rt solve PICTURE --model {quote(str(job.run.onnx_file))}")
 
 
 def _fraction(text: str | None) -> float | None:
@@ -197,7 +198,7 @@ def _print_result(run: "Run", manifest: "Manifest | None") -> None:
         )
     typer.echo(f"report: {run.report_file}")
     _fail_if_nothing_learned(manifest)
-    typer.echo(f"next: captcha-rt export {run.folder} -o model.onnx")
+    typer.echo(f"next: captcha-rt export {quote(str(run.folder))} -o model.onnx")
 
 
 def _fail_if_nothing_learned(manifest: "Manifest") -> None:

@@ -306,7 +306,5 @@ def _settings(
         minutes=minutes,
         seed=seed,
     )
-    return settings, (
-        f"training: at most {steps} steps of {_BATCH} pictures and {minutes:g} minutes; "
-        f"{validation:.0%} of the pictures are held back"
-    )
+    # How many are held back may be an option, and is said when it is known.
+    return settings, f"training: at most {steps} steps of {_BATCH} pictures and {minutes:g} minutes"
