@@ -21,18 +21,20 @@ def train(keras: ModuleType, model: Any, inputs: Any, targets: Any, last: str) -
     """
     model.optimizer.learning_rate.assign(0.01)
     model.jit_compile = False  # compiling would take longer than these steps
+    model.run_eagerly = True  # and so would tracing
     model.fit(inputs, targets, batch_size=8, epochs=2, verbose=0)
     layer = model.get_layer(last)
     image = inputs[0] if isinstance(inputs, list) else inputs
     features = np.asarray(keras.Model(model.inputs[0], layer.input)(image, training=False))
     rows = features.reshape(-1, features.shape[-1])
     mean = rows.mean(0)
-    values, vectors = np.linalg.eigh(np.cov((rows - mean).T))
-    white = vectors / np.sqrt(np.maximum(values, 0.1 * values.max()))
+    _, values, vectors = np.linalg.svd(rows - mean, full_matrices=False)
+    white = vectors.T / np.maximum(values, 0.3 * values.max())
     kernel, bias = layer.get_weights()
-    drawn = white @ np.random.default_rng(5).normal(0, 1, (len(mean), len(bias)))
+    drawn = white @ np.random.default_rng(5).normal(0, 1, (len(values), len(bias)))
     drawn *= 2 / (rows @ drawn).std()
     layer.set_weights([drawn.reshape(kernel.shape), -mean @ drawn])
+    model.run_eagerly = False
     return model
 
 
@@ -168,7 +170,7 @@ def document_003(keras: ModuleType) -> Any:
     return train(keras, model, pictures(40, 16, 1), _labels(5)[..., None], "fc3")
 
 
-def document_004(keras: ModuleType) -> Any:
+def document_004(keras: ModuleType, *, recurrent: bool = True) -> Any:
     """Convolutions in place of dense layers, and the CTC loss as the compiled loss."""
     layers, cost = keras.layers, ctc_cost(keras)
 
@@ -177,7 +179,8 @@ def document_004(keras: ModuleType) -> Any:
 
     image = layers.Input(shape=(32, 16, 1), name="image", dtype="float32")
     x = layers.Conv1D(16, 1, activation="relu", name="Conv1D_1")(_columns(keras, image))
-    x = _recurrent(keras, layers.Dropout(0.2, name="Dropout")(x))
+    x = layers.Dropout(0.2, name="Dropout")(x)
+    x = _recurrent(keras, x) if recurrent else x
     x = layers.Conv1D(CLASSES + 1, 1, activation="softmax", name="Conv1D_2")(x)
     model = keras.models.Model(inputs=image, outputs=x, name="ocr_model_v1")
     model.compile(optimizer=keras.optimizers.Adam(), loss=CTC_loss)
@@ -185,7 +188,10 @@ def document_004(keras: ModuleType) -> Any:
 
 
 def document_004_texts(keras: ModuleType) -> Any:
-    """The document's model for prediction: its own decoding layer, then texts. Keras 2 only."""
+    """The document's model for prediction: its own decoding layer, then texts. Keras 2 only.
+
+    It lacks the recurrent layers, which Keras 2 takes 13 s to write into a SavedModel.
+    """
     import tensorflow as tf
 
     letters = keras.layers.StringLookup(vocabulary=VOCABULARY, mask_token=None)
@@ -205,7 +211,9 @@ def document_004_texts(keras: ModuleType) -> Any:
             return tf.strings.reduce_join(to_text(results), axis=1)
 
     image = keras.layers.Input(shape=(32, 16, 1), name="Image")
-    decoded = CTCDecodeLayer(name="CTC_Decode")(document_004(keras)(image, training=False))
+    decoded = CTCDecodeLayer(name="CTC_Decode")(
+        document_004(keras, recurrent=False)(image, training=False)
+    )
     return keras.Model(inputs=image, outputs=decoded)
 
 

@@ -32,7 +32,7 @@ from captcha_rt_export.cli.foreign import (
     export_foreign,
 )
 from captcha_rt_export.cli.printing import end, print_report
-from captcha_rt_export.foreign.forms import is_foreign
+from captcha_rt_export.foreign.formats import is_foreign
 from captcha_rt_export.to.source import Source
 
 SourceArgument = Annotated[

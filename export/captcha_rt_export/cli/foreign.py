@@ -81,12 +81,12 @@ def export_foreign(
     """Exports a foreign model, and says what was found out."""
     from captcha_rt_export.errors import ExportError
     from captcha_rt_export.foreign.bring import bring
-    from captcha_rt_export.foreign.forms import form_of
+    from captcha_rt_export.foreign.formats import format_of
     from captcha_rt_export.foreign.loading import load_network
     from captcha_rt_export.foreign.samples import find_samples
     from captcha_rt_export.foreign.ways import Told
 
-    form_of(source)  # says what is wrong with it, before TensorFlow loads
+    format_of(source)  # says what is wrong with it, before TensorFlow loads
     if out.exists() and source.exists() and out.samefile(source):
         raise ExportError(f"-o {out} is the model itself: name another file to write")
     if pictures is None:
@@ -113,7 +113,7 @@ def _print(brought: "Brought", out: Path) -> None:
     report = brought.report
     for note in brought.notes:
         typer.echo(one_line(note))
-    print_report(report, out, source=brought.form, original="the original")
+    print_report(report, out, source=brought.origin, original="the original")
     if brought.right is not None:
         typer.echo(f"read right: {brought.right} of {report.pictures} pictures")
     another = "the recipe is another one (--recipe)"

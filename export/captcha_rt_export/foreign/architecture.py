@@ -111,6 +111,8 @@ def read_architecture(path: Path) -> Architecture:
         if zipfile.is_zipfile(path):
             return _read_zip(path)
         return _read_h5(path)
+    except ExportError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise ExportError(f"{path} is damaged, or no model that Keras saved: {error}") from error
 
@@ -142,7 +144,7 @@ def kind_of(entry: dict[str, Any]) -> str:
     if name in _OPERATIONS:
         return "operation"
     module = entry.get("module", "")
-    if module == "":  # the older form has names alone
+    if module == "":  # older files have names alone
         return "keras" if name in _layers_of_keras() else "custom"
     if module is None or not f"{module}.".startswith(_PACKAGES):
         return "custom"

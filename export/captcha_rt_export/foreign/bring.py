@@ -43,6 +43,7 @@ from captcha_rt_export.int8 import CALIBRATION_SAMPLES, Int8Samples
 from captcha_rt_export.parity import (
     FOREIGN,
     HALF_PRECISION,
+    PROBABILITY_TOLERANCE,
     Parity,
     check_parity,
     run_batches,
@@ -53,7 +54,7 @@ from captcha_rt_export.temperature import fit_temperature
 PART: Final = "pictures"
 """The name of the pictures of `--pictures` in the model's accuracy."""
 
-_EXACT: Final = 1e-5
+_EXACT: Final = PROBABILITY_TOLERANCE * FOREIGN
 _FEWEST_RIGHT: Final = 10  # to tell a temperature from
 _FIT_PICTURES: Final = 64  # the least that a temperature is fitted on
 _FIT_NUMBERS: Final = 2**23  # scores to fit it on: each of 65 temperatures takes a softmax of all
@@ -68,13 +69,13 @@ class Brought:
 
     Attributes:
         report: What was written.
-        form: What the file was, for people.
+        origin: What the file was, for people.
         notes: What was cut, found out and left open, a line each.
         right: The number of labelled pictures that the model reads right; None without labels.
     """
 
     report: Report
-    form: str
+    origin: str
     notes: tuple[str, ...]
     right: int | None
 
@@ -123,19 +124,18 @@ def bring(
     manifest = replace(manifest, min_confidence=min_confidence)
     samples, tensors, unusable = prepare_samples(samples, manifest)
     precision = network.facts.get("precision", "")
-    parity = check_parity(
-        network.run,
-        network.graph.SerializeToString(),
-        manifest,
-        tensors,
-        slack=_SLACK.get(precision, FOREIGN),
-    )
-    graph, manifest, notes = _calibrate(network, manifest, samples, tensors)
-    manifest, right = _measure(graph, manifest, samples, tensors)
-    report = _write(graph, manifest, out, parity, samples, int8=int8)
+    slack = _SLACK.get(precision, FOREIGN)
+    graph = network.graph.SerializeToString()
+    try:
+        parity = check_parity(network.run, graph, manifest, tensors, slack=slack)
+    except ExportError as error:
+        raise ExportError(f"{error}. {network.advice}" if network.advice else str(error)) from error
+    calibrated, manifest, notes = _calibrate(network, manifest, samples, tensors)
+    manifest, right = _measure(calibrated, manifest, samples, tensors)
+    report = _write(calibrated, manifest, out, parity, samples, int8=int8)
     cuts = [f"cut off: {line}" for line in network.cut]
     all_notes = (*cuts, samples.note, *unusable, *reading.notes, *notes)
-    return Brought(report, network.form, tuple(filter(None, all_notes)), right)
+    return Brought(report, network.origin, tuple(filter(None, all_notes)), right)
 
 
 def _write(
@@ -244,7 +244,7 @@ def describe(
             arithmetic=2 * sums > len(texts),
             training={
                 "brought": "trained elsewhere, and brought by `captcha-rt export`",
-                "form": network.form,
+                "format": network.origin,
                 **network.facts,
                 "cut_off": "; ".join(network.cut),
                 "found_out": "; ".join(reading.notes),

@@ -24,7 +24,7 @@ _GLUE: Final = re.compile(
     r"mul|ones|ones_like|fill|repeat|tile|expand_dims|maximum|clip|clip_by_value|squeeze|reshape)$|"
     r"^(Log|Add|Transpose|Cast|Shape|GetItem|Multiply|Ones|Full|Repeat|Tile|ExpandDims|Maximum|Clip)"
 )
-"""Operations that a loss or a decoder applies to the scores, to bring them into its own form."""
+"""Operations that a loss or a decoder applies to the scores, to bring them into its own axes."""
 
 CTC_LAST: Final = frozenset({"CTCLayer", "ctc_lambda_func", "ctc_batch_cost"})
 """The classes and functions of the examples on keras.io: TensorFlow's CTC, the blank last."""

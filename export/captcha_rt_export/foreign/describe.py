@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captcha_rt_export.errors import ExportError
-from captcha_rt_export.foreign.forms import Form, form_of, heads_of, is_foreign
+from captcha_rt_export.foreign.formats import Format, format_of, heads_of, is_foreign
 
 
 def describe_foreign(path: Path) -> dict[str, Any] | None:
@@ -18,7 +18,7 @@ def describe_foreign(path: Path) -> dict[str, Any] | None:
         path: The file or folder.
 
     Returns:
-        What `captcha-rt info` shows, in this order: form, inputs, outputs, and what is known of
+        What `captcha-rt info` shows, in this order: format, inputs, outputs, and what is known of
         layers, code and what an export would cut off. None for a run's folder, and for nothing.
 
     Raises:
@@ -26,20 +26,20 @@ def describe_foreign(path: Path) -> dict[str, Any] | None:
     """
     if not is_foreign(path):
         return None
-    form = form_of(path)
-    match form:
-        case Form.KERAS | Form.H5:
+    format_ = format_of(path)
+    match format_:
+        case Format.KERAS | Format.H5:
             return _keras(path)
-        case Form.SAVED_MODEL:
+        case Format.SAVED_MODEL:
             return _saved_model(path)
-        case Form.ONNX:
+        case Format.ONNX:
             return _onnx(path)
-        case Form.TFLITE:
+        case Format.TFLITE:
             return _tflite(path)
-        case Form.HEADS:
+        case Format.HEADS:
             files = heads_of(path)
             return {
-                "form": f"{len(files)} models, one for each position",
+                "format": f"{len(files)} models, one for each position",
                 **{file.name: describe_foreign(file) for file in files},
             }
 
@@ -48,8 +48,8 @@ def _keras(path: Path) -> dict[str, Any]:
     from captcha_rt_export.foreign.architecture import read_architecture
 
     architecture = read_architecture(path)
-    suffix = ".h5" if form_of(path) is Form.H5 else ".keras"
-    return {"form": f"Keras {architecture.version} ({suffix})", **_of(architecture)}
+    suffix = ".h5" if format_of(path) is Format.H5 else ".keras"
+    return {"format": f"Keras {architecture.version} ({suffix})", **_of(architecture)}
 
 
 def _of(architecture: Any) -> dict[str, Any]:  # noqa: ANN401  (importing its type loads h5py)
@@ -113,7 +113,7 @@ def _saved_model(path: Path) -> dict[str, Any]:
         raise ExportError(f"{path}/saved_model.pb is damaged: {error}") from error
     if not file.meta_graphs:
         raise ExportError(f"{path}/saved_model.pb is damaged: there is no graph in it")
-    described: dict[str, Any] = {"form": "SavedModel"}
+    described: dict[str, Any] = {"format": "SavedModel"}
     for meta in file.meta_graphs:
         described["TensorFlow"] = meta.meta_info_def.tensorflow_version
         for name, signature in meta.signature_def.items():
@@ -148,8 +148,9 @@ def _onnx(path: Path) -> dict[str, Any]:
 
     weights = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in weights]
+    exporter = proto.producer_name or "an unknown exporter"
     described: dict[str, Any] = {
-        "form": f"ONNX of {proto.producer_name or 'an unknown exporter'} {proto.producer_version}",
+        "format": f"ONNX of {exporter} {proto.producer_version}".strip(),
         "opset": {one.domain or "ai.onnx": one.version for one in proto.opset_import},
         "inputs": shapes(inputs),
         "outputs": shapes(proto.graph.output),
@@ -171,7 +172,7 @@ def _tflite(path: Path) -> dict[str, Any]:
             network = tf.lite.Interpreter(str(path), num_threads=1)
     except (ValueError, RuntimeError) as error:
         raise ExportError(f"{path} can't be loaded: {error}") from error
-    described: dict[str, Any] = {"form": Form.TFLITE.value}
+    described: dict[str, Any] = {"format": Format.TFLITE.value}
     for name, tensors in (
         ("inputs", network.get_input_details()),
         ("outputs", network.get_output_details()),

@@ -1,4 +1,4 @@
-"""Brings a converted network into the form that the runtime reads, and tries it."""
+"""Brings a converted network into what the runtime reads, and tries it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +23,14 @@ Scores = Literal["logits", "probabilities"]
 _SUMS_TO_ONE: Final = 1e-3
 """A softmax in float32 sums to one within this."""
 
-_DIFFERENCE: Final = 1e-3
+EXACT: Final = 1e-3
 """A converted graph differs from the original by less than this part of the scores' range."""
 
-_ROUNDED: Final = 0.1
-"""The same of an original in 8 bits, whose roundings are others than ONNX's."""
+ROUNDED: Final = 0.1
+"""The same of an original in 8 or 16 bits, whose roundings are others than ONNX's in float32."""
+
+ANOTHER: Final = "--scores LAYER"
+"""What a message asks for, where another layer than the last one has the scores."""
 
 
 def one_output(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -45,7 +48,7 @@ def one_output(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if len(shapes) > 1 and len(set(shapes)) > 1:
         raise ExportError(
             f"{path}: the outputs have different shapes, {', '.join(map(str, shapes))}; name the "
-            "layer whose output are the scores: --scores LAYER"
+            f"layer whose output are the scores: {ANOTHER}"
         )
     names = [value.name for value in graph.output]
     rest = [position for position, size in enumerate(shapes[0]) if position and size == 1]
@@ -57,7 +60,7 @@ def one_output(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if rank - len(rest) not in ((2,) if len(names) > 1 else (2, 3)):
         raise ExportError(
             f"{path}: the scores have the shape {shapes[0]}; captcha-rt reads (N, time steps or "
-            "positions, classes) or (N, classes). Name another layer: --scores LAYER"
+            f"positions, classes) or (N, classes). Name another layer: {ANOTHER}"
         )
     if rest:
         graph.initializer.append(numpy_helper.from_array(np.array(rest, np.int64), "ones"))
@@ -97,7 +100,7 @@ def side_by_side(graphs: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
     return merged
 
 
-def axes_of(graph: onnx.ModelProto) -> int:
+def rank_of(graph: onnx.ModelProto) -> int:
     """The number of axes of a graph's output."""
     return len(graph.graph.output[0].type.tensor_type.shape.dim)
 
@@ -133,7 +136,7 @@ def check_sizes(path: Path, shape: Sequence[int | None]) -> None:
 
 
 def finish(
-    proto: onnx.ModelProto, run: Run, path: Path, *, rounded: bool = False
+    proto: onnx.ModelProto, run: Run, path: Path, *, allowed: float = EXACT, advice: str = ""
 ) -> tuple[onnx.ModelProto, Scores]:
     """Simplifies a graph, compares it with the original on noise, and looks at its scores.
 
@@ -143,7 +146,8 @@ def finish(
         proto: A graph with one output, as `one_output` makes it.
         run: Runs the original.
         path: The model's file, for messages.
-        rounded: Whether the original computes in 8 bits.
+        allowed: The part of the scores' range that the graph may differ by from the original.
+        advice: What helps where it differs by more, for messages.
 
     Returns:
         The graph, and what its output holds: `"logits"` or `"probabilities"`.
@@ -169,6 +173,11 @@ def finish(
             f"{path}: the network answers with numbers that aren't finite: its "
             "weights are damaged, or its training diverged"
         )
+    if len(expected) != len(rows):
+        raise ExportError(
+            f"{path} answers {expected.shape} to {len(rows)} pictures, whose first axis is not "
+            f"that of the pictures. Name the layer before they are turned: {ANOTHER}"
+        )
     for batch in (1, 3):
         try:
             [found] = session.run(None, {image.name: rows[:batch]})
@@ -180,10 +189,9 @@ def finish(
         if found.shape != expected[:batch].shape:
             raise ExportError(f"{path}: ONNX answers {found.shape}, the original {expected.shape}")
         difference = float(np.abs(found - expected[:batch]).max())
-        if difference > (_ROUNDED if rounded else _DIFFERENCE) * max(float(np.ptp(expected)), 1e-3):
-            raise ExportError(
-                f"{path}: the converted network differs from the original by {difference:.2e}"
-            )
+        if difference > allowed * max(float(np.ptp(expected)), 1e-3):
+            message = f"{path}: the converted network differs from the original by {difference:.2e}"
+            raise ExportError(f"{message}. {advice}" if advice else message)
     set_shape(output, (None, *expected.shape[1:]))
     check_graph(graph)
     certain = np.abs(expected.sum(-1) - 1).max() < _SUMS_TO_ONE and expected.min() >= 0

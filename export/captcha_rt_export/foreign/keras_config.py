@@ -9,7 +9,9 @@ from typing import Any, Final
 from captcha_rt_export.foreign.architecture import Architecture, objects
 from captcha_rt_export.foreign.cut import Cut
 
-_HALF: Final = ("float16", "bfloat16", "float64")
+IN_FLOAT32: Final = "the model file computes in float32"
+
+_OTHERS: Final = ("float16", "bfloat16", "float64")
 
 
 def change_config(
@@ -39,7 +41,7 @@ def change_config(
         config = entry["config"]
         if not isinstance(config, dict):
             continue
-        if is_half(config.get("dtype")) or entry["class_name"] == "InputLayer":
+        if is_other_type(config.get("dtype")) or entry["class_name"] == "InputLayer":
             config["dtype"] = "float32"
         if config.get("time_major") is False:  # Keras 3 doesn't know the setting
             del config["time_major"]
@@ -86,11 +88,29 @@ def changes(architecture: Architecture) -> tuple[str, ...]:
     """What is loaded in another way than the file says, a line each."""
     lines = []
     types = {_dtype(entry["config"]) for entry in objects(architecture.root)}
-    if half := sorted(name for name in types if is_half(name)):
-        lines.append(f"half precision ({', '.join(half)}): the model file computes in float32")
-    masks = [layer for layer in architecture.layers.values() if layer.class_name == "Masking"]
-    lines += [f"the layer {layer.title}: the steps that it hides are read, too" for layer in masks]
+    if others := sorted(name for name in types if is_other_type(name)):
+        lines.append(f"numbers of {', '.join(others)}: {IN_FLOAT32}")
+    lines += [
+        f"the layer {mask}: the steps that it hides are read, too" for mask in _masks(architecture)
+    ]
     return tuple(lines)
+
+
+def advice(architecture: Architecture) -> str:
+    """What helps where the network answers differently after `changes`; empty if nothing does."""
+    masks = _masks(architecture)
+    if not masks:
+        return ""
+    return (
+        f"The layer {masks[0]} hides time steps of the pictures, and a model file reads all: in "
+        "the notebook build the network without it, `new.set_weights(model.get_weights())`, and "
+        '`new.save("model.keras")`'
+    )
+
+
+def _masks(architecture: Architecture) -> list[str]:
+    layers = architecture.layers.values()
+    return [layer.title for layer in layers if layer.class_name == "Masking"]
 
 
 def name_of(entry: dict[str, Any]) -> str:
@@ -100,10 +120,10 @@ def name_of(entry: dict[str, Any]) -> str:
     return str(entry.get("name") or name or entry["class_name"])
 
 
-def is_half(dtype: object) -> bool:
+def is_other_type(dtype: object) -> bool:
     """Whether a layer's setting `dtype` makes it compute in another type than float32."""
     name = dtype if isinstance(dtype, str) else _dtype({"dtype": dtype})
-    return name in _HALF or name.startswith("mixed_")
+    return name in _OTHERS or name.startswith("mixed_")
 
 
 def _dtype(config: object) -> str:

@@ -1,4 +1,4 @@
-"""Loads a network of any form: an `.onnx` file without TensorFlow, everything else with it."""
+"""Loads a network of any format: an `.onnx` file without TensorFlow, everything else with it."""
 
 import logging
 from functools import partial
@@ -19,7 +19,7 @@ def load_network(
     custom: Path | None = None,
     trust: bool = False,
 ) -> ForeignNetwork:
-    """Loads a network of any form; a size that the file leaves free is the one the recipe makes.
+    """Loads a network of any format; a size that the file leaves free is the one the recipe makes.
 
     Args:
         path: The network's file or folder.

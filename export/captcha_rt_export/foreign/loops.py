@@ -102,13 +102,16 @@ def without_loops(graph: Any, image: str, scores: Sequence[str]) -> onnx.ModelPr
         scores: The tensors of the scores.
 
     Returns:
-        The graph as ONNX, with the scores as outputs; None if a loop is no layer that is known.
+        The graph as ONNX, with the scores as outputs; None if there is no loop, or one is no layer
+        that is known.
 
     Raises:
         ExportError: If tf2onnx can't convert an operation.
     """
-    flat = _Flat(graph)
     whiles = [node for node in graph.node if node.op in ("While", "StatelessWhile")]
+    if not whiles:
+        return None
+    flat = _Flat(graph)
     loops = []
     for node in whiles:
         found = next((loop for loop in _layers(flat, node) if _agrees(flat, image, loop)), None)

@@ -19,7 +19,7 @@ class ForeignNetwork:
 
     Attributes:
         path: The file or folder that it came from.
-        form: What that is, for people, such as `Keras 3 (.keras)`.
+        origin: What that is, for people, such as `Keras 3 (.keras)`.
         graph: The network as ONNX without metadata, with one float32 input `(N, ...)` and one
             float32 output: `(N, T, C)` along time steps, `(N, L, C)` of L heads, or `(N, C)`.
         run: Runs the original network, cut in the same way; the check of the export compares the
@@ -30,11 +30,13 @@ class ForeignNetwork:
             file holds them, `[UNK]` included; None if there is none.
         blank: The index of the CTC blank, where the file tells, else None.
         cut: What was cut off or changed, a line each, for people.
+        advice: What helps where the graph turns out to answer differently, for people; empty where
+            nothing is known.
         facts: For the model's card: SHA-256, framework, names of classes.
     """
 
     path: Path
-    form: str
+    origin: str
     graph: onnx.ModelProto
     run: Run
     scores: Literal["logits", "probabilities"]
@@ -42,4 +44,5 @@ class ForeignNetwork:
     vocabulary: tuple[str, ...] | None = None
     blank: int | None = None
     cut: tuple[str, ...] = ()
+    advice: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)

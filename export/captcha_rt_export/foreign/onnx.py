@@ -20,10 +20,10 @@ from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.arrangement import Arrangement, listed
 from captcha_rt_export.foreign.network import ForeignNetwork
 from captcha_rt_export.foreign.surgery import (
-    HALF,
     cut,
     free_batch,
     in_float32,
+    is_half,
     last_node,
     needed,
     producers,
@@ -78,24 +78,37 @@ def load_onnx(
             f"{path}: {error}. This is another exporter's file: name the Keras model itself, or "
             "export it again from PyTorch in evaluation mode with the batch as its only free axis"
         ) from error
-    half = original.graph.input[0].type.tensor_type.elem_type == HALF or any(
-        tensor.data_type == HALF for tensor in original.graph.initializer
-    )
+    vocabulary = _vocabulary(original, arranged.shape)
     return ForeignNetwork(
         path=path,
-        form="ONNX",
+        origin="ONNX",
         graph=graph,
         run=arranged.run,
         scores=arranged.scores,
-        decoder="position" if len(names) > 1 else None,
+        decoder="position" if len(names) > 1 else "ctc" if vocabulary else None,
+        vocabulary=vocabulary,
+        blank=0 if vocabulary else None,
         cut=tuple(notes),
         facts={
             "file": path.name,
             "sha256": hashlib.sha256(data).hexdigest(),
             "exporter": f"{original.producer_name} {original.producer_version}".strip(),
-            **({"precision": "float16"} if half else {}),
+            **({"precision": "float16"} if is_half(original) else {}),
         },
     )
+
+
+def _vocabulary(proto: ModelProto, axes: tuple[int, ...]) -> tuple[str, ...] | None:
+    """The characters of a PaddleOCR recogniser, which RapidOCR's files hold; None of others.
+
+    The blank stands before them, and in most of these networks a space after them.
+    """
+    held = {entry.key: entry.value for entry in proto.metadata_props}.get("character", "")
+    characters = tuple(held.splitlines())
+    for texts in (characters, (*characters, " ")):
+        if characters and len(axes) == 2 and len(texts) == axes[-1] - 1:
+            return texts
+    return None
 
 
 def _read(path: Path) -> bytes:

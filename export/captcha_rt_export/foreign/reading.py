@@ -24,9 +24,9 @@ from captcha_rt_export.foreign.ways import (
     FIRST,
     Told,
     all_ways,
-    axes_of,
     charset_for,
     class_count,
+    shapes,
 )
 
 THEN: Final = 400
@@ -113,8 +113,8 @@ def _check_told(trials: Trials, told: Told) -> None:
         what, option = untold
         raise ExportError(
             f"without labelled pictures {what} can't be found out: name them by --pictures FOLDER, "
-            f"or say it by {option}; the network takes {axes_of(trials)[0]} and answers "
-            f"{axes_of(trials)[1]}"
+            f"or say it by {option}; the network takes {shapes(trials)[0]} and answers "
+            f"{shapes(trials)[1]}"
         )
 
 
@@ -163,23 +163,21 @@ def _check_plausible(trials: Trials, told: Told, found: Sequence[Trial]) -> None
     shown = "; ".join(
         f"{t.way.recipe} with {_in_words(t)}: {t.right} of {t.total}" for t in found[:3]
     )
+    rounded = trials.network.facts.get("precision") == "int8"
     raise ExportError(
         f"no way to read the network reads the labelled pictures; the best of those tried: {shown}."
         " Say what you know by --recipe, --charset, --blank and --decoder, and see that the "
         "pictures are of the kind that it was trained on, with its labels"
+        + (f". Or its 8 bits are too few. {trials.network.advice}" if rounded else "")
     )
 
 
 def _advise(trials: Trials, told: Told, best: Trial) -> None:
-    """Raises if one of the things told is wrong: without it, many more pictures are read right."""
+    """Raises if one of the things known is wrong: without it, many more pictures are read right."""
     for name in ("blank", "charset", "decoder", "recipe"):
-        if getattr(told, name) is None:
-            continue
-        without = replace(told, **{name: None})
-        if name == "charset" and trials.network.vocabulary is not None:
-            continue
+        left = _left_without(trials, told, name)
         try:
-            others = _search(trials, without)
+            others = [] if left is None else _search(*left)
         except ExportError:
             continue
         if not others or others[0].right < max(2 * best.right, others[0].total / 2):
@@ -193,10 +191,21 @@ def _advise(trials: Trials, told: Told, best: Trial) -> None:
             "decoder": f"--decoder {other.way.decoder}",
             "recipe": f"--recipe {other.way.recipe}",
         }[name]
+        given = getattr(told, name) is not None
         raise ExportError(
-            f"as told, {best.right} of {best.total} pictures are read right; with another "
-            f"{name} {other.right} of {other.total}: type {option}, or leave --{name} out"
+            f"{'as told' if given else 'with the vocabulary in the file'}, {best.right} of "
+            f"{best.total} pictures are read right; with another {name} {other.right} of "
+            f"{other.total}: type {option}" + (f", or leave --{name} out" if given else "")
         )
+
+
+def _left_without(trials: Trials, told: Told, name: str) -> tuple[Trials, Told] | None:
+    """What is left without one of the things told, or without the file's vocabulary."""
+    if name == "charset" and trials.network.vocabulary is not None:
+        if told.charset is not None:  # it takes the vocabulary's place
+            return None
+        return trials.without_vocabulary(), told
+    return None if getattr(told, name) is None else (trials, replace(told, **{name: None}))
 
 
 def _charset(trials: Trials, told: Told, best: Trial) -> tuple[Charset, list[str]]:

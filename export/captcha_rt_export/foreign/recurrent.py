@@ -1,6 +1,6 @@
 """Writes the recurrent layers of Keras as ONNX nodes.
 
-tf2onnx recognises an LSTM or a GRU by its loop, which only some forms have; the others stay loops,
+tf2onnx recognises an LSTM or a GRU by its loop, which it does of some only; the others stay loops,
 and are three times slower. A layer tells all that a node needs, so it is written from the layer.
 """
 
@@ -124,7 +124,7 @@ def _turn_around(given: str) -> list[onnx.NodeProto | onnx.TensorProto]:
 
 
 def _merge(mode: str, sequences: bool, given: str) -> list[onnx.NodeProto | onnx.TensorProto]:
-    """Brings ONNX's output `(T, D, N, U)` or `(D, N, U)` of D directions into Keras's form."""
+    """Brings ONNX's output `(T, D, N, U)` or `(D, N, U)` of D directions into Keras's axes."""
     source, perm = ("all", [2, 0, 1, 3]) if sequences else ("last", [1, 0, 2])
     turned = f"{given}/turned"
     turn = helper.make_node("Transpose", [f"{given}/{source}"], [turned], perm=perm)

@@ -20,8 +20,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.foreign.architecture import Architecture, describe_root
-from captcha_rt_export.foreign.finish import check_sizes
-from captcha_rt_export.foreign.forms import natural
+from captcha_rt_export.foreign.finish import ANOTHER, check_sizes
+from captcha_rt_export.foreign.formats import natural
 from captcha_rt_export.foreign.keras_file import Options
 from captcha_rt_export.foreign.tracing import freeze
 
@@ -29,8 +29,9 @@ _DECODERS: Final = frozenset({"CTCGreedyDecoder", "CTCBeamSearchDecoder", "CTCLo
 
 _GLUE: Final = frozenset(
     {"Log", "Add", "AddV2", "Transpose", "Cast", "Identity", "Maximum", "Minimum", "Mul"}
+    | {"SelectV2"}  # Keras 3 takes a negative zero for less than zero before it picks a class
 )
-"""Operations that bring the scores into the form that TensorFlow's CTC takes."""
+"""Operations that bring the scores into what TensorFlow's CTC, or what picks a class, takes."""
 
 _OUTSIDE: Final = frozenset(
     {"PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles"}
@@ -49,6 +50,7 @@ class Operations:
         decoder: `"ctc"` where a CTC operation was cut off.
         blank: The index of the blank, -1 for the last class; None if unknown.
         lines: What was cut off, a line each.
+        layers: The layers that the operations are named after, in order.
     """
 
     graph: Any
@@ -57,6 +59,7 @@ class Operations:
     decoder: Literal["ctc"] | None
     blank: int | None
     lines: tuple[str, ...]
+    layers: tuple[str, ...]
 
 
 def load_saved_model(folder: Path, options: Options) -> Operations:
@@ -186,8 +189,8 @@ def _cut(
         return list(found.values())
 
     def strip(tensor: str, operations: frozenset[str]) -> str:
-        while source(tensor).op in operations:
-            tensor = source(tensor).input[0]
+        while (node := source(tensor)).op in operations:
+            tensor = node.input[2 if node.op == "SelectV2" else 0]
         return tensor
 
     scores, ends = [], []
@@ -205,7 +208,8 @@ def _cut(
         scores, ends = [_named(folder, graph, options.scores)], []
     scores = list(dict.fromkeys(scores))
     needed = ancestors(scores)
-    image = _image(folder, [node for node in needed if node.op == "Placeholder"])
+    layers = _layers(graph)
+    image = _image(folder, [node for node in needed if node.op == "Placeholder"], layers)
     for node in needed:
         node.attr.pop("_output_shapes", None)
     size = image.attr["shape"].shape
@@ -235,6 +239,7 @@ def _cut(
             [f"the input {name!r}" for name in every if name not in used]
             + [f"all from the operation {end.op} on" for end in ends]
         ),
+        layers=layers,
     )
 
 
@@ -246,9 +251,15 @@ def _named(folder: Path, graph: Any, name: str) -> str:  # noqa: ANN401
     last = [node.name for node in found if node.name not in taken]
     if len(last) == 1:
         return str(last[0])
+    raise ExportError(
+        f"{folder} --scores: no layer {name!r}; there are {', '.join(_layers(graph))}"
+    )
+
+
+def _layers(graph: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """The layers that the operations of a flat graph are named after."""
     parts = [node.name.split("/") for node in graph.node]
-    known = ", ".join(dict.fromkeys(part[2] for part in parts if len(part) > 3))
-    raise ExportError(f"{folder} --scores: no layer {name!r}; there are {known}")
+    return tuple(dict.fromkeys(part[2] for part in parts if len(part) > 3))
 
 
 def _type(node: Any) -> int:  # noqa: ANN401
@@ -259,7 +270,7 @@ def _type(node: Any) -> int:  # noqa: ANN401
     return int(types_pb2.DT_STRING if "String" in node.op or "Join" in node.op else 0)
 
 
-def _image(folder: Path, inputs: list[Any]) -> Any:  # noqa: ANN401
+def _image(folder: Path, inputs: list[Any], layers: tuple[str, ...]) -> Any:  # noqa: ANN401
     if len(inputs) == 1:
         return inputs[0]
     seen = ", ".join(
@@ -268,6 +279,6 @@ def _image(folder: Path, inputs: list[Any]) -> Any:  # noqa: ANN401
     )
     raise ExportError(
         f"{folder}: the scores depend on {seen or 'no input'}; captcha-rt has only a picture to "
-        "give. Name the layer of the scores: --scores LAYER, or in the notebook: "
-        '`keras.Model(picture, scores).export("folder")`'
+        'give. In the notebook: `keras.Model(picture, scores).export("folder")`, or name the '
+        f"layer of the scores: {ANOTHER}; there are {', '.join(layers)}"
     )

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-HALF: Final = TensorProto.FLOAT16
-_FLOATS: Final = (TensorProto.FLOAT16, TensorProto.DOUBLE)
+HALVES: Final = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_FLOATS: Final = (*HALVES, TensorProto.DOUBLE)
 _PASSING: Final = ("Identity", "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Concat")
 
 
@@ -50,8 +50,16 @@ def cut(proto: ModelProto, image: str, outputs: Sequence[str]) -> ModelProto:
     return result
 
 
+def is_half(proto: ModelProto) -> bool:
+    """Whether a graph takes its picture, holds weights or computes in 16 bits."""
+    casts = [node for node in proto.graph.node if node.op_type == "Cast"]
+    types = [tensor.data_type for tensor in proto.graph.initializer]
+    types += [attribute.i for node in casts for attribute in node.attribute]
+    return not {proto.graph.input[0].type.tensor_type.elem_type, *types}.isdisjoint(HALVES)
+
+
 def in_float32(proto: ModelProto) -> ModelProto:
-    """Makes a graph of float16 or float64 compute in float32, with a float32 input.
+    """Makes a graph of 16 or 64 bits compute in float32, with a float32 input.
 
     An input of whole numbers, as where the graph holds the preprocessing, becomes float32 too.
     """

@@ -1,7 +1,7 @@
 """Tries ways to read a foreign network's answers on pictures, and counts what is read right."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +125,12 @@ class Trials:
         blanks = float((ran.best == way.blank).mean()) if way.blank is not None else 0.0
         return Trial(way, right, total, alignment, ran.sharpness, blanks, ran.tensors)
 
+    def without_vocabulary(self) -> "Trials":
+        """The same trials of a network whose file names no characters; it keeps all answers."""
+        other = replace(self, network=replace(self.network, vocabulary=None))
+        other._inferred, other._answers = self._inferred, self._answers
+        return other
+
     def most_frequent(self, way: Way, count: int) -> int | None:
         """The class that most time steps hold: in a network for CTC it is the blank."""
         ran = self._run(way, count)
@@ -207,7 +213,7 @@ def misfit(recipe: str, made: Sequence[int], taken: Sequence[int | None]) -> Exp
 
 
 def by_steps(scores: NDArray[np.float32], way: Way) -> NDArray[np.float32]:
-    """Scores as `(P, T, C)`, whichever form the output has."""
+    """Scores as `(P, T, C)`, whichever axes the output has."""
     if way.length is None:
         return scores
     if way.decoder == "glyph":

@@ -35,15 +35,15 @@ class Told:
     decoder: str | None = None
 
 
-def axes_of(trials: Trials) -> tuple[str, str]:
+def shapes(trials: Trials) -> tuple[str, str]:
     """The shapes of the network's input and output, for messages."""
     graph = trials.network.graph.graph
-    shapes = (shape_of(graph.input[0]), shape_of(graph.output[0]))
-    first, second = (
+    both = (shape_of(graph.input[0]), shape_of(graph.output[0]))
+    one, other = (
         "(" + ", ".join("N" if size is None else str(size) for size in shape) + ")"
-        for shape in shapes
+        for shape in both
     )
-    return first, second
+    return one, other
 
 
 def all_ways(trials: Trials, told: Told, watch: Watch = unwatched) -> list[Way]:
@@ -63,7 +63,7 @@ def all_ways(trials: Trials, told: Told, watch: Watch = unwatched) -> list[Way]:
     fitting = [way for way in ways if _has_room(trials, told, way)]
     if trials.labels is None and len({(way.decoder, way.blank) for way in fitting}) > 1:
         raise ExportError(
-            f"the output is {axes_of(trials)[1]}: say whether its axis is one of time steps, by "
+            f"the output is {shapes(trials)[1]}: say whether its axis is one of time steps, by "
             "--decoder ctc, or holds one softmax for each character, by --decoder position"
         )
     return fitting or ways[:1]
@@ -97,13 +97,13 @@ def _decoders(trials: Trials, told: Told) -> list[tuple[str, int | None]]:
     if len(shape) == 2:
         if wanted == "glyph":
             raise ExportError(
-                f"--decoder glyph needs an output (N, C), not {axes_of(trials)[1]}: type --decoder "
+                f"--decoder glyph needs an output (N, C), not {shapes(trials)[1]}: type --decoder "
                 "ctc, or position for one softmax a character"
             )
         return [(wanted, None)] if wanted else [("ctc", None), ("position", None)]
     if wanted == "ctc":
         raise ExportError(
-            f"--decoder ctc needs an output (N, T, C), not {axes_of(trials)[1]}: type --decoder "
+            f"--decoder ctc needs an output (N, T, C), not {shapes(trials)[1]}: type --decoder "
             "position, or glyph where pictures are cut into characters"
         )
     wanted = told.decoder  # a file doesn't tell whether a picture is cut into rows
@@ -118,7 +118,7 @@ def _decoders(trials: Trials, told: Told) -> list[tuple[str, int | None]]:
     found = [pair for pair in found if wanted in (None, pair[0])]
     if not found:
         raise ExportError(
-            f"the output is {axes_of(trials)[1]}, of one or several characters: say which they are "
+            f"the output is {shapes(trials)[1]}, of one or several characters: say which they are "
             "by --charset, or name labelled pictures whose texts are equally long by --pictures"
         )
     return found

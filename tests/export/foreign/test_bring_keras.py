@@ -24,7 +24,7 @@ KERAS2 = pytest.mark.skipif(
     importlib.util.find_spec("tf_keras") is None, reason="needs the extra keras2"
 )
 BOTH = ("keras", "tf_keras")
-FORMS = (".keras", ".h5", "")  # the last is a SavedModel
+FORMATS = (".keras", ".h5", "")  # the last is a SavedModel
 
 
 class Notebook(NamedTuple):
@@ -133,11 +133,11 @@ def predictor(package: ModuleType, notebook: Notebook, model: Any) -> Callable[[
     """The scores of the trained model, before it is saved."""
     if notebook.layer:
         model = package.Model(model.inputs[0], model.get_layer(notebook.layer).output)
-    return lambda rows: model.predict(rows, verbose=0)
+    return lambda rows: model(rows, training=False)
 
 
 def save(package: ModuleType, model: Any, path: Path) -> Path:
-    """Saves a model in the form that the suffix names; without a suffix as a SavedModel."""
+    """Saves a model in the format that the suffix names; without a suffix as a SavedModel."""
     if path.suffix or package is not keras:
         model.save(path)
     else:
@@ -167,27 +167,27 @@ def check(call: Call, model: Path, folder: Path, notebook: Notebook, texts: dict
     ],
 )
 def test_a_notebooks_model(call: Call, tmp_path: Path, name: str, package: str) -> None:
-    """Saved in each of three forms, a notebook's model reads the same after one command."""
+    """Saved in each of three formats, a notebook's model reads the same after one command."""
     notebook, module = NOTEBOOKS[name], importlib.import_module(package)
     module.utils.set_random_seed(3)
     model = notebook.make(module)
     texts = labelled(tmp_path / "pictures", notebook, predictor(module, notebook, model))
-    for suffix in FORMS:
+    for suffix in FORMATS:
         saved = save(module, model, tmp_path / f"model{suffix}")
         check(call, saved, tmp_path / "pictures", notebook, texts)
 
 
 @pytest.mark.parametrize("package", ["keras", pytest.param("tf_keras", marks=KERAS2)])
 def test_a_folder_of_models(call: Call, tmp_path: Path, package: str) -> None:
-    """Document 001's network for each digit: a folder of them, in each form, reads them all."""
+    """Document 001's network for each digit: a folder of them, in each format, reads them all."""
     notebook = Notebook(foreign_models.document_001, (20, 40), "grey,scale,resize:20x40")
     module = importlib.import_module(package)
     module.utils.set_random_seed(3)
     models = [foreign_models.document_001(module, digit) for digit in (1, 2)]
     texts = labelled(
-        tmp_path / "pictures", notebook, lambda rows: [m.predict(rows, verbose=0) for m in models]
+        tmp_path / "pictures", notebook, lambda rows: [m(rows, training=False) for m in models]
     )
-    for number, suffix in enumerate(FORMS):
+    for number, suffix in enumerate(FORMATS):
         folder = tmp_path / f"digits{number}"
         folder.mkdir()
         for digit, model in zip((9, 10), models, strict=True):

@@ -31,7 +31,7 @@ def test_a_training_model_is_described(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     model.save(path)
     described = describe_foreign(path)
-    assert described["form"] == f"Keras {keras.__version__} (.keras)"
+    assert described["format"] == f"Keras {keras.__version__} (.keras)"
     assert described["inputs"] == {"image": [None, 32, 16, 1], "label": [None, None]}
     assert described["layers of its author's own code"] == ["ctc_loss (CTCLayer)"]
     assert described["scores"] == ["last"]
@@ -102,7 +102,7 @@ def test_what_is_in_a_file_counts(tmp_path: Path, capsys: pytest.CaptureFixture[
     keras.Model(image, layers.Flatten()(image)).save(tmp_path / "model.keras")
     (tmp_path / "model.keras").rename(path)
     info(path)
-    assert "form: Keras" in capsys.readouterr().out
+    assert "format: Keras" in capsys.readouterr().out
     with pytest.raises(typer.Exit):
         info(path, card=True)
     assert "has no card" in capsys.readouterr().err

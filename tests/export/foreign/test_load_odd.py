@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import h5py
 import keras
@@ -176,25 +177,6 @@ def test_a_fixed_batch_becomes_free(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer(loaded, rows)[:1], answer(loaded, rows[:1]), atol=1e-6)
 
 
-def test_pictures_of_bytes(tmp_path: Path) -> None:
-    """An input of uint8 takes float32 pictures; the scaling in the network stays."""
-    model = network(first=layers.Rescaling(1 / 255), dtype="uint8")
-    rows = np.floor(noise(16, 32, 1) * 256)
-    loaded = load_foreign(saved(model, tmp_path / "model.keras"))
-    np.testing.assert_allclose(answer(loaded, rows), model(rows.astype(np.uint8)), atol=1e-5)
-
-
-def test_a_free_width_is_asked_for(tmp_path: Path) -> None:
-    """A network for any width needs `--input-shape`, and takes it."""
-    model = network(two_ways("LSTM"), shape=(16, None, 1), first=lambda x: x[:, :, :, :1])
-    path = saved(model, tmp_path / "model.keras")
-    with pytest.raises(ExportError, match=r"--input-shape 16x\?x1"):
-        load_foreign(path)
-    loaded = load_foreign(path, shape=(16, 40, 1))
-    rows = noise(16, 40, 1)
-    np.testing.assert_allclose(answer(loaded, rows), model(rows), atol=1e-5)
-
-
 def test_a_second_input_is_named(tmp_path: Path) -> None:
     """A network that needs more than a picture is refused; a layer before that can be named."""
     image, extra = layers.Input((16, 32, 1), name="image"), layers.Input((3,), name="extra")
@@ -277,7 +259,7 @@ def test_python_code_in_the_file(tmp_path: Path, suffix: str) -> None:
 
 
 def test_loops_of_a_saved_model_become_one_node_each(tmp_path: Path) -> None:
-    """Recurrent layers that Keras 3 exported as loops are fused; a loop with a mask is refused."""
+    """Recurrent layers that Keras 3 exported as loops become one node each, as they answered."""
     every = recurrent()
     model = one_after_the_other([every[1], *every[3:6], every[-1]])
     model.export(tmp_path / "folder", verbose=False)
@@ -286,10 +268,6 @@ def test_loops_of_a_saved_model_become_one_node_each(tmp_path: Path) -> None:
     assert (counts["GRU"], counts["LSTM"], counts["RNN"]) == (3, 1, 1)  # also in both directions
     rows = noise(16, 32, 1)
     np.testing.assert_allclose(answer(loaded, rows), model(rows), atol=1e-5)
-    masked = network(lambda x: two_ways("GRU")(layers.Masking()(x)))
-    masked.export(tmp_path / "masked", verbose=False)
-    with pytest.raises(ExportError, match=re.escape('`model.save("model.keras")`')):
-        load_foreign(tmp_path / "masked")
 
 
 def test_damaged_weights(tmp_path: Path) -> None:
@@ -314,13 +292,20 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         b"": "is empty",
         b"version https://git-lfs.github.com/spec/v1\n": "git lfs pull",
         b'{"class_name": "Functional"}': "the network without weights",
+        b"<!DOCTYPE html>": "a page in the model's place, so download the model again",
         b"\x80\x04\x95": "a pickle, which runs code",
         b"PK\x03\x04 and no more": "cut off",
         b"something": "of no known kind",
     }.items():
         path.write_bytes(content)
         assert message in refused()
+    for content, message in {b"version https://git-lfs": "git lfs pull", b"": "empty"}.items():
+        (tmp_path / "model.onnx").write_bytes(content)
+        assert message in refused(tmp_path / "model.onnx")
     assert f"a folder with one model: name that, {path}" in refused(tmp_path)
+    with ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", b"")
+    assert "a file of PyTorch; export the model there: `torch.onnx.export(model, " in refused()
     path.unlink()
     assert "a folder without saved_model.pb" in refused(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff")

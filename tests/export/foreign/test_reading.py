@@ -302,6 +302,22 @@ def test_a_vocabulary_in_the_file_is_taken(tmp_path: Path, stripes_folder: Path)
     assert read_all(out, stripes_folder) == 24
 
 
+def test_the_characters_of_paddleocr_are_taken(
+    call: Call, tmp_path: Path, stripes_folder: Path
+) -> None:
+    """A recogniser's file lists its characters; the blank stands before them, a space after."""
+    proto = build(Dress(order="3W7akz?", blank="first"))
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "character", "3\nW\n7\na\nk\nz\n"
+    model, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    onnx.save(proto, model)
+    result = call("export", model, "-o", out, "--pictures", stripes_folder)
+    assert "characters: from the vocabulary in the file: 3W7akz \n" in result.stdout, result.stderr
+    charset = load_model(out).manifest.charset
+    assert (charset.characters, charset.blank) == ("3W7akz ", 0)
+    assert read_all(out, stripes_folder) == 24
+
+
 def test_a_vocabulary_that_does_not_fit_is_named(tmp_path: Path, stripes_folder: Path) -> None:
     """With more texts than classes, the message says how many characters there have to be."""
     network = load_onnx(save(tmp_path / "net.onnx"))
