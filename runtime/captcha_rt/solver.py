@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Solver"]
 
 _IN_DOUBT: Final = 0.998
-"""The smallest confidence of an answer to a picture that looks damaged. Of the answers to damaged
-lossless WebPs it leaves 0.6 % wrong ones instead of 1.6 %; of good pictures one in ten has less."""
+"""The smallest confidence of an answer to a picture that looks damaged: a WebP. One in ten good
+pictures has less. But of 6,643 good WebPs whose answer is accepted only 41 look damaged, and none
+of these has less."""
 
 _Answer = TypeVar("_Answer", bound=Solution | CaptchaRTError)
 

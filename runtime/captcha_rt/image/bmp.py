@@ -6,14 +6,10 @@ from typing import Final
 import cv2
 
 from captcha_rt.errors import ImageDecodeError
-from captcha_rt.image.checked import AS_STORED, Checked, check_size, cut_off, damaged
+from captcha_rt.image.checked import AS_STORED, Checked, check_size, check_spare, cut_off
 
 _PLAIN, _MASKS = 0, 3  # between them are the two run-length codes
-# What may follow a picture: padding, or what a program that sends it prints, such as a line break.
-# All other bytes behind the end may be pixels: of a piece that stands twice in the middle, which
-# moves the rows after it sideways.
 _PADDING: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
-_TEXT: Final = bytes((9, 10, 13, *range(32, 127)))
 
 
 def check_bmp(data: bytes, max_pixels: int) -> Checked:
@@ -38,8 +34,8 @@ def check_bmp(data: bytes, max_pixels: int) -> Checked:
             if colours != [0xFF0000, 0xFF00, 0xFF]:
                 raise ImageDecodeError("BMP with unusual colour masks: convert it to PNG")
     spare = data[max(offset + size, stated) :] if compression in (_PLAIN, _MASKS) else b""
-    if spare not in _PADDING and spare.translate(None, _TEXT):
-        raise damaged("BMP", f"{len(spare)} bytes more than its header says")
+    if spare not in _PADDING:
+        check_spare("BMP", spare)
     # By default OpenCV makes the colours after a 12-byte header grey. And if there are masks, but
     # none for alpha, OpenCV takes the padding of a pixel for alpha.
     colour = header == 12 or (compression == _MASKS and not alpha)

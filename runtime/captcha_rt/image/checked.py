@@ -14,6 +14,8 @@ MAX_SIDE: Final = 32_767  # the limit of OpenCV's remap and warps (SHRT_MAX)
 MAX_BYTES: Final = 64 * 2**20  # twice an uncompressed 16-bit RGBA picture of MAX_PIXELS
 MAX_BLOCKS: Final = 10_000  # chunks, segments or sub-blocks; to walk one takes up to 1 µs
 
+_TEXT: Final = bytes((9, 10, 13, *range(32, 127)))
+
 # Keeps the stored channels and depth, like IMREAD_UNCHANGED, but applies the orientation.
 AS_STORED: Final = cv2.IMREAD_COLOR | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 
@@ -102,6 +104,22 @@ def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     else:
         return
     raise ImageDecodeError(f"{name} of {width} x {height} pixels: {problem}")
+
+
+def check_spare(name: str, spare: bytes) -> None:
+    """Checks what follows a picture's end: text, such as a line break, and no other bytes.
+
+    Others may be the end of a picture with a piece too many, which moves all that follows it.
+
+    Args:
+        name: The format, for the message.
+        spare: The bytes, without padding.
+
+    Raises:
+        ImageDecodeError: If there is anything but text.
+    """
+    if spare.translate(None, _TEXT):
+        raise damaged(name, f"{len(spare)} bytes more than its header says")
 
 
 def cut_off(name: str, data: bytes) -> ImageDecodeError:

@@ -63,7 +63,8 @@ def decode_image(
 
     A damaged file is refused where that can be seen. A PNG has checksums. The data of a JPEG or a
     WebP has to end where the picture does. Bytes after the picture's end are ignored; but after a
-    BMP only padding and text, since others may be a part of a picture with a piece too many.
+    BMP and a lossless WebP only padding and text, since others may be a part of a picture with a
+    piece too many.
 
     Args:
         source: The bytes of an encoded file, the path of one, an array of pixels, a Pillow image,

@@ -15,6 +15,7 @@ from captcha_rt.image.checked import MAX_BLOCKS, check_size, cut_off, damaged
 from captcha_rt.image.exif import orientation
 
 _MAX_SCANS: Final = 50  # encoders write 10, and 1,000 scans of 14 bytes cost OpenCV 2.5 s
+_LONG_HEAD: Final = 4096  # bytes; without pictures and profiles in it a head takes about 600
 _MARKER: Final = re.compile(rb"\xff[^\x00]", re.DOTALL)
 _JFIF: Final = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 
@@ -170,6 +171,22 @@ def read_jpeg(data: bytes, max_pixels: int) -> Jpeg:
         else:
             _read_application(jpeg, marker, segment)
     raise damaged("JPEG", f"more than {MAX_BLOCKS} segments")
+
+
+def split_head(data: bytes) -> tuple[bytes, bytes] | None:
+    """Splits a JPEG of one scan in one part: what comes before the coded data, and the data.
+
+    Returns:
+        None if there are more scans or parts, or if what comes before is unusually long.
+    """
+    start = data.find(b"\xff\xda")
+    if start < 0:
+        return None
+    start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    found = _MARKER.search(data, start)
+    if found is None or found[0] != b"\xff\xd9" or start > _LONG_HEAD:
+        return None
+    return data[:start], data[start : found.start()]
 
 
 def _read_parts(data: bytes, position: int, scan: Scan) -> int:

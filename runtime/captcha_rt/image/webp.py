@@ -4,7 +4,8 @@ WebP has no checksum, and libwebp returns an error only if it reads past the dat
 nothing if data is left over: an arithmetic coder in which one bit was flipped goes on reading, and
 ends somewhere else. So a whole picture is one that becomes another, or none, if its last bits
 change. Lossless data has codes that fall into step again after a flipped bit: of 100 flips 10 don't
-change the end. Of these the pixels tell some.
+change the end. Of these, and of lossy data that ends there by chance, the pixels tell some
+(`doubts.py`).
 """
 
 import struct
@@ -20,12 +21,14 @@ from captcha_rt.image.checked import (
     MAX_BLOCKS,
     Checked,
     check_size,
+    check_spare,
     cut_off,
     damaged,
     run_opencv,
 )
+from captcha_rt.image.doubts import looks_run_over, looks_torn
 from captcha_rt.image.vp8 import below, coefficient_partitions, in_whole_blocks
-from captcha_rt.image.vp8l import is_predicted, looks_damaged
+from captcha_rt.image.vp8l import is_predicted
 
 FLAGS: Final = AS_STORED | cv2.IMREAD_IGNORE_ORIENTATION
 _ANIMATED: Final = 0x02
@@ -52,6 +55,7 @@ def check_webp(data: bytes, max_pixels: int) -> Checked:
     check_size("WebP", width, height, max_pixels)
     if 8 + size > len(data):
         raise cut_off("WebP", data)
+    spare = data[8 + size :].strip(b"\0")
     data = data[: 8 + size]  # of what follows libwebp would take bytes that a chunk lacks
     found = chunks(data, 12, 8 + size)
     frames = [place for place in found if place[0] == b"ANMF"]
@@ -62,10 +66,17 @@ def check_webp(data: bytes, max_pixels: int) -> Checked:
     if stored is not None:
         parts = [(part, data[start:end]) for part, start, end in inner]
         _check_ends(parts, stored)
-        predicted = any(part == b"VP8L" and is_predicted(body) for part, body in parts)
-        doubtful = predicted and looks_damaged(stored[..., 1])
+        if any(part in _LOSSLESS for part, _ in parts):  # which falls into step again
+            check_spare("WebP", spare)
+        doubtful = any(_looks_damaged(part, body, stored[..., 1]) for part, body in parts)
     count = max(1, len(frames)) if animated else 1
     return Checked(data, (width, height), FLAGS, frames=count, stored=stored, doubtful=doubtful)
+
+
+def _looks_damaged(part: bytes, body: bytes, levels: NDArray[np.uint8]) -> bool:
+    if part == b"VP8 ":
+        return looks_torn(levels)
+    return part == b"VP8L" and is_predicted(body) and looks_run_over(levels)
 
 
 def chunks(data: bytes, position: int, end: int) -> list[tuple[bytes, int, int]]:
