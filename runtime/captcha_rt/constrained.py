@@ -134,7 +134,7 @@ def _read_time_steps(
     assert blank is not None  # noqa: S101  (CTC's decoder needs a blank, which a manifest checks)
     if constraints.length is None:
         decoded = read_path(probabilities, probabilities.argmax(axis=1).tolist(), blank)
-        texts = _likeliest_texts(probabilities, blank, constraints)
+        texts = _likeliest_texts(probabilities, blank, constraints, decoded.ids)
         return replace(decoded, alternatives=_scaled(texts, 1.0))
     # All that follows are quotients, which stay the same; the products would vanish in float64.
     rows = probabilities.astype(np.float64)
@@ -143,7 +143,7 @@ def _read_time_steps(
     if not whole:
         return Decoded((), (), (), 0.0)
     decoded = read_path(probabilities, best, blank)
-    texts = _likeliest_texts(rows, blank, constraints)
+    texts = _likeliest_texts(rows, blank, constraints, decoded.ids)
     confidence = min(_probability_of(decoded.ids, rows, blank) / whole, 1.0)
     return replace(decoded, confidence=confidence, alternatives=_scaled(texts, whole))
 
@@ -233,9 +233,15 @@ def _trace_back(
 
 
 def _likeliest_texts(
-    probabilities: NDArray[np.float32] | NDArray[np.float64], blank: int, constraints: Constraints
+    probabilities: NDArray[np.float32] | NDArray[np.float64],
+    blank: int,
+    constraints: Constraints,
+    read: tuple[int, ...],
 ) -> list[tuple[tuple[int, ...], float]]:
-    """The likeliest texts, each with the sum over its paths, by prefix beam search."""
+    """The likeliest texts, each with the sum over its paths, by prefix beam search.
+
+    The text that was read is one of those to choose from, also if the search has lost it.
+    """
     if not constraints.alternatives:
         return []
     longest = inf if constraints.length is None else constraints.length
@@ -265,8 +271,9 @@ def _likeliest_texts(
     ]
     # Paths that left the beam for a while are missing in its sums.
     rows = probabilities.astype(np.float64)
-    likeliest = nlargest(2 * constraints.alternatives, found)
-    summed = [(text, _probability_of(text, rows, blank)) for _, text in likeliest]
+    likeliest = {text for _, text in nlargest(2 * constraints.alternatives, found)}
+    likeliest |= {read} if read else set()
+    summed = [(text, _probability_of(text, rows, blank)) for text in sorted(likeliest)]
     return nlargest(constraints.alternatives, summed, key=lambda item: item[1])
 
 

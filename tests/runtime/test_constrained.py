@@ -41,6 +41,13 @@ def all_paths(scores: NDArray[np.float32]) -> dict[tuple[int, ...], tuple[float,
     return {text: (sums[text], best[text]) for text in sums}
 
 
+def test_the_text_that_was_read_is_an_alternative() -> None:
+    """Also if each of its characters is too improbable for the search."""
+    scores = np.array([[[1 - 3e-5, 1e-5, 1e-5, 1e-5]] * 4], np.float32)
+    read = decode(scores, length=2, alternatives=3)
+    assert read.ids in [text for text, _ in read.alternatives]
+
+
 @given(TEXTS)
 def test_nothing_known_reads_as_usual(seed: int) -> None:
     """Text, places and confidences are those of the plain decoders."""

@@ -59,3 +59,11 @@ def test_odd_files_are_read_as_plain_ones(plain: Path, tmp_path: Path) -> None:
     assert (description.pictures, description.unreadable) == (len(ODD), ())
     assert description.formats["no suffix RGB"] == 1
     assert description.sizes == {"200 x 50": 9, "300 x 75": 1, "160 x 40": 1}
+
+
+@pytest.mark.parametrize("name", ["train", "suspects", "dataset"])
+def test_a_mistyped_folder_is_one_line(command, name: str) -> None:
+    """Before TensorFlow is loaded, which prints lines of its own."""
+    done = command(name, "nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "captcha-rt: not a folder: nowhere\n"

@@ -98,7 +98,7 @@ def test_a_toml_file_takes_a_folder_that_validates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("validation", "message"),
     [
-        ("none", "--validation none: no such form of labels: 'none'"),
+        ("none", "--validation none: neither a fraction, nor another folder"),
         ("set", "--validation set: neither a fraction, nor another folder, nor a label file"),
         ("stem", "--validation stem: neither a fraction"),
         ("re:(", "no regular expression"),

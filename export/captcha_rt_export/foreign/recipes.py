@@ -61,8 +61,8 @@ def recipe_like(name: str) -> Recipe:
     presets = next(iter(entry_points(group=GROUP)), None)
     if presets is None:
         raise ExportError(
-            f"--like {name}: presets come with captcha-rt-train: pip install captcha-rt-train, or "
-            f"name the steps themselves, such as --recipe {EXAMPLE}"
+            f"--like {name}: presets come with captcha-rt-train: pip install ./export ./train, in "
+            f"a checkout of captcha-rt, or name the steps themselves, such as --recipe {EXAMPLE}"
         )
     try:
         text: str = presets.load()(name)

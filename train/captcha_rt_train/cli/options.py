@@ -6,17 +6,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from captcha_rt.errors import FolderError
 from captcha_rt.labels import FORMS_HELP
 from captcha_rt.progress import Watch, track
 
 if TYPE_CHECKING:
     from captcha_rt_train.training.job import Observer
 
+
+def _that_is_there(source: Path) -> Path:
+    """Refuses a mistyped path before TensorFlow is loaded, which takes seconds and prints lines."""
+    if not source.exists():
+        raise FolderError(f"not a folder: {source}")
+    return source
+
+
 SourceArgument = Annotated[
     Path,
     typer.Argument(
         help="A folder of labelled pictures, a zip or tar file of one, or a .toml file of several "
-        "sources."
+        "sources.",
+        callback=_that_is_there,
     ),
 ]
 LabelsOption = Annotated[str, typer.Option(help=FORMS_HELP)]

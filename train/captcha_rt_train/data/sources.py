@@ -144,9 +144,11 @@ def find_sources(path: Path, labels: str = AUTO, *, validation: str | None = Non
 def _find_validation(path: Path, labels: str, validation: str) -> tuple[Source, frozenset[Path]]:
     """The source whose pictures all validate, and the files that are not for training."""
     form = labels
+    lists = [place / name for place in (path, Path()) for name in _file_names(validation)]
     try:
         folder, note = unpack(Path(validation))
-        if parse_form(validation) or folder.resolve() == path.resolve():
+        is_known = folder.is_dir() or any(file.is_file() for file in lists)
+        if parse_form(validation) or not is_known or folder.resolve() == path.resolve():
             raise TrainingError(
                 f"--validation {validation}: neither a fraction, nor another folder, nor a label "
                 "file"
@@ -164,6 +166,11 @@ def _find_validation(path: Path, labels: str, validation: str) -> tuple[Source, 
     settings = SourceSettings(validation=1, test=0)
     source = Source("validation", folder, form, settings=settings, note=note, found=found)
     return source, frozenset((*found.files, *(file for file, _ in found.items)))
+
+
+def _file_names(form: str) -> tuple[str, str]:
+    """What a label file may be called if this names it, with a column or without."""
+    return form, form.rpartition(":")[0] or form
 
 
 def _parse_sources(path: Path) -> list[Source]:
