@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import deflate
 import numpy as np
 import pytest
 
@@ -38,8 +39,8 @@ def test_two_onnxruntimes_are_an_error_with_the_command_to_type(tmp_path: Path) 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
 def test_no_onnxruntime_is_an_error_with_the_command_to_type(tmp_path: Path) -> None:
-    """With NumPy, OpenCV and captcha-rt alone, the error says what to install."""
-    for package in (captcha_rt, np, cv2):
+    """With all that captcha-rt needs but that, the error says what to install."""
+    for package in (captcha_rt, np, cv2, deflate):
         home = Path(package.__file__).parent
         for path in (home, *home.parent.glob("*.libs")):
             if not (tmp_path / path.name).exists():
