@@ -6,6 +6,8 @@ import gzip
 import json
 import socket
 import struct
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -165,12 +167,56 @@ def test_metrics_count(server):
 def test_the_log_is_json_without_pictures(server):
     """A request is a line with its route and status; what was sent or read is not in it."""
     server.ask("POST", "/solve?length=9&allowed=secret", PICTURE)
-    server.ask("GET", "/metrics")
+    server.ask("PURGE", "/metrics")
+    end = time.monotonic() + 60
+    while "PURGE" not in server.log.read_text("utf-8"):  # lines wait a moment for others
+        assert time.monotonic() < end
+        time.sleep(0.02)
     lines = [line for line in server.lines() if line["message"] == "request"]
     last = [line for line in lines if line["route"] == "/solve"][-1]
     assert (last["level"], last["method"], last["status"]) == ("info", "POST", 422)
     assert TEXT not in server.log.read_text("utf-8")
     assert "secret" not in server.log.read_text("utf-8")
+
+
+def test_the_last_lines_of_the_log_are_written(start):
+    """Those of requests that were answered just before the end, too."""
+    server = start()
+    server.solves()
+    assert server.end() == 0
+    assert [line["route"] for line in server.lines() if line["message"] == "request"] == ["/solve"]
+
+
+def test_lines_of_the_log_are_written_whole(monkeypatch):
+    """No more at once than the system keeps together, in order, after a moment."""
+    from captcha_rt.service.logs import AccessLog
+
+    class Stream:
+        def __init__(self):
+            self.texts = []
+
+        def write(self, text):
+            self.texts.append(text)
+
+        def flush(self):
+            pass
+
+    stream = Stream()
+    monkeypatch.setattr(sys, "stderr", stream)
+
+    async def note():
+        log = AccessLog()
+        for number in range(100):
+            log.note(number=number)
+        before = len(stream.texts)
+        await asyncio.sleep(0.3)
+        assert len(stream.texts) == before + 1
+
+    asyncio.run(note())
+    assert len(stream.texts) < 10
+    assert all(len(text) <= 4096 and text.endswith("\n") for text in stream.texts)
+    lines = [json.loads(line) for line in "".join(stream.texts).splitlines()]
+    assert [line["number"] for line in lines] == [*range(100)]
 
 
 def test_several_models_and_a_key(start, stripes, stripes_png, tmp_path):
@@ -243,7 +289,6 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(begun):
     """The log alone says what went wrong, and an answer that has begun gets no second head."""
     from captcha_rt.service.gate import Gate
     from captcha_rt.service.metrics import Metrics
-    from captcha_rt.service.settings import Settings
     from captcha_rt.service.state import State
 
     async def fail(_, __, send):
@@ -258,7 +303,7 @@ def test_a_fault_of_ours_is_a_500_that_tells_nothing(begun):
             sent.append(message)
 
         scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-        await Gate(fail, Settings(access_log=False), Metrics(), State())(scope, None, send)
+        await Gate(fail, "", Metrics(), State(), None)(scope, None, send)
         return sent
 
     sent = asyncio.run(ask())

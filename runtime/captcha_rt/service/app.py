@@ -20,6 +20,7 @@ from captcha_rt.service.body import Intake
 from captcha_rt.service.gate import Gate
 from captcha_rt.service.hangups import let_through
 from captcha_rt.service.inference import Inference
+from captcha_rt.service.logs import AccessLog
 from captcha_rt.service.metrics import MEDIA_TYPE, Metrics, forget_the_dead
 from captcha_rt.service.models import Models
 from captcha_rt.service.pages import Pages
@@ -48,6 +49,7 @@ def make_app(settings: Settings) -> ASGIApp:
     metrics = Metrics()
     state = State()
     models = Models(settings, metrics)
+    log = AccessLog() if settings.access_log else None
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -60,11 +62,13 @@ def make_app(settings: Settings) -> ASGIApp:
         state.draining = True  # SIGTERM may have come before its handler was there
         await loading
         await reading.stop()
+        if log is not None:
+            log.write()
 
     # Starlette's application would handle errors, too; the gate does it for all of them.
     # A redirect would lead to whatever host the request names.
     router = Router(redirect_slashes=False, lifespan=lifespan)
-    return Gate(router, settings, metrics, state)
+    return Gate(router, settings.api_key, metrics, state, log)
 
 
 def _routes(

@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from captcha_rt.service.logs import AccessLog
 from captcha_rt.service.metrics import Metrics
 from captcha_rt.service.refusal import ClientGoneError, Refusal, refuse
-from captcha_rt.service.settings import Settings
 from captcha_rt.service.state import State
 
 OPEN: Final = frozenset(
@@ -27,17 +27,18 @@ _HEADERS: Final = [
 _CLOSE: Final = (b"connection", b"close")
 _CLIENT_GONE: Final = 499  # as nginx counts clients that left; nobody reads it
 _log = logging.getLogger("captcha_rt.service")
-_access = logging.getLogger("captcha_rt.service.access")
 
 
 class Gate:
     """Stands before the application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, state: State) -> None:
+    def __init__(
+        self, app: ASGIApp, key: str, metrics: Metrics, state: State, log: AccessLog | None
+    ) -> None:
         """Takes the application, and what it has to know."""
         self._app = app
-        self._key = settings.api_key.encode()
-        self._log_access = settings.access_log
+        self._key = key.encode()
+        self._access = log
         self._metrics = metrics
         self._state = state
 
@@ -98,11 +99,7 @@ class Gate:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
         self._metrics.requests(route, status).inc()
-        if self._log_access:
-            values = {
-                "method": scope["method"],
-                "route": route,
-                "status": status,
-                "ms": round(seconds * 1000, 2),
-            }
-            _access.info("request", extra={"values": values})
+        if self._access is not None:
+            self._access.note(
+                method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 2)
+            )
