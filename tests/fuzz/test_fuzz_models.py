@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def change(rng: np.random.Generator, text: str) -> bytes:
         holder = described
         for key in path:
             holder = holder[key]
-        odd = ODD[rng.integers(len(ODD))]
+        odd = deepcopy(ODD[rng.integers(len(ODD))])  # what it is put into may change, too
         match rng.integers(4):
             case 0 if isinstance(holder, dict):
                 del holder[last]
