@@ -1,4 +1,4 @@
-"""Takes items from an iterator in a thread, so that who waits for more can do something else."""
+"""Takes items from an iterator in a thread, so that the caller can work while the next pauses."""
 
 import signal
 import sys

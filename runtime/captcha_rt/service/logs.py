@@ -55,7 +55,7 @@ class AccessLog:
 
     def write(self) -> None:
         """Writes the lines that wait."""
-        if not self._waiting:  # they were too long to wait
+        if not self._waiting:  # `note` has written them, since there were many
             return
         text, self._waiting = self._waiting.decode(), bytearray()
         with suppress(OSError, ValueError):  # nobody reads stderr any more, or it is closed

@@ -34,7 +34,14 @@ import numpy as np
 from captcha_rt.archives import is_archive, unpack
 from captcha_rt.charset import Charset
 from captcha_rt.errors import FolderError, LabelError
-from captcha_rt.labels import AUTO, NO_ROW, Labels, parse_form, read_labels
+from captcha_rt.labels import (
+    AUTO,
+    NO_ROW,
+    Labels,
+    find_label_file,
+    parse_form,
+    read_labels,
+)
 from captcha_rt.progress import Watch
 from captcha_rt.recipe import Recipe
 from captcha_rt_train.data.corrections import read_corrections
@@ -144,10 +151,9 @@ def find_sources(path: Path, labels: str = AUTO, *, validation: str | None = Non
 def _find_validation(path: Path, labels: str, validation: str) -> tuple[Source, frozenset[Path]]:
     """The source whose pictures all validate, and the files that are not for training."""
     form = labels
-    lists = [place / name for place in (path, Path()) for name in _file_names(validation)]
     try:
         folder, note = unpack(Path(validation))
-        is_known = folder.is_dir() or any(file.is_file() for file in lists)
+        is_known = folder.is_dir() or _is_label_file(path, validation)
         if parse_form(validation) or not is_known or folder.resolve() == path.resolve():
             raise TrainingError(
                 f"--validation {validation}: neither a fraction, nor another folder, nor a label "
@@ -168,9 +174,13 @@ def _find_validation(path: Path, labels: str, validation: str) -> tuple[Source, 
     return source, frozenset((*found.files, *(file for file, _ in found.items)))
 
 
-def _file_names(form: str) -> tuple[str, str]:
-    """What a label file may be called if this names it, with a column or without."""
-    return form, form.rpartition(":")[0] or form
+def _is_label_file(folder: Path, form: str) -> bool:
+    """Whether a form of labels names a file for a folder's pictures, with a column or without."""
+    try:
+        find_label_file(folder, (), form)
+    except LabelError:
+        return False
+    return True
 
 
 def _parse_sources(path: Path) -> list[Source]:
