@@ -46,6 +46,26 @@ def test_probes_and_options_exist(server, command):
     assert all(option in helped for option in container["args"] if option.startswith("--"))
 
 
+def test_variables_of_kubernetes_are_no_options(command):
+    """For a service called captcha-rt, Kubernetes sets CAPTCHA_RT_PORT to an address.
+
+    A variable that is nearly an option's is named; the command ends at the missing model.
+    """
+    variables = {
+        "CAPTCHA_RT_PORT": "tcp://10.0.0.1:80",
+        "CAPTCHA_RT_PORT_80_TCP_ADDR": "10.0.0.1",
+        "CAPTCHA_RT_SERVICE_HOST": "10.0.0.1",
+        "CAPTCHA_RT_WORKRES": "2",
+    }
+    done = command("serve", "--model", "missing.onnx", env=os.environ | variables)
+    [unknown, missing] = done.stderr.splitlines()
+    assert unknown == (
+        "captcha-rt: no option has the variable CAPTCHA_RT_WORKRES; "
+        "did you mean CAPTCHA_RT_WORKERS?"
+    )
+    assert "missing.onnx" in missing
+
+
 def test_the_dockerfiles_health_check_is_true(server):
     """The line that Docker runs succeeds on a service that answers, and fails on none."""
     [line] = re.findall(

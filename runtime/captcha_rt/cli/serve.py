@@ -1,6 +1,7 @@
 """The command `captcha-rt serve`."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,13 +16,25 @@ from captcha_rt.session import MAX_THREADS
 _LONGEST: Final = 3600  # seconds that an option may ask for
 _ADDRESS: Final = Address()
 _DEFAULTS: Final = Settings()
+_VARIABLES: Final = {"CAPTCHA_RT_API_KEY", "CAPTCHA_RT_CACHE"}  # and those of the options
 
 
 def _option(name: str, about: str, **settings: Any) -> Any:  # noqa: ANN401  (Typer's)
     """An option that the environment may set as well."""
     word = name.partition("/")[0].removeprefix("--")
     variable = "CAPTCHA_RT_" + word.upper().replace("-", "_")
-    return typer.Option(name, envvar=variable, help=about, **settings)
+    _VARIABLES.add(variable)
+    envvar = None if _is_of_a_service(variable) else variable
+    return typer.Option(name, envvar=envvar, help=about, **settings)
+
+
+def _is_of_a_service(variable: str) -> bool:
+    """Whether a variable holds where a service of Kubernetes is.
+
+    For a service called captcha-rt, its pods find an address in CAPTCHA_RT_PORT.
+    """
+    found_at = os.environ.get(variable, "").startswith(("tcp://", "udp://", "sctp://"))
+    return found_at or "_SERVICE_" in variable or "_PORT_" in variable
 
 
 def serve(
@@ -98,6 +111,7 @@ def serve(
     from captcha_rt.service.installed import check_installed
 
     check_installed()
+    _report_unknown_variables()
     from captcha_rt.service.run import run
 
     settings = Settings(
@@ -126,6 +140,15 @@ def _count(workers: str, device: Device, threads: int) -> int:
     if count != "auto":
         return count
     return 1 if device == "cuda" else max(1, available_cores() // threads)
+
+
+def _report_unknown_variables() -> None:
+    """Says which variables look like options', and are none's: a mistyped one has no effect."""
+    for name in sorted(os.environ.keys() - _VARIABLES):
+        if name.startswith("CAPTCHA_RT_") and not _is_of_a_service(name):
+            near = get_close_matches(name, _VARIABLES, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            typer.echo(f"captcha-rt: no option has the variable {name}{hint}", err=True)
 
 
 def _api_key(file: Path | None) -> str:
