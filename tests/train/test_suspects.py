@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,23 @@ def test_suspects_need_no_option(command, tmp_path: Path) -> None:
     found = {suspect["picture"]: suspect["shown"] for suspect in json.loads(result.stdout)}
     assert set(wrong) <= set(found)
     assert len(found) <= 4
+    said = re.search(r"the networks read (\d+) of 60 pictures as they are labelled", result.stderr)
+    assert said
+    assert 30 <= int(said[1]) <= 60 - len(found)
     assert (tmp_path / "mine-suspects" / "suspects.csv").exists()
+
+
+def test_networks_that_read_nothing_judge_nothing(command, tmp_path: Path) -> None:
+    """No suspects among eight pictures are no sign of right labels."""
+    write_digits(tmp_path / "few", 8, seed=3)
+    wrong = tmp_path / "few" / "labels.csv"
+    names = sorted(path.name for path in (tmp_path / "few").glob("*.png"))
+    wrong.write_text(
+        "file,label\n" + "".join(f"{n},{i:04}\n" for i, n in enumerate(names)), "utf-8"
+    )
+    result = command("suspects", tmp_path / "few", "--folds", "2", "--epochs", "1")
+    assert result.returncode == 0, result.stderr
+    assert "of 8 pictures as they are labelled: too few to find most wrong labels" in result.stderr
 
 
 def test_copies_of_a_picture_are_in_one_fold(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def find_suspects(
     settings = replace(preset.settings, epochs=count, patience=count)
     _forget_others(Run(folder), planned.dataset, settings, folds)
     suspects: list[Suspect] = []
+    agreed = 0
     for fold, held_back in enumerate(cut_folds(planned.dataset.samples, folds), 1):
         names = {sample.name for sample in held_back}
         parts = {
@@ -119,7 +120,10 @@ def find_suspects(
         observer.say(f"training on all but part {fold} of {folds}")
         run = Run(folder / f"fold-{fold}")
         task = Fit(planned.manifest, parts, settings, run, observer=observer)
-        suspects += _find_contradicted(preset, planned, task)
+        found, as_labelled = _find_contradicted(preset, planned, task)
+        suspects += found
+        agreed += as_labelled
+    observer.say(_judge(agreed, len(planned.dataset.samples)))
     suspects.sort(key=lambda suspect: -suspect.confidence)
     sources = {sample.name: sample.source for sample in dataset.samples}
     folder_name = source.resolve().name
@@ -175,8 +179,20 @@ def _forget_others(run: Run, dataset: Dataset, settings: Settings, folds: int) -
     run.write_split(files)
 
 
-def _find_contradicted(preset: Preset, planned: Plan, task: Fit) -> list[Suspect]:
-    """Trains a network, and lists the labels that it contradicts in the validation part."""
+def _judge(agreed: int, count: int) -> str:
+    """How many pictures the networks read as labelled, and what that says of the others."""
+    line = f"the networks read {agreed} of {count} pictures as they are labelled"
+    if 2 * agreed >= count:
+        return line
+    return f"{line}: too few to find most wrong labels; label more pictures, and search again"
+
+
+def _find_contradicted(preset: Preset, planned: Plan, task: Fit) -> tuple[list[Suspect], int]:
+    """Trains a network, and compares the labels of the validation part with what it reads.
+
+    Returns:
+        The labels that it contradicts, and the number of those that it reads.
+    """
     keras.utils.set_random_seed(task.settings.seed)
     model = planned.build(planned.length)
     start_from(preset, model, planned.manifest.charset, task.settings.seed)
@@ -186,11 +202,12 @@ def _find_contradicted(preset: Preset, planned: Plan, task: Fit) -> list[Suspect
     manifest = replace(task.manifest, temperature=temperature)
     scores = predict_scores(model, manifest, held_back)
     read, wrong = contradict(held_back, manifest, scores / temperature)
-    return [
+    suspects = [
         Suspect(sample.name, sample.label, text, probability)
         for sample, text, probability in zip(held_back, read, wrong.tolist(), strict=True)
         if probability >= DOUBTED
     ]
+    return suspects, sum(text == sample.label for sample, text in zip(held_back, read, strict=True))
 
 
 def cut_folds(samples: Sequence[Sample], folds: int) -> list[list[Sample]]:
