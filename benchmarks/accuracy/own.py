@@ -14,7 +14,9 @@ how much worse is a model that was trained on them?
 
 Writes `benchmarks/results/own.json` after each row. What stands there is not measured again, unless
 with `--again`: so a stopped command continues where it was. Each training takes up to ten minutes
-on two cores. With `--table` it only prints the tables of the result.
+on two cores. With `--retime` nothing is trained: the models of the runs that are there are timed,
+and the times are written into the same rows. With `--table` it only prints the tables of the
+result.
 """
 
 import shlex
@@ -37,6 +39,7 @@ from benchmarks.accuracy.own_runs import (
     Bench,
     Row,
     find_suspects,
+    retime,
     score,
     train_and_read,
 )
@@ -89,6 +92,14 @@ def measure_size(bench: Bench, kind: Kind, size: int) -> Row:
     return bench.row("sizes", key, lambda: train_and_read(bench, key, kind, samples))
 
 
+def retime_sizes(bench: Bench, kinds: Sequence[Kind]) -> None:
+    """Times the models of the rows that have a run."""
+    tests = {kind.name: kind.test for kind in kinds}
+    for key, row in bench.read().get("sizes", {}).items():
+        if row["kind"] in tests:
+            retime(bench, key, row, [path for path, _ in tests[row["kind"]]])
+
+
 def measure_seed(bench: Bench, kind: Kind, seed: int) -> Row:
     """Trains on few pictures of a kind's pool, which the seed chooses."""
     samples = kind.subset(FEW, seed)
@@ -116,6 +127,7 @@ def main(argv: Sequence[str], runs: Path = RUNS, results: Path = RESULTS) -> Non
     parser.add_argument("--draw", action="store_true", help="only make the pictures")
     parser.add_argument("--again", action="store_true", help="measure what stands there again")
     parser.add_argument("--table", action="store_true", help="only print the tables")
+    parser.add_argument("--retime", action="store_true", help="only time the models of the runs")
     parser.add_argument(
         "--train-options", default="", help="more options for captcha-rt train, in one text"
     )
@@ -135,6 +147,9 @@ def main(argv: Sequence[str], runs: Path = RUNS, results: Path = RESULTS) -> Non
     try:
         kinds = make_kinds(options.kinds or known, bench)
         if options.draw:
+            return
+        if options.retime:
+            retime_sizes(bench, kinds)
             return
         sizes = options.sizes or (() if options.seeds or options.noise else SIZES)
         measure(bench, kinds, sizes, options.seeds or 0, options.noise)

@@ -183,6 +183,17 @@ def cpu_milliseconds(solver: Solver, paths: Sequence[Path]) -> float:
     return rounded(statistics.median(times) * 1000)
 
 
+def retime(bench: Bench, key: str, row: Row, paths: Sequence[Path]) -> None:
+    """Times the model of a row's run anew, if it is there, and writes the time into the row."""
+    model = bench.folder("runs", key) / "model.onnx"
+    if "failed" in row or not model.exists():
+        say(f"{key}: no run to time", highlight=False)
+        return
+    timed = {"cpu_ms": cpu_milliseconds(Solver(model, device="cpu"), paths), "timed": commit()}
+    bench.write("sizes", key, row | timed)
+    say(f"{key}: {timed['cpu_ms']:.2f} ms", highlight=False)
+
+
 def scaled_png(path: Path) -> bytes:
     """A picture as a PNG file of `WIDTH` x `HEIGHT`, with its channels."""
     picture = decode_image(path)

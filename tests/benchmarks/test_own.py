@@ -168,6 +168,25 @@ def test_what_stands_in_the_file_is_not_measured_again(bench: own_runs.Bench) ->
     assert calls(bench)[2:] == [f"train {len(PICTURES)} --fail", f"train {len(PICTURES)}"]
 
 
+def test_only_the_time_is_measured_again(
+    bench: own_runs.Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--retime` trains nothing; a row whose run is gone keeps its time."""
+    before = own.measure_size(bench, a_kind(), 3)
+    trained = calls(bench)
+    bench.write("sizes", "samples 3", before | {"cpu_ms": -1})
+    bench.write("sizes", "samples 2", before | {"cpu_ms": -1})
+    own.retime_sizes(bench, [a_kind()])
+    after = bench.read()["sizes"]
+    assert after["samples 3"]["cpu_ms"] > 0
+    assert after["samples 3"] == before | {
+        name: after["samples 3"][name] for name in ("cpu_ms", "timed")
+    }
+    assert after["samples 2"]["cpu_ms"] == -1
+    assert "samples 2: no run to time" in capsys.readouterr().err
+    assert calls(bench) == trained
+
+
 def test_the_suspects_are_counted(bench: own_runs.Bench) -> None:
     """The program suspects the first two pictures: one is wrong, the other is a false alarm."""
     first, _, third, *_ = sorted(path for path, _ in PICTURES)
