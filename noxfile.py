@@ -112,17 +112,19 @@ def deploy(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def lowest(session: nox.Session) -> None:
-    """Run the runtime's tests at the lower bounds of its dependencies."""
+    """Run the runtime's tests, and ask the service, at the lower bounds of the dependencies."""
     bounds = ROOT / "dist" / "lowest.txt"
     session.install("-q", "uv")
     # Resolved from the project. Of a wheel the dependencies would be indirect: the newest.
-    resolve = ["uv", "pip", "compile", "-q", "--resolution", "lowest-direct", "--extra", "cpu"]
+    resolve = ["uv", "pip", "compile", "-q", "--resolution", "lowest-direct"]
+    extras = ["--extra", "cpu", "--extra", "serve"]
     output = ["--no-header", "--no-annotate", "pyproject.toml", "-o", str(bounds)]
-    session.run(*resolve, *output)
+    session.run(*resolve, *extras, *output)
     if "numpy==1.26.0" not in bounds.read_text("utf-8").split():
         session.error(f"numpy==1.26.0 is not the lower bound in {bounds}")
-    _install(session, "-c", bounds, f"{_wheel()}[cpu]", "pytest", "hypothesis")
-    _test_away_from_sources(session)
+    _install(session, "-c", bounds, f"{_wheel()}[cpu,serve]", "pytest", "hypothesis")
+    service = [f"tests/serve/test_serve_{name}.py" for name in ("requests", "upgrade")]
+    _test_away_from_sources(session, *service)
 
 
 @nox.session(venv_backend="none")
@@ -162,8 +164,8 @@ def _check(session: nox.Session, output: str) -> None:
         session.error(f"read {text!r} from {SAMPLE}")
 
 
-def _test_away_from_sources(session: nox.Session) -> None:
-    """Runs the runtime's tests in a copy, so that only what is installed can be imported."""
+def _test_away_from_sources(session: nox.Session, *more: str) -> None:
+    """Runs the runtime's tests, and more, in a copy: only what is installed can be imported."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "tests", f"{folder}/tests")
         settings = Path(folder) / "tests" / "pytest.ini"
@@ -171,5 +173,5 @@ def _test_away_from_sources(session: nox.Session) -> None:
             "[pytest]\naddopts = --import-mode=importlib\npythonpath = .\n", "utf-8"
         )
         with session.chdir(folder):
-            for tests in ("tests/runtime", "tests/processes"):
+            for tests in ("tests/runtime", "tests/processes", *more):
                 session.run("python", "-m", "pytest", "-q", "-c", str(settings), tests)

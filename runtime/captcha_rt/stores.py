@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import has_magic
 from pathlib import Path
+from typing import Final
 
 import fsspec
 
@@ -15,6 +16,9 @@ from captcha_rt.errors import FolderError, ImageDecodeError, in_one_line
 from captcha_rt.files import write_atomically
 from captcha_rt.formats import SUFFIXES
 from captcha_rt.image import MAX_BYTES
+
+_OBJECT_STORES: Final = {"s3", "gs", "abfs", "oss", "oci", "tos", "hf"}
+"""Stores, by fsspec's names, to which `makedirs` may mean a bucket, and the right to make one."""
 
 
 def is_url(name: str) -> bool:
@@ -88,9 +92,15 @@ class Parts:
         self._folder += ".parts"
 
     def make(self) -> None:
-        """Makes the folder; a store has none."""
+        """Makes the folder; object stores have none."""
         if self._local:
             Path(self._folder).mkdir(exist_ok=True)
+            return
+        protocol = self._store.protocol
+        names = {protocol} if isinstance(protocol, str) else {*protocol}
+        if not names & _OBJECT_STORES:
+            with _errors_of(self._output):
+                self._store.makedirs(self._folder, exist_ok=True)
 
     def has(self, name: str) -> bool:
         """Whether there is a part."""

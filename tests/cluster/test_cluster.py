@@ -20,7 +20,7 @@ from distributed import LocalCluster
 from captcha_rt import WorkerError, cluster
 from captcha_rt.cli.answers import Printer, Read
 from captcha_rt.cluster import Target, read_to_file
-from captcha_rt.stores import expand_url
+from captcha_rt.stores import Parts, expand_url
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the signals")
 OPTIONS = {"batch_size": 8, "allowed": None, "length": None, "alternatives": 0}
@@ -184,6 +184,32 @@ def test_the_output_may_be_in_a_store(threads, stripes: Path, stripes_png, call)
     rows = [json.loads(line) for line in store.cat_file("/answers/out.jsonl").splitlines()]
     assert [row.get("text") for row in rows] == ["a", None]
     assert [name.rpartition("/")[2] for name in store.find("/answers")] == ["out.jsonl"]
+
+
+def test_a_store_with_folders_gets_those_of_the_output(
+    threads, stripes: Path, stripes_png, call, tmp_path: Path
+) -> None:
+    """As file:// has them, or sftp://; what was for the parts is gone in the end."""
+    (tmp_path / "a.png").write_bytes(stripes_png("-aa-------------"))
+    line = ("solve", tmp_path / "a.png", "-m", stripes, "--cluster", threads.scheduler_address)
+    output = tmp_path / "new" / "answers" / "out.jsonl"
+    done = call(*line, "-o", f"file://{output}", "--quiet")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert json.loads(output.read_text("utf-8"))["text"] == "a"
+    assert [path.name for path in output.parent.iterdir()] == ["out.jsonl"]
+    done = call(*line, "-o", f"file://{output}/out.jsonl", "--quiet")
+    assert (done.returncode, done.stderr.splitlines()[-1].count(str(output))) == (2, 1)
+
+
+def test_object_stores_are_asked_for_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it would be a bucket, which takes a right of its own; other stores are asked."""
+    store, made = fsspec.filesystem("memory"), []
+    monkeypatch.setattr(store, "makedirs", lambda path, **_: made.append(path))
+    Parts("memory://box/out.jsonl").make()
+    for names in ("s3", ("gs", "gcs"), "abfs"):
+        monkeypatch.setattr(store, "protocol", names)
+        Parts("memory://box/out.jsonl").make()
+    assert made == ["/box/out.jsonl.parts"]
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,21 @@ def test_variables_of_kubernetes_are_no_options(command):
 
 
 def test_the_dockerfiles_health_check_is_true(server):
-    """The line that Docker runs succeeds on a service that answers, and fails on none."""
+    """The line that Docker runs succeeds on a service that answers, and fails on none.
+
+    It asks the port that the service has, and no proxy.
+    """
     [line] = re.findall(
         r'CMD \["python", "-c", "(.*)"\]', (DEPLOY / "Dockerfile").read_text("utf-8")
     )
-    for port, code in ((server.port, 0), (1, 1)):
-        here = line.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
-        done = subprocess.run([sys.executable, "-c", here], capture_output=True, check=False)
-        assert done.returncode == code
+    environment = os.environ | {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    lines = (line, line.replace("8000", str(server.port)))
+    for text, port, code in (
+        (lines[0], str(server.port), 0),
+        (lines[0], "1", 1),
+        (lines[1], "tcp://10.0.0.1:80", 0),  # Kubernetes' own variable: the port is the default
+        (lines[1], None, 0),
+    ):
+        here = environment | ({} if port is None else {"CAPTCHA_RT_PORT": port})
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, env=here)
+        assert done.returncode == code, done.stderr

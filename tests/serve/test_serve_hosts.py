@@ -1,6 +1,7 @@
 """A service without a key answers to its own names alone, and not to pages of strangers."""
 
 import os
+import socket
 
 import pytest
 
@@ -37,6 +38,31 @@ def test_strangers_names_and_pages_are_refused(server, host, origin, status):
     if status == 403:
         assert "--allowed-host" in found[1]["error"]["message"]
     assert server.ask("GET", "/v2", **headers)[0] == status
+
+
+def test_the_health_is_told_to_everybody(server):
+    """A probe may know the service by any name."""
+    for path in ("/v2/health/live", "/v2/health/ready"):
+        assert server.ask("GET", path, Host="captcha.example")[0] == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_colons_are_all_addresses(start, workers):
+    """`--host ::` listens on IPv4, too, whatever the system's default is."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no socket takes IPv4 and IPv6 here")
+    server = start("--host", "::", workers=workers)
+    for address in ("127.0.0.1", "::1"):
+        socket.create_connection((address, server.port), timeout=5).close()
+    server.solves()
+
+
+def test_a_key_may_follow_the_mark_of_its_encoding(start, tmp_path):
+    """Editors of Windows begin a file with a byte order mark, which is no part of the key."""
+    key = tmp_path / "key"
+    key.write_text("opensesame\n", "utf-8-sig")
+    server = start("--api-key-file", key)
+    assert server.ask("POST", "/solve", PICTURE, X_API_Key="opensesame")[0] == 200
 
 
 def test_more_names_are_allowed_and_a_key_needs_none(start):

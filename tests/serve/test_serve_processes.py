@@ -164,6 +164,19 @@ def test_a_full_queue_is_a_503_and_a_client_that_leaves_frees_its_place(
     server.process.kill()  # the model's loop goes on for half a minute
 
 
+def test_nobody_removes_the_folder_of_several_processes(start, tmp_path):
+    """systemd-tmpfiles removes old files below /tmp, but in folders that it can't lock alone."""
+    fcntl = pytest.importorskip("fcntl")
+    start(workers=2, TMPDIR=str(tmp_path))
+    [folder] = tmp_path.glob("captcha-rt-*")
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(opened)
+
+
 def test_no_process_outlives_the_one_that_looks_after_it(start):
     """When that one is killed, the others end by themselves, and the port is free."""
     server = start(workers=2)

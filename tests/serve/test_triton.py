@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -146,6 +147,31 @@ def test_a_name_that_triton_does_not_take_is_wrong_usage(call, tmp_path: Path) -
     assert done.returncode == 2
     assert "letters, digits" in done.stderr
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("visible", "number", "device"),
+    [(None, "1", "1"), ("2,3", "0", "2"), ("2, GPU-5b", "1", "GPU-5b"), ("", "0", "0")],
+)
+def test_triton_counts_the_gpus_that_it_sees(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, number: str, device: str
+) -> None:
+    """The solver of an instance sees the GPU that is meant, by its name among all."""
+    seen: list[str | None] = []
+
+    def note(*_: object, **__: object) -> None:
+        seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("captcha_rt.Solver", note)
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", ModuleType("utilities"))
+    script = Path(triton.__file__).with_name("triton_model.py")
+    model = runpy.run_path(str(script))["TritonPythonModel"]()
+    instance = {"model_instance_kind": "GPU", "model_instance_device_id": number}
+    model.initialize({**instance, "model_config": '{"max_batch_size": 1}'})
+    assert seen == [device]
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def _api_key(file: Path | None) -> str:
     if file is None and variable not in os.environ:
         return ""
     try:
-        key = (os.environ[variable] if file is None else file.read_text("utf-8")).strip()
+        key = (os.environ[variable] if file is None else file.read_text("utf-8-sig")).strip()
         key.encode()
     except UnicodeError:
         key = ""

@@ -34,7 +34,7 @@ class TritonPythonModel:
         device: Device = "cpu"
         if args["model_instance_kind"] == "GPU":
             device = "cuda"
-            os.environ["CUDA_VISIBLE_DEVICES"] = args["model_instance_device_id"]
+            _show_only(int(args["model_instance_device_id"]))
         self.solver = Solver(file if file.exists() else None, device=device)
         self.batch_size = int(json.loads(args["model_config"])["max_batch_size"])
 
@@ -68,6 +68,13 @@ class TritonPythonModel:
                 start += image.size
                 responses[place] = _respond(part, image.shape, questions[place])
         return [responses[place] for place in range(len(requests))]
+
+
+def _show_only(number: int) -> None:
+    """Hides all GPUs from onnxruntime but one, which Triton counts among those that it sees."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    device = visible.split(",")[number].strip() if visible else str(number)
+    os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
 class _Known(NamedTuple):

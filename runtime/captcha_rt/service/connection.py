@@ -2,10 +2,11 @@
 
 uvicorn waits for the head of a request without end, keeps as much of it as comes, and reads on from
 a client that asks for more and more and takes no answer. It also writes the head of an answer and
-its body one after the other.
+its body one after the other, and loses the body of a request that would like another protocol.
 """
 
 import asyncio
+import re
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,6 +20,10 @@ MAX_HEAD: Final = 65_536
 
 MAX_WAITING: Final = 100
 """The most requests that a client may send before the first of them is answered."""
+
+_UPGRADE: Final = re.compile(rb"(?i)(?<=\n)upgrade(?=:)")
+_UNFINISHED: Final = re.compile(rb"(?i)\r(?:\n(?:\r|u|up|upg|upgr|upgra|upgrad|upgrade)?)?\Z")
+"""The end of a packet that may be the beginning of a head's end, or of the header `Upgrade`."""
 
 REQUESTS: Final = "captcha_rt.requests"
 """Where the scope of a request holds all requests that the process is answering."""
@@ -68,6 +73,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._since_progress = 0
         self._in_head = True
+        self._in_body = False
+        self._held = b""  # the last bytes of a packet, which go on in the next one
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -83,10 +90,12 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Counts what leads to nothing."""
         self._since_progress += len(data)
+        if not self._in_body:
+            data = self._hide_upgrade(data)
         super().data_received(data)
         if self._since_progress > MAX_HEAD:
             self.transport.abort()
-        elif self._in_head and self._deadline is None:
+        elif (self._in_head or self._held) and self._deadline is None:
             self._wait_for_head()
 
     def on_message_begin(self) -> None:
@@ -98,6 +107,7 @@ class Connection(HttpToolsProtocol):
         """A head is complete."""
         self._progress()
         self._in_head = False
+        self._in_body = True
         self._stop_waiting()
         if len(self.pipeline) >= MAX_WAITING:
             raise ValueError("too many requests at one time")  # the parser stops, uvicorn closes
@@ -112,7 +122,33 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is complete."""
         self._progress()
+        self._in_body = False
         super().on_message_complete()
+
+    def _hide_upgrade(self, data: bytes) -> bytes:
+        """Gives the header `Upgrade` a name that means nothing.
+
+        A service that knows no other protocol ignores it (RFC 9110, section 7.8). But to httptools
+        a request with it ends with its head. Java's client sends one, and `curl --http2`.
+
+        Args:
+            data: What has arrived of a head, and what comes after it.
+
+        Returns:
+            What the parser may read now. Only the first head in a packet is searched: a client
+            that would like another protocol waits for the answer.
+        """
+        data = self._held + data
+        self._held = b""
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            unfinished = _UNFINISHED.search(data)
+            end = len(data) if unfinished is None else unfinished.start()
+            data, self._held = data[:end], data[end:]
+        head = data[:end]
+        if b"upgrade:" not in head.lower():  # the pattern takes 5 times longer
+            return data
+        return _UPGRADE.sub(b"x-ignored", head) + data[end:]
 
     def _progress(self) -> None:
         self._since_progress = 0

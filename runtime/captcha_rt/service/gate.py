@@ -9,13 +9,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from captcha_rt.service.hosts import HEALTH
 from captcha_rt.service.logs import AccessLog
 from captcha_rt.service.metrics import Metrics
 from captcha_rt.service.refusal import ClientGoneError, Refusal, refuse
 from captcha_rt.service.state import State
 
 OPEN: Final = frozenset(
-    {"/v2/health/live", "/v2/health/ready", "/", "/docs", "/openapi.json"}
+    {*HEALTH, "/", "/docs", "/openapi.json"}
     | {f"/page/{name}" for name in ("style.css", "app.js", "docs.js", "icon.svg")}
 )
 """What is answered without a key: the health, and pages that hold nothing secret."""

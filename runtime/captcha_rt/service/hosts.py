@@ -15,6 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from captcha_rt.service.refusal import refuse
 
+HEALTH: Final = frozenset({"/v2/health/live", "/v2/health/ready"})
+"""What anybody may ask."""
+
 _HOST: Final = re.compile(rb"(?:.*://)?(.*?)(?::\d+)?")
 """`HOST`, `HOST:PORT` or `SCHEME://HOST:PORT`."""
 
@@ -27,7 +30,10 @@ _log = logging.getLogger("captcha_rt.service")
 
 
 class KnownHosts:
-    """Passes on the requests that no page of a stranger has made."""
+    """Passes on the requests that no page of a stranger has made, and those for the health.
+
+    Probes may call the service by any name, and what they are told is no secret.
+    """
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
         """Takes the application, and the names by which it is called, also as addresses."""
@@ -36,6 +42,9 @@ class KnownHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
+        if scope.get("path") in HEALTH:
+            await self._app(scope, receive, send)
+            return
         headers = dict(scope.get("headers", ()))
         # Only a program leaves out `Host`; a browser leaves out `Origin` where no page asks.
         host, origin = headers.get(b"host", _OWN), headers.get(b"origin", _OWN)

@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import connection, parent_process
@@ -96,7 +96,7 @@ def _run_several(settings: Settings, listeners: list[socket.socket]) -> int:
             f"several processes need a folder for temporary files ({error.strerror}): set TMPDIR, "
             "or choose --workers 1"
         ) from error
-    with folder as path:
+    with folder as path, _locked(path):
         os.environ[METRICS_FOLDER] = path  # inherited by the processes
         keep = partial(keep_models, settings.models, Path(path, "models"))
         config = _config(replace(settings, folder=path, models=keep()), len(listeners))
@@ -106,6 +106,27 @@ def _run_several(settings: Settings, listeners: list[socket.socket]) -> int:
         supervisor.run()
         codes = [process.exitcode for process in supervisor.processes]
     return _CANT_LOAD if _CANT_LOAD in codes else 0
+
+
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Locks a folder meanwhile.
+
+    systemd-tmpfiles removes files in /tmp that nobody has used for days, such as the copies of the
+    models, which a new process needs. It leaves out folders that a program has locked.
+    """
+    try:
+        import fcntl  # Windows has none
+    except ImportError:
+        yield
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems know no locks
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(lock)
 
 
 def keep_models(files: Mapping[str, Path | None], folder: Path) -> dict[str, Path | None]:
@@ -246,17 +267,17 @@ def _listen(address: Address, count: int) -> list[socket.socket]:
         reason = getattr(error, "strerror", None) or error
         raise ServiceError(f"can't listen on {host!r}: {reason}; name another --host") from error
     try:
-        first = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        # Of all addresses, `::` also stands for those of IPv4; some systems need to be told so.
+        both = host == "::" and socket.has_dualstack_ipv6()
+        create = partial(socket.create_server, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        first = create((host, port))
         if count == 1 or sys.platform != "linux":
             listeners = [first] * count
         else:
             # Only a port that nobody has is shared: the first socket has made sure of it.
             place = (host, first.getsockname()[1])
             first.close()
-            listeners = [
-                socket.create_server(place, family=family, backlog=_BACKLOG, reuse_port=True)
-                for _ in range(count)
-            ]
+            listeners = [create(place, reuse_port=True) for _ in range(count)]
     except OSError as error:
         raise ServiceError(
             f"can't listen on {host}:{port}: {error.strerror or error}; choose another --port"
