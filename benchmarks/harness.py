@@ -99,7 +99,7 @@ def unseen_pictures(data: Path) -> dict[str, list[tuple[Path, str]]]:
         dataset = replace(dataset, settings={"": source.settings})
         test = split(dataset, validation=0, test=0, seed=0)["test"]
         pictures[source.name] = [
-            (sample.path, source.corrections.get(sample.path.name, sample.label))
+            (sample.path, source.corrections.by_name.get(sample.path.name, sample.label))
             for sample in test
             if sample.path is not None
         ]

@@ -156,7 +156,8 @@ def measure(run: Run, data: Path, results: Path) -> dict[str, Any]:
     solver = Solver(EMBEDDED, device="cpu")
     raw = {kind: read_part(solver, run, data / kind, "test") for kind in KINDS}
     predictions = {
-        kind: correct(read, read_corrections(CORRECTIONS, kind)) for kind, read in raw.items()
+        kind: correct(read, read_corrections(CORRECTIONS, kind).by_name)
+        for kind, read in raw.items()
     }
     everything = [prediction for read in predictions.values() for prediction in read]
     foreign = read_foreign(solver)

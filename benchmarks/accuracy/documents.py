@@ -112,7 +112,7 @@ def run_preset(name: str, data: Path, run: Run) -> dict[str, Any]:
     check_against_keras(run, trained, paths, raw)
     entry = {
         "document_figure": plan.stated,
-        **accuracy(raw, correct(raw, read_corrections(CORRECTIONS, plan.data))),
+        **accuracy(raw, correct(raw, read_corrections(CORRECTIONS, plan.data).by_name)),
         "data": plan.data,
         "trained_on_corrected_labels": plan.corrected,
         "split": trained.training["pictures"],
@@ -178,7 +178,7 @@ def relabel(folder: Path, made: Path) -> Path:
         `made`.
     """
     labelled = read_labels(folder).items
-    shown = read_corrections(CORRECTIONS, folder.name)
+    shown = read_corrections(CORRECTIONS, folder.name).by_name
     pictures = labelled[0][0].parent
     made.mkdir(parents=True, exist_ok=True)
     if not (made / "pictures").exists():

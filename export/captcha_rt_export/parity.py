@@ -55,16 +55,19 @@ def prepare(paths: Sequence[Path], manifest: Manifest) -> NDArray[np.float32]:
     """Applies a model's recipe to picture files.
 
     Args:
-        paths: P picture files, at least one.
+        paths: P picture files.
         manifest: The model's description.
 
     Returns:
         `(P, ...)` float32, one tensor for each picture.
 
     Raises:
+        ExportError: If there is no picture.
         ImageDecodeError: If a picture can't be decoded.
         RecipeError: If the recipe can't use a picture.
     """
+    if not paths:
+        raise ExportError("no picture to check the model on: name a folder with --pictures")
     return np.stack([_prepare(path, manifest) for path in paths])
 
 

@@ -12,6 +12,7 @@ RUN/
 ├── half/, all/     the networks of the learning curve, and of all pictures
 ├── start/          an ensemble's network for all digits: its history.csv and checkpoint/
 ├── digit-1/ ...    the network of each digit: its history.csv and checkpoint/
+├── lock            names the process that trains here; it is gone when that ends
 ├── drawn/          some of the pictures, where the network learned from drawn ones alone
 ├── report.html     the report; its images are inside
 ├── report/         the report's images as PNG files
@@ -31,6 +32,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 from captcha_rt.errors import ManifestError
@@ -41,7 +43,7 @@ from captcha_rt_export.errors import ExportError, RunError
 TRAINING: Final = "training"
 """The part of the split that the network learns from; all other parts are held back."""
 
-_COLUMNS: Final = ("path", "label", "part", "source")
+_COLUMNS: Final = ("path", "label", "part", "source", "pixels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,15 @@ class SampleFile:
         label: The picture's text.
         part: The sample's part of the split: `training`, `validation` or `test`.
         source: The name of the sample's source in a TOML file; empty for a folder by itself.
+        pixels: A hash of the picture's pixels, by which it is known when it was moved; empty in
+            older runs.
     """
 
     path: Path
     label: str = ""
     part: str = ""
     source: str = ""
+    pixels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,8 @@ class Run:
             return Manifest.from_json(self.manifest_file.read_bytes())
         except FileNotFoundError as error:
             raise ExportError(
-                f"{self.folder} holds no finished run; `captcha-rt train FOLDER -o {self.folder}` "
+                f"{self.folder} holds no finished run; "
+                f"`captcha-rt train FOLDER -o {quote(str(self.folder))}` "
                 "makes one, with --resume if it was stopped"
             ) from error
         except ManifestError as error:
@@ -228,7 +234,13 @@ class Run:
         try:
             with self.split_file.open(newline="", encoding="utf-8") as file:
                 rows = [
-                    SampleFile(Path(row["path"]), row["label"], row["part"], row.get("source", ""))
+                    SampleFile(
+                        Path(row["path"]),
+                        row["label"],
+                        row["part"],
+                        row.get("source", ""),
+                        row.get("pixels", ""),
+                    )
                     for row in csv.DictReader(file)
                 ]
         except (OSError, KeyError) as error:
@@ -307,7 +319,7 @@ def _split_text(samples: Sequence[SampleFile]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows((s.path, s.label, s.part, s.source) for s in samples)
+    writer.writerows((s.path, s.label, s.part, s.source, s.pixels) for s in samples)
     return out.getvalue()
 
 

@@ -47,12 +47,11 @@ class Constraints:
             object.__setattr__(self, "allowed", normalize("NFC", self.allowed))
         if self.allowed == "":
             raise ValueError("allowed has no character; leave it out to allow all")
-        if self.length is not None and type(self.length) is not int:
-            raise TypeError(f"a length is a whole number, not {self.length!r}")
+        if self.length is not None:
+            object.__setattr__(self, "length", _whole(self.length, "a length is"))
         if self.length is not None and self.length < 1:
             raise ValueError(f"a length is at least 1, not {self.length}")
-        if type(self.alternatives) is not int:
-            raise TypeError(f"alternatives are a whole number, not {self.alternatives!r}")
+        object.__setattr__(self, "alternatives", _whole(self.alternatives, "alternatives are"))
         if not 0 <= self.alternatives <= MAX_ALTERNATIVES:
             raise ValueError(f"alternatives are in 0..{MAX_ALTERNATIVES}, not {self.alternatives}")
 
@@ -64,6 +63,17 @@ class Constraints:
     def allows_some(self, charset: Charset) -> bool:
         """Whether a model has one of the allowed characters."""
         return self.allowed is None or not set(self.allowed).isdisjoint(charset.characters)
+
+
+def _whole(value: int, what: str) -> int:
+    """A whole number of Python or NumPy as Python's.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{what} a whole number, not {value!r}")
+    return int(value)
 
 
 def decode_constrained(

@@ -93,9 +93,14 @@ def _read(file: Path) -> bytes:
     """Reads a regular file, as far as it is long: a pipe or a device may have no end."""
     status = file.stat()  # before it is opened: to open a named pipe would wait for a writer
     if stat.S_ISDIR(status.st_mode):
+        from shlex import quote  # it is rarely needed
+
+        what = f"{file} is a folder, not a model file"
+        if (exported := file / "model.onnx").exists():
+            raise ModelError(f"{what}; it holds one: {quote(str(exported))}")
         raise ModelError(
-            f"{file} is a folder, not a model file; if it is a run of `captcha-rt train`, export "
-            f"it first: captcha-rt export {file} -o model.onnx"
+            f"{what}; if it is a run of `captcha-rt train`, export it first: "
+            f"captcha-rt export {quote(str(file))} -o model.onnx"
         )
     if not stat.S_ISREG(status.st_mode):
         raise ModelError(

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import numpy as np
+
 from captcha_rt.cascade import read_in_turn
 from captcha_rt.constrained import Constraints
 from captcha_rt.device import Device
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Solver"]
 
+_CHANNELS: Final = 4  # at most: a picture's last axis
 _IN_DOUBT: Final = 0.998
 """The smallest confidence of an answer to a picture that looks damaged: a WebP. One in ten good
 pictures has less. But of 6,643 good WebPs whose answer is accepted only 41 look damaged, and none
@@ -248,12 +251,14 @@ class Solver:
 
         Raises:
             CharsetError: If the model has none of the allowed characters.
+            TypeError: If `images` is one picture.
             ValueError: If the batch size is below 1, or another argument is out of range. The call
                 itself raises these errors, before any picture is taken.
             WorkerError: Later, if the processes can't be started, or die again and again.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it is at least 1")
+        _refuse_one(images)
         constraints = self._constrain(allowed, length, alternatives)
         if workers == 1:
             return self._solve_stream(images, batch_size, constraints)
@@ -336,3 +341,18 @@ def of_file(answer: _Answer, opened: Opened) -> _Answer:
         return answer
     limit = max(answer.min_confidence, _IN_DOUBT if opened.doubtful else 0)
     return replace(answer, frames=opened.frames, min_confidence=limit)
+
+
+def _refuse_one(images: object) -> None:
+    """Refuses what `solve` takes: its letters, bytes or rows would be read one by one.
+
+    Raises:
+        TypeError: If `images` is one picture, a path or a text.
+    """
+    shape: tuple[int, ...] = images.shape if isinstance(images, np.ndarray) else ()
+    one = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike)
+    if one or len(shape) == 2 or (len(shape) == 3 and shape[2] <= _CHANNELS):
+        raise TypeError(
+            f"solve_many takes several pictures, as a list or Path(FOLDER).glob('*.png'), not one "
+            f"{type(images).__name__}, which solve takes"
+        )

@@ -165,6 +165,31 @@ def test_a_csv_is_kept_up(tmp_path, name: str, data: bytes, rest: bytes) -> None
     assert saved(folder) == {"1.png": "0001", "2.png": "0002"}
 
 
+def test_a_label_that_was_cut_is_written_anew(tmp_path) -> None:
+    """A row with more cells than columns has no label; the others keep what they have."""
+    fill(tmp_path)
+    first, second, *_ = NAMES
+    (tmp_path / "labels.csv").write_text(f"note,file,label\nx,{first},3,4\ny,{second},56\n")
+    labelling = begin(tmp_path)
+    assert (shown(labelling)[first], shown(labelling)[second]) == (None, "56")
+    put(labelling, second, "78")
+    assert f"x,{first},3,4\n" in (tmp_path / "labels.csv").read_text("utf-8")
+    put(labelling, first, "3,4")
+    assert f'x,{first},"3,4"\ny,{second},78\n' in (tmp_path / "labels.csv").read_text("utf-8")
+
+
+def test_suspects_are_found_by_their_paths(tmp_path) -> None:
+    """Of two pictures with one name, only that in the named folder is listed."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        fill(tmp_path / folder, ("1.png",))
+    (tmp_path / "labels.csv").write_text("file,label\na/1.png,12\nb/1.png,12\n")
+    labelling = begin(tmp_path)
+    suspects = [("b/1.png", "12", Suggestion("72", 0.9, "suspects.csv"))]
+    assert labelling.list_suspects(suspects) == 1
+    assert [p.name for p in labelling.pictures if p.listed] == ["b/1.png"]
+
+
 def test_a_csv_in_utf_16_stays_so(tmp_path) -> None:
     """Excel's Unicode text."""
     folder = fill(tmp_path / "pictures", ("1.png", "2.png"))

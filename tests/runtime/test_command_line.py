@@ -446,3 +446,11 @@ def test_progress_is_for_people(
     os.close(ours)
     assert (b"solving" in shown) == bar
     assert [line.split(b"\t")[1] for line in result.stdout.splitlines()] == [b"abc", b"", b"cab"]
+
+
+@pytest.mark.parametrize("line", [["evaluate", ""], ["solve", "x.png", "--model", ""]])
+def test_an_empty_path_is_not_the_working_folder(command, line: list[str]) -> None:
+    """As a variable that isn't set makes one."""
+    result = command(*line)
+    assert result.returncode == 2
+    assert result.stderr.strip().endswith("an empty path; is a variable not set?")

@@ -171,12 +171,21 @@ def test_long_rows_do_not_vanish() -> None:
         ({"allowed": ["48", "2"]}, r"a text of characters, not \['48', '2'\]"),
         ({"length": 5.0}, "a whole number, not 5.0"),
         ({"alternatives": "5"}, "a whole number, not '5'"),
+        ({"alternatives": True}, "a whole number, not True"),
+        ({"length": np.float64(5)}, r"a whole number, not np.float64\(5.0\)"),
     ],
 )
 def test_wrong_values_are_refused(known: dict[str, object], message: str) -> None:
     """The error names the value, and what it has to be."""
     with pytest.raises((ValueError, TypeError), match=message):
         Constraints(**known)
+
+
+def test_whole_numbers_of_numpy_are_taken() -> None:
+    """As a column of lengths in a table holds them."""
+    found = Constraints(length=np.int64(5), alternatives=np.uint8(2))
+    assert found == Constraints(length=5, alternatives=2)
+    assert type(found.length) is type(found.alternatives) is int
 
 
 def test_allowed_characters_are_composed() -> None:

@@ -292,6 +292,24 @@ def test_rows_and_pictures_without_a_partner_are_listed(tmp_path: Path) -> None:
     }
 
 
+def test_a_label_that_was_cut_at_a_separator_is_listed(tmp_path: Path) -> None:
+    """A comma in a label needs quotes; without them, a part of the label would be read."""
+    numbered(tmp_path, 5)
+    rows = ["1.png,ab", "2.png,3,4", '3.png,"5,6"', "4.png,cd,,", '5.png,"7', "8.png,9"]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label", *rows]))
+    labels = read_labels(tmp_path)
+    assert pairs(labels, tmp_path) == {"1.png": "ab", "3.png": "5,6", "4.png": "cd"}
+    cut = "labels.csv:3: 3 cells for 2 columns: quote a label that holds a separator"
+    problems = dict(labels.problems)
+    assert problems["2.png"] == cut
+    assert "a line break in the label" in problems["5.png"]
+    (tmp_path / "labels.csv").write_text("filename,label\n1.png,1,2\n2.png,1,3\n")
+    with pytest.raises(
+        LabelError, match=r"no row of labels\.csv gives a picture a label: labels\.csv:2"
+    ):
+        read_labels(tmp_path, "labels.csv")
+
+
 def test_label_files_that_disagree_are_an_error(tmp_path: Path) -> None:
     """The error lists each form with an example; two files with equal labels are no error."""
     numbered(tmp_path, 2)

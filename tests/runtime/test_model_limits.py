@@ -53,6 +53,11 @@ def test_a_folder_says_that_it_may_be_a_run(tmp_path: Path) -> None:
     """Who names a run's folder as the model is told how to export it."""
     with pytest.raises(ModelError, match=r"is a folder.*captcha-rt export .* -o model\.onnx"):
         load_model(tmp_path)
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "model.onnx").touch()
+    with pytest.raises(ModelError, match=r"it holds one: '.*my run/model\.onnx'"):
+        load_model(run)
 
 
 def test_a_charset_of_many_characters_is_quick() -> None:

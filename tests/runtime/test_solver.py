@@ -146,6 +146,17 @@ def test_a_batch_size_is_checked_before_the_first_picture(solver: Solver) -> Non
         solver.solve_many([], batch_size=0)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_picture_is_not_read_piece_by_piece(solver: Solver, workers: int) -> None:
+    """A path, bytes or an array of one picture would be letters, numbers or rows."""
+    grey = np.zeros((20, 60), np.uint8)
+    for one in ("folder", b"\x89PNG", bytearray(b"x"), Path("x.png"), grey, np.dstack([grey] * 3)):
+        with pytest.raises(TypeError, match="takes several pictures"):
+            solver.solve_many(one, workers=workers)  # type: ignore[arg-type]
+    for several in (np.stack([grey] * 5), np.zeros((2, 20, 60, 3), np.uint8), iter([grey])):
+        solver.solve_many(several)
+
+
 def test_an_unsure_answer_is_rejected(solver: Solver, stripes_png) -> None:
     """An unsure answer becomes an error with the text; errors and sure answers stay."""
     answer = solver.solve(stripes_png("-aa--bb--cc-----"))

@@ -1,6 +1,7 @@
 """The pictures of an earlier run, beside those of a folder."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Grey, Resize, Scale
 from captcha_rt_export.run import Run, SampleFile
-from captcha_rt_train.data.duplicates import skip_duplicates
+from captcha_rt_train.data.duplicates import hash_pixels, skip_duplicates
 from captcha_rt_train.data.earlier import EARLIER, HELD_BACK, NEW, add_earlier
 from captcha_rt_train.data.samples import Dataset
 from captcha_rt_train.data.sources import read_dataset
@@ -59,6 +60,21 @@ def test_a_copy_beside_the_old_picture_is_not_new(tmp_path: Path, earlier: Run) 
     assert (found["ab.bmp"], found["ab.png"], found["gh.png"]) == (EARLIER, EARLIER, NEW)
 
 
+def test_a_moved_folder_is_not_new(tmp_path: Path, earlier: Run) -> None:
+    """Its pictures are known by their pixels, and none of them is said to be gone."""
+    old = tmp_path / "old"
+    pixels = {s.name: hash_pixels(s.picture).hex() for s in read_dataset(old, RECIPE).samples}
+    earlier.write_split([replace(f, pixels=pixels[f.path.name]) for f in earlier.samples()])
+    cv2.imwrite(str(old / "gh.png"), np.full((8, 24), 4, np.uint8))
+    old.rename(tmp_path / "moved")
+    dataset = add_earlier(read_dataset(tmp_path / "moved", RECIPE), earlier, RECIPE)
+    assert sources(dataset) == {"ab": EARLIER, "CD": EARLIER, "ef": HELD_BACK, "gh": NEW}
+    assert not any("gone" in note for note in dataset.notes)
+    (tmp_path / "moved" / "ab.png").unlink()
+    dataset = add_earlier(read_dataset(tmp_path / "moved", RECIPE), earlier, RECIPE)
+    assert any(note.startswith("1 pictures of the earlier run are gone") for note in dataset.notes)
+
+
 def test_old_labels_are_folded_as_the_new_ones(tmp_path: Path, earlier: Run) -> None:
     """`--fold-case` is for both; `CD` becomes `cd`."""
     new = written(tmp_path / "new", {"GH.png": 4})
@@ -76,3 +92,13 @@ def test_old_labels_are_checked_by_the_charset(tmp_path: Path, earlier: Run) -> 
     assert sources(found).keys() == {"gh", "ab", "ef"}
     assert found.charset.characters == "abefgh"
     assert found.skipped[-1][1] == "characters outside of the charset: CD"
+
+
+def test_another_file_of_a_run_is_no_model(command, tmp_path: Path, earlier: Run) -> None:
+    """`--from` takes a run or its model.keras, and not that model for any file beside it."""
+    earlier.model_file.touch()
+    history = earlier.folder / "history.csv"
+    history.touch()
+    result = command("train", tmp_path / "old", "--from", history)
+    assert result.returncode == 2
+    assert f"--from {history}: no run with a model.keras" in " ".join(result.stderr.split())

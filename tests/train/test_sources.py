@@ -9,7 +9,7 @@ import pytest
 from captcha_rt.recipe import Recipe
 from captcha_rt.steps import Grey, Resize, Scale
 from captcha_rt_train.data.corrections import read_corrections
-from captcha_rt_train.data.sources import read_dataset
+from captcha_rt_train.data.sources import find_sources, read_dataset
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.generators import GENERATORS, foreign
 from captcha_rt_train.generators.kaptcha import write_samples
@@ -142,6 +142,28 @@ def test_corrections_need_their_columns(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("picture,shown\na.png,b\n")
     with pytest.raises(TrainingError, match="can't read the corrections"):
         read_corrections(tmp_path / "list.csv", "words")
+
+
+def test_a_correction_is_for_one_picture(tmp_path: Path) -> None:
+    """Of pictures with one name, it is for that with the path, or with the wrong label."""
+    labels = {"a/0.png": "12", "b/0.png": "78", "a/1.png": "34", "b/1.png": "34"}
+    for name in labels:
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "set" / name), np.zeros((20, 40), np.uint8))
+    rows = "".join(f"{name},{label}\n" for name, label in labels.items())
+    (tmp_path / "set" / "labels.csv").write_text(f"file,label\n{rows}")
+    (tmp_path / "right.csv").write_text(
+        "data,picture,label,shown\nx,0.png,12,72\nx,b/1.png,34,35\nx,1.png,34,36\nx,2.png,1,2\n"
+    )
+    (tmp_path / "set.toml").write_text('[x]\nfolder = "set"\ncorrections = "right.csv"\n')
+    [source] = find_sources(tmp_path / "set.toml")
+    found = source.read_labels()
+    assert source.folder is not None
+    read = {path.relative_to(source.folder).as_posix(): label for path, label in found.items}
+    assert read == labels | {"a/0.png": "72", "b/1.png": "35"}
+    assert found.notes[0] == (
+        "2 of 4 corrections in right.csv fit no picture, or several: 1.png, labelled 34, first"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 import numpy as np
@@ -124,7 +125,7 @@ def _read(path: Path) -> bytes:
         raise ExportError(f"{path}: {error}") from error
     raise ExportError(
         f"{path} is already a model of captcha-rt, named {name!r}: use it with "
-        f"`captcha-rt solve PICTURE --model {path}`"
+        f"`captcha-rt solve PICTURE --model {quote(str(path))}`"
     )
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, Literal, get_args, get_origin
 
+import typer
+
 _NUMBERS: Final = {
     int: re.compile(r"0|[1-9][0-9]{0,8}"),
     float: re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?"),
@@ -59,6 +61,8 @@ def _coerce(value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401
     if value == param.default:
         return value
     kind, settings = param.type_descriptor.annotation, param.type_descriptor.parameter_info
+    if kind is Path and value == "":  # else the working folder
+        raise typer.BadParameter("an empty path; is a variable not set?", ctx, param)
     if settings.parser is None and _is_plain(value, kind, settings):
         return kind(value) if kind in (int, float, Path) else value
     return type(param).get_runtime_param(param).coerce(value, param=param, ctx=ctx)

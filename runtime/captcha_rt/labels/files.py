@@ -120,7 +120,10 @@ def read_label_file(tree: Tree, file: Path, column: str | None) -> list[Labels]:
             )
     candidates = [labels for labels in found.values() if labels.items]
     if not candidates:
-        raise LabelError(reasons[0] if reasons else f"no row of {name} gives a picture a label")
+        first = next((f": {why}" for labels in found.values() for _, why in labels.problems), "")
+        raise LabelError(
+            reasons[0] if reasons else f"no row of {name} gives a picture a label{first}"
+        )
     if len(candidates) == 1 and not column:
         return [replace(candidates[0], form=name)]
     return candidates

@@ -8,6 +8,7 @@ fits the folder; otherwise the error lists the forms to choose from.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from captcha_rt.errors import FolderError, LabelError
@@ -132,7 +133,7 @@ def _pictures(folder: Path) -> tuple[list[Path], FolderError | None]:
         hint = f"; its sub-folders {', '.join(below)} hold some: name one" if below else ""
         train, held_back = ([p for p in folders if p.name.lower() in n] for n in _SPLIT_NAMES)
         if train and held_back:
-            parts = f"{train[0]} --validation {held_back[0]}"
+            parts = f"{quote(str(train[0]))} --validation {quote(str(held_back[0]))}"
             hint += f", or train on both: captcha-rt train {parts}"
         return [], FolderError(f"{error}{hint}")
 

@@ -115,9 +115,9 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
         partly: Whether to accept a table of which only few rows and pictures fit.
 
     Returns:
-        The pictures that have one label. The problems are rows that name no picture or have no
-        label, pictures with different labels, and pictures without a row, as far as they are in the
-        same folder as a picture that has a row.
+        The pictures that have one label. The problems are rows that name no picture, have no label
+        or one that can't be right, pictures with different labels, and pictures without a row, as
+        far as they are in the same folder as a picture that has a row.
 
     Raises:
         LabelError: If less than half of the rows name a picture and less than half of the pictures
@@ -148,7 +148,9 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
     for path, rows in labels.items():
         name = name_below(path, tree.folder)
         texts = {row.label: row.line for row in rows}
-        if not all(texts):
+        if wrong := next((row for row in rows if row.problem), None):
+            problems.append((name, f"{table.path.name}:{wrong.line}: {wrong.problem}"))
+        elif not all(texts):
             lines = ", ".join(str(row.line) for row in rows if not row.label)
             problems.append((name, f"no label in {table.path.name}:{lines}"))
         elif len(texts) > 1:

@@ -58,11 +58,13 @@ class Row(NamedTuple):
         line: The line in the file, counted from 1.
         file: The picture's path or name; may be empty.
         label: The label; may be empty.
+        problem: Why the label can't be right; empty if nothing speaks against it.
     """
 
     line: int
     file: str
     label: str
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,11 +292,20 @@ def _table(
     header: Sequence[str],
     rows: Sequence[tuple[int, list[str]]],
 ) -> Table:
-    width = max(file, label) + 1
-    padded = ((line, [*cells, *[""] * width]) for line, cells in rows)
     source = f"{path.name}, columns {header[file]} and {header[label]}"
-    found = tuple(Row(line, cells[file], cells[label]) for line, cells in padded)
-    return Table(path, header[label], source, found, places=(file, label))
+    found = []
+    for line, cells in rows:
+        padded = [*cells, *[""] * (max(file, label) + 1)]
+        problem = _find_fault(cells, padded[label], len(header))
+        found.append(Row(line, padded[file], padded[label], problem))
+    return Table(path, header[label], source, tuple(found), places=(file, label))
+
+
+def _find_fault(cells: Sequence[str], label: str, columns: int) -> str:
+    """Why a row's label can't be right; empty if nothing speaks against it."""
+    if any(cells[columns:]):
+        return f"{len(cells)} cells for {columns} columns: quote a label that holds a separator"
+    return "a line break in the label: a quote may not be closed" if "\n" in label else ""
 
 
 def _by_order(path: Path, column: str, rows: Sequence[tuple[int, list[str]]]) -> list[Table]:

@@ -132,7 +132,7 @@ def _earlier(start: str | None) -> "Run | None":
         return None
     path = Path(str(start))
     run = Run(path.parent if path.is_file() else path)
-    if not run.model_file.exists():
+    if not run.model_file.exists() or path not in (run.folder, run.model_file):
         raise typer.BadParameter(
             f"--from {start}: no run with a model.keras of `captcha-rt train`, and not default"
         )

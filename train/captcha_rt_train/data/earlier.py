@@ -70,7 +70,7 @@ def add_earlier(
     ]
     known = characters and compose_characters(characters, fold_case=fold_case)
     read, skipped = read_samples(there, Path(), recipe, characters=known, watch=watch)
-    samples = _with_sources(dataset.samples, read, parts)
+    samples, moved = _with_sources(dataset.samples, read, parts)
     shape = dataset.tensor_shape or (read[0].tensor.shape if read else ())
     samples = [sample for sample in samples if sample.tensor.shape == shape]
     charset = Charset(known or characters_of(samples), dataset.charset.blank)
@@ -80,7 +80,7 @@ def add_earlier(
         HELD_BACK: SourceSettings(validation=1, test=0),
     }
     there_is = {sample.source for sample in samples}
-    gone = len(others) - len(there)
+    gone = len(others) - len(there) - moved
     lost = f"{gone} pictures of the earlier run are gone: what they show may be forgotten"
     return replace(
         dataset,
@@ -95,7 +95,7 @@ def add_earlier(
 
 def _with_sources(
     own: Sequence[Sample], earlier: Sequence[Sample], parts: Mapping[Path, SampleFile]
-) -> list[Sample]:
+) -> tuple[list[Sample], int]:
     """The pictures of a folder and those of an earlier run, with their sources.
 
     A copy of an earlier picture, which has its pixels under another path, is not new: the earlier
@@ -105,6 +105,10 @@ def _with_sources(
         own: The folder's pictures.
         earlier: The earlier run's pictures that are not in the folder.
         parts: The earlier run's parts by path.
+
+    Returns:
+        The pictures with their sources; and how many earlier pictures, whose files are gone, are
+        among the folder's: it was moved.
     """
 
     def part_of(sample: Sample) -> SampleFile | None:
@@ -112,7 +116,9 @@ def _with_sources(
 
     own_pixels = [hash_pixels(sample.picture) for sample in own]
     pixels = [hash_pixels(sample.picture) for sample in earlier]
-    seen = {
+    seen = {bytes.fromhex(file.pixels): file for file in parts.values() if file.pixels}
+    moved = {digest for digest, file in seen.items() if not file.path.exists()} & {*own_pixels}
+    seen |= {
         digest: file
         for digest, sample in zip([*own_pixels, *pixels], [*own, *earlier], strict=True)
         if (file := part_of(sample)) is not None
@@ -125,4 +131,4 @@ def _with_sources(
         file = seen.get(digest)
         source = NEW if file is None else EARLIER if file.part == TRAINING else HELD_BACK
         samples.append(replace(sample, source=source))
-    return samples
+    return samples, len(moved)

@@ -27,7 +27,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
-from unicodedata import normalize
 
 import numpy as np
 
@@ -44,7 +43,7 @@ from captcha_rt.labels import (
 )
 from captcha_rt.progress import Watch
 from captcha_rt.recipe import Recipe
-from captcha_rt_train.data.corrections import read_corrections
+from captcha_rt_train.data.corrections import Corrections, read_corrections
 from captcha_rt_train.data.samples import (
     Dataset,
     Sample,
@@ -69,7 +68,7 @@ class Source:
         name: The source's name in the TOML file; empty for a folder by itself.
         folder: The folder; None for a generator.
         labels: The form of the folder's labels, as `captcha_rt.labels.read_labels` takes it.
-        corrections: The right texts of wrongly labelled pictures, by file name.
+        corrections: The right texts of wrongly labelled pictures.
         generator: The generator's name in `GENERATORS`; empty for a folder.
         pictures: The number of pictures that the generator draws; 0 for a folder.
         settings: How the source's samples are split and repeated.
@@ -82,7 +81,7 @@ class Source:
     name: str = ""
     folder: Path | None = None
     labels: str = AUTO
-    corrections: Mapping[str, str] = field(default_factory=dict)
+    corrections: Corrections = field(default_factory=Corrections)
     generator: str = ""
     pictures: int = 0
     settings: SourceSettings = field(default_factory=SourceSettings)
@@ -104,13 +103,10 @@ class Source:
         """
         assert self.folder is not None  # noqa: S101  (only folders have labels)
         found = self.found or read_labels(self.folder, self.labels, without=self.without)
-        items = tuple(
-            (path, self.corrections.get(normalize("NFC", path.name), text))
-            for path, text in found.items
-        )
+        items, unused = self.corrections.apply(found.items, self.folder)
         if self.fold_case:
             items = tuple((path, fold_label(text)) for path, text in items)
-        return replace(found, items=items, notes=(*filter(None, [self.note]), *found.notes))
+        return replace(found, items=items, notes=(*filter(None, [self.note, unused]), *found.notes))
 
 
 def is_sources_file(path: Path) -> bool:
@@ -199,7 +195,7 @@ def _parse_sources(path: Path) -> list[Source]:
             corrections=(
                 read_corrections(_path(path, table["corrections"]), name)
                 if "corrections" in table
-                else {}
+                else Corrections()
             ),
             generator=table.get("generator", ""),
             pictures=table.get("pictures", 0),

@@ -21,12 +21,12 @@ from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.labelling.app import Around, make_app
 from captcha_rt_train.labelling.guard import Guard
 from captcha_rt_train.labelling.learning import PROGRAM, Learned, Learning, find_model, name_of
-from captcha_rt_train.labelling.lock import lock
 from captcha_rt_train.labelling.marks import make_work_folder
 from captcha_rt_train.labelling.opening import form_for_others, open_folder
 from captcha_rt_train.labelling.reading import Reading
 from captcha_rt_train.labelling.state import Labelling
 from captcha_rt_train.labelling.suspects import read_suspects
+from captcha_rt_train.lock import LOCK, lock
 
 WORK_FOLDER: Final = ".captcha-rt"
 """The hidden folder beside the pictures for marks, the lock and trained models."""
@@ -89,7 +89,11 @@ def serve(
     opened = open_folder(folder, labels, out)
     listed = [] if suspects is None else read_suspects(suspects, folder)
     work = _work_folder(folder, out)
-    with lock(work / "lock"), _listen(page.port) as listener:
+    being = f"{work.parent} is being labelled"
+    with (
+        lock(work / LOCK, being, "use that page, or end it first"),
+        _listen(page.port) as listener,
+    ):
         labelling = Labelling(opened, work)
         say(_describe(labelling))
         for note in opened.notes:

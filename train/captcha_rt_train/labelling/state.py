@@ -190,7 +190,8 @@ class Labelling:
         """Takes a list of suspects.
 
         Args:
-            suspects: The picture's file name, the label that is suspected, and what was read.
+            suspects: The picture's path below its folder, or its name; the label that is suspected;
+                and what was read.
 
         Returns:
             The number of suspects whose picture is here, with that label.
@@ -198,10 +199,11 @@ class Labelling:
         by_name: dict[str, list[int]] = {}
         for i, picture in enumerate(self.pictures):
             by_name.setdefault(picture.path.name, []).append(i)
+        by_path = {picture.name: [i] for i, picture in enumerate(self.pictures)}
         count = 0
         with self._lock:
             for name, label, suggestion in suspects:
-                for place in by_name.get(name, []):
+                for place in by_path.get(name) or by_name.get(name, []):
                     if self._pictures[place].label == label:
                         self._put(place, suggestion=suggestion, listed=True)
                         count += 1

@@ -17,7 +17,7 @@ def read_suspects(path: Path, folder: Path) -> list[tuple[str, str, Suggestion]]
         folder: The folder of the pictures. If `data` is its name in some rows, others don't count.
 
     Returns:
-        For each suspect the picture's file name, its label, and what was read.
+        For each suspect the picture's path or name, its label, and what was read.
 
     Raises:
         TrainingError: If the file can't be read, or a column is missing.

@@ -69,10 +69,15 @@ class LabelTable:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The label of each picture that has rows; empty if it has none, or several."""
+        """The label of each picture that has rows; empty if it has none, or several.
+
+        A row with more cells than there are columns has none: its label was cut at a separator.
+        """
         found: dict[str, set[str]] = {}
         for place, name in self.named.items():
-            found.setdefault(name, set()).add(_cell(self.lines[place], self.places[1]))
+            cells = self.lines[place]
+            text = "" if any(cells[self._width :]) else _cell(cells, self.places[1])
+            found.setdefault(name, set()).add(text)
         return {name: texts.pop() if len(texts) == 1 else "" for name, texts in found.items()}
 
     def render(self, labels: Mapping[str, str | None]) -> str:
@@ -89,18 +94,24 @@ class LabelTable:
         writer = csv.writer(out, delimiter=self.form.delimiter, lineterminator=self.form.newline)
         for place, cells in enumerate(self.lines):
             label = labels.get(self.named.get(place, ""))
-            if label is not None and label != _cell(cells, label_place):
+            cut = any(cells[self._width :])
+            if label is not None and (cut or label != _cell(cells, label_place)):
                 cells = (*cells, *[""] * (label_place + 1 - len(cells)))  # a line may be short
-                cells = (*cells[:label_place], label, *cells[label_place + 1 :])
+                cells = (*cells[:label_place], label, *cells[label_place + 1 : self._width])
             writer.writerow(cells)
         known = {*self.named.values()}
-        width = max(len(self.lines[0]), 2) if self.lines else 2
         for name, label in labels.items():
             if label is not None and name not in known:
-                row = [""] * width
+                row = [""] * self._width
                 row[name_place], row[label_place] = self.written(name), label
                 writer.writerow(row)
         return self.form.intro + out.getvalue()
+
+    @property
+    def _width(self) -> int:
+        """The number of columns."""
+        first = next((len(cells) for cells in self.lines if any(cells)), 0)
+        return max(first, 2, *(place + 1 for place in self.places))
 
     def write(self, labels: Mapping[str, str | None]) -> None:
         """Writes the file with new labels, as `render` returns it.

@@ -9,6 +9,7 @@ from captcha_rt.errors import InstallationError
 from captcha_rt.labels import AUTO
 from captcha_rt.progress import Watch
 from captcha_rt_export.run import Run
+from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import Preset, Settings
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ class Job:
             whose labels are far longer than the others.
         resume: Whether to continue the run in the folder after its last completed epoch.
         observer: Where the training reports its progress.
+
+    Raises:
+        TrainingError: If the run's folder is that of the pictures.
     """
 
     source: Path
@@ -83,3 +87,10 @@ class Job:
     cleaned: bool = False
     resume: bool = False
     observer: Observer = field(default_factory=Observer)
+
+    def __post_init__(self) -> None:
+        if self.run.folder.resolve() == self.source.resolve():
+            raise TrainingError(
+                f"{self.run.folder} holds the pictures, and a run's list of them would be taken "
+                "for their labels: choose another folder with -o"
+            )

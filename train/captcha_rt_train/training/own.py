@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from shlex import quote
 from typing import Any, Final
 
 import keras
@@ -21,6 +22,7 @@ from captcha_rt_train.data.earlier import EARLIER, HELD_BACK
 from captcha_rt_train.data.samples import Dataset, Sample, with_recipe
 from captcha_rt_train.data.sources import is_sources_file
 from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.lock import alone_in
 from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.choosing import TRUNK, choose, epoch_steps, go_on_from
 from captcha_rt_train.training.delivering import as_it_is, deliver
@@ -81,9 +83,16 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
 
     Raises:
         FolderError, LabelError, CharsetError: As `train.train` does.
-        TrainingError: If there are too few pictures, or none can be used.
+        TrainingError: If there are too few pictures, none can be used, or another process trains in
+            the folder.
         RunError: If the folder holds a finished run, or one of other pictures.
     """
+    with alone_in(job.run.folder):
+        return _train_alone(job, minutes, validation)
+
+
+def _train_alone(job: Job, minutes: float, validation: float | None) -> Result:
+    """`train_own` in a folder in which no other process trains."""
     if job.run.finished:
         raise RunError(f"{job.run.folder} holds a finished run: choose another folder with -o")
     if job.earlier is not None and (job.validation is not None or is_sources_file(job.source)):
@@ -147,7 +156,7 @@ def _load_or_choose(
             raise nothing_usable(job, dataset)
         raise TrainingError(
             f"{len(dataset.samples)} labelled pictures are too few to train on: label at least "
-            f"{FEWEST}, better 200, with `captcha-rt label {job.source}`"
+            f"{FEWEST}, better 200, with `captcha-rt label {quote(str(job.source))}`"
         )
     job.observer.say(as_it_is(dataset))
     seed = job.settings.seed

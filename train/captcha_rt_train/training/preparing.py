@@ -10,7 +10,7 @@ import cv2
 from captcha_rt.files import write_atomically
 from captcha_rt_export.int8 import CALIBRATION_SAMPLES
 from captcha_rt_export.run import TRAINING, Run, SampleFile
-from captcha_rt_train.data.duplicates import skip_duplicates
+from captcha_rt_train.data.duplicates import hash_pixels, skip_duplicates
 from captcha_rt_train.data.earlier import add_earlier
 from captcha_rt_train.data.lengths import skip_far_longer
 from captcha_rt_train.data.samples import Dataset, Sample, split
@@ -147,6 +147,7 @@ def _start_run(job: Job, run_settings: Mapping[str, Any], parts: Parts) -> None:
             sample.label,
             part,
             sample.source,
+            hash_pixels(sample.picture).hex() if sample.path else "",
         )
         for part, samples in parts.items()
         for sample in samples

@@ -36,6 +36,7 @@ from captcha_rt_train.generators.mixture.batch import (
     without_scale,
 )
 from captcha_rt_train.generators.mixture.faces import CHARACTERS, load_faces
+from captcha_rt_train.lock import alone_in
 from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.averaging import Deadline, WeightAverage
 from captcha_rt_train.training.epochs import Epochs
@@ -168,10 +169,16 @@ def pretrain(job: Pretraining) -> Manifest:
 
     Raises:
         TrainingError: If the recipe does not end with `fit` and `scale`, the faces can't be read,
-            or the trunk is another network's.
+            the trunk is another network's, or another process trains in the folder.
         RunError: If the folder holds a training with other settings, or one that is not to be
             resumed.
     """
+    with alone_in(job.run.folder):
+        return _pretrain_alone(job)
+
+
+def _pretrain_alone(job: Pretraining) -> Manifest:
+    """`pretrain` in a folder in which no other process trains."""
     settings = replace(job.preset.settings, seed=job.seed)
     planned = plan_general(job.preset)
     start = 0 if job.start is None else job.start.epoch

@@ -18,6 +18,7 @@ from captcha_rt_train.data.samples import Dataset, Sample, with_recipe
 from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.lock import alone_in
 from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.calibration import fit_temperature
 from captcha_rt_train.training.choosing import TRUNK, choose
@@ -87,9 +88,12 @@ def find_suspects(
     Raises:
         FolderError: If a path is not a folder, or a folder holds no pictures.
         LabelError: If the labels don't have the given form, or fit several forms.
-        TrainingError: If there are fewer pictures than folds, or the preset is an ensemble.
+        TrainingError: If there are fewer pictures than folds, the preset is an ensemble, or another
+            process trains in the folder.
+        RunError: If the folder holds a run of `train`, or the pictures.
     """
     observer = observer or Observer()
+    _refuse_run(Run(folder), source)
     if preset is not None and preset.network == ENSEMBLE:
         raise TrainingError("an ensemble has no network that reads whole texts; use another preset")
     if preset is None:
@@ -106,9 +110,24 @@ def find_suspects(
         raise TrainingError(f"{len(dataset.samples)} pictures can't be cut into {folds} folds")
     check_visible(dataset.samples, preset)
     planned = plan(dataset, preset)
+    with alone_in(folder):
+        suspects, agreed = _compare(Run(folder), preset, planned, folds, epochs, observer)
+    observer.say(_judge(agreed, len(planned.dataset.samples)))
+    suspects.sort(key=lambda suspect: -suspect.confidence)
+    sources = {sample.name: sample.source for sample in dataset.samples}
+    folder_name = source.resolve().name
+    rows = [(sources[s.picture] or folder_name, s) for s in suspects]
+    _write(folder / SUSPECTS_FILE, rows, named=any(sources.values()))
+    return suspects
+
+
+def _compare(
+    run: Run, preset: Preset, planned: Plan, folds: int, epochs: int | None, observer: Observer
+) -> tuple[list[Suspect], int]:
+    """Trains a network for each fold; returns the suspects, and how many labels are read."""
     count = epochs or preset.settings.epochs
     settings = replace(preset.settings, epochs=count, patience=count)
-    _forget_others(Run(folder), planned.dataset, settings, folds)
+    _forget_others(run, planned.dataset, settings, folds)
     suspects: list[Suspect] = []
     agreed = 0
     for fold, held_back in enumerate(cut_folds(planned.dataset.samples, folds), 1):
@@ -118,17 +137,21 @@ def find_suspects(
             "validation": held_back,
         }
         observer.say(f"training on all but part {fold} of {folds}")
-        run = Run(folder / f"fold-{fold}")
-        task = Fit(planned.manifest, parts, settings, run, observer=observer)
+        network = run.network(f"fold-{fold}")
+        task = Fit(planned.manifest, parts, settings, network, observer=observer)
         found, as_labelled = _find_contradicted(preset, planned, task)
         suspects += found
         agreed += as_labelled
-    observer.say(_judge(agreed, len(planned.dataset.samples)))
-    suspects.sort(key=lambda suspect: -suspect.confidence)
-    sources = {sample.name: sample.source for sample in dataset.samples}
-    folder_name = source.resolve().name
-    _write(folder / SUSPECTS_FILE, [(sources[s.picture] or folder_name, s) for s in suspects])
-    return suspects
+    return suspects, agreed
+
+
+def _refuse_run(run: Run, source: Path) -> None:
+    """Refuses the folder of a training, whose split would be lost, and that of the pictures."""
+    files = run.manifest_file, run.preset_file, run.history_file, run.model_file
+    if any(file.exists() for file in files):
+        raise RunError(f"{run.folder} holds a run of captcha-rt train: choose another with -o")
+    if run.folder.resolve() == source.resolve():
+        raise RunError(f"{run.folder} holds the pictures: choose another folder with -o")
 
 
 def _read(
@@ -232,8 +255,14 @@ def cut_folds(samples: Sequence[Sample], folds: int) -> list[list[Sample]]:
     return cut
 
 
-def _write(path: Path, suspects: Sequence[tuple[str, Suspect]]) -> None:
-    """Writes the suspects, each with the name of its source or folder."""
+def _write(path: Path, suspects: Sequence[tuple[str, Suspect]], *, named: bool) -> None:
+    """Writes the suspects, each with the name of its source or folder.
+
+    Args:
+        path: The file.
+        suspects: The suspects, each with that name.
+        named: Whether the pictures' names begin with the source.
+    """
     with (
         write_atomically(path) as partial_path,
         partial_path.open("w", newline="", encoding="utf-8") as file,
@@ -241,5 +270,7 @@ def _write(path: Path, suspects: Sequence[tuple[str, Suspect]]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("data", "picture", "label", "shown", "confidence"))
         for data, suspect in suspects:
-            name = Path(suspect.picture).name
-            writer.writerow((data, name, suspect.label, suspect.shown, f"{suspect.confidence:.4f}"))
+            below = suspect.picture.removeprefix(f"{data}/") if named else suspect.picture
+            writer.writerow(
+                (data, below, suspect.label, suspect.shown, f"{suspect.confidence:.4f}")
+            )

@@ -14,6 +14,7 @@ from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Prediction, only_answer, summarize
 from captcha_rt_export.run import Run
 from captcha_rt_train.data.samples import Dataset
+from captcha_rt_train.lock import alone_in
 from captcha_rt_train.report import Curves, write_report
 from captcha_rt_train.training.calibration import fit_temperature
 from captcha_rt_train.training.ensemble import (
@@ -47,18 +48,19 @@ def train(job: Job) -> Manifest | None:
         LabelError: If the labels don't have the given form, or fit several forms.
         CharsetError: If the characters of the settings are no charset.
         TrainingError: If no usable picture is left, the network can't be built for the pictures,
-            or there is no such digit.
+            there is no such digit, or another process trains in the folder.
         RunError: If the run's folder holds a run that is not to be resumed, or a run with other
             settings or another split.
     """
     check_digit(job)
-    prepared = prepare(job)
-    networks, model = _fit(job, prepared)
-    if model is None:
-        return None
-    measured = measure(job, prepared, networks, model)
-    finish(job, prepared, networks, model, measured)
-    return measured.manifest
+    with alone_in(job.run.folder):
+        prepared = prepare(job)
+        networks, model = _fit(job, prepared)
+        if model is None:
+            return None
+        measured = measure(job, prepared, networks, model)
+        finish(job, prepared, networks, model, measured)
+        return measured.manifest
 
 
 @dataclass(frozen=True, slots=True)

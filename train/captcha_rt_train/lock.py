@@ -1,20 +1,52 @@
-"""One page at a time for a folder: a lock that ends with its process, however that ends."""
+"""One process at a time for a folder: a lock that ends with its process, however that ends."""
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
 from captcha_rt_train.errors import TrainingError
 
+LOCK: Final = "lock"
+"""The name of the file that a process locks in a folder that is its own for a while."""
+
 _HELD: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
-def lock(path: Path) -> IO[bytes]:
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other trainings out of a run's folder, which is made if needed.
+
+    Raises:
+        TrainingError: If another process trains in the folder.
+        OSError: If the folder can't be made.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    remedy = "wait until it ends, or choose another folder with -o"
+    try:
+        with lock(path, f"{folder} is being trained in", remedy):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows keeps an open file
+                    path.unlink()
+    finally:
+        if made:
+            with suppress(OSError):  # what was trained lies there
+                folder.rmdir()
+
+
+def lock(path: Path, what: str, remedy: str) -> IO[bytes]:
     """Locks a file; the lock lasts until the file is closed or the process ends.
 
     Args:
         path: The file to lock, which is made if needed. It names the process.
+        what: What another process does, as the error begins.
+        remedy: What to do then.
 
     Returns:
         The open file.
@@ -31,10 +63,7 @@ def lock(path: Path) -> IO[bytes]:
         if error.errno in _HELD:
             holder = _read(path)
             file.close()
-            raise TrainingError(
-                f"{path.parent.parent} is being labelled already{holder}: use that page, or end "
-                "it first"
-            ) from None
+            raise TrainingError(f"{what} already{holder}: {remedy}") from None
         # The file system has no locks. Then nothing keeps a second process away.
     file.truncate(0)
     file.write(str(os.getpid()).encode())
