@@ -172,7 +172,7 @@ def test_long_rows_do_not_vanish() -> None:
         ({"length": 5.0}, "a whole number, not 5.0"),
         ({"alternatives": "5"}, "a whole number, not '5'"),
         ({"alternatives": True}, "a whole number, not True"),
-        ({"length": np.float64(5)}, r"a whole number, not np.float64\(5.0\)"),
+        ({"length": np.float64(5)}, r"a whole number, not (np\.float64\()?5\.0"),
     ],
 )
 def test_wrong_values_are_refused(known: dict[str, object], message: str) -> None:

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, Literal, get_args, get_origin
@@ -54,6 +55,8 @@ def make_lean(command: Any, ctx: Any) -> None:  # noqa: ANN401  (Click's types m
     for parameter in command.get_params(ctx):  # unlike `params`, these include --help
         if hasattr(parameter, "get_runtime_param") and hasattr(parameter, "type_descriptor"):
             parameter.get_runtime_param = lambda: SimpleNamespace(coerce=_coerce)
+        elif parameter.type.name == "path":  # of an older Typer
+            parameter.type_cast_value = partial(_cast_path, parameter)
 
 
 def _coerce(value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401
@@ -61,11 +64,23 @@ def _coerce(value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401
     if value == param.default:
         return value
     kind, settings = param.type_descriptor.annotation, param.type_descriptor.parameter_info
-    if kind is Path and value == "":  # else the working folder
-        raise typer.BadParameter("an empty path; is a variable not set?", ctx, param)
+    if kind is Path:
+        _refuse_empty(value, param, ctx)
     if settings.parser is None and _is_plain(value, kind, settings):
         return kind(value) if kind in (int, float, Path) else value
     return type(param).get_runtime_param(param).coerce(value, param=param, ctx=ctx)
+
+
+def _cast_path(parameter: Any, ctx: Any, value: Any) -> Any:  # noqa: ANN401
+    """Converts a path like Click's `Parameter.type_cast_value`."""
+    _refuse_empty(value, parameter, ctx)
+    return type(parameter).type_cast_value(parameter, ctx, value)
+
+
+def _refuse_empty(value: Any, parameter: Any, ctx: Any) -> None:  # noqa: ANN401
+    """Refuses an empty path, which would be the working folder."""
+    if value == "":
+        raise typer.BadParameter("an empty path; is a variable not set?", ctx, parameter)
 
 
 def _is_plain(value: Any, kind: Any, settings: Any) -> bool:  # noqa: ANN401
