@@ -24,7 +24,7 @@ CALIBRATION_SAMPLES: Final = 400
 LOSS_TOLERANCE: Final = 0.001
 """The largest fraction of the pictures that computing in 8 bits may lose."""
 
-_AS_FAST: Final = 1.05  # forms within 5 % are as fast as each other: timings scatter so much
+_AS_FAST: Final = 1.02  # forms within 2 % are as fast as each other: medians scatter so much
 _TURNS: Final = 40
 _RUNS: Final = 5  # in a turn: at the first the caches hold another form's weights
 _SECONDS: Final = 4.0  # that all turns may take together

@@ -219,6 +219,7 @@ def test_eight_bits_give_nearly_the_same_scores(
         ((2.0, 1.0, 0.5), (1000, 999, 998), 1),  # of a thousand one
         ((1.0, 1.2, 1.1), (100, 100, 100), 0),  # 8 bits don't pay
         ((1.0, 0.98, 0.99), (100, 100, 100), 2),  # equally fast: the smallest
+        ((2.0, 1.0, 1.04), (100, 100, 100), 1),  # 4 % are more than the medians scatter
         ((1.0, 0.50, 0.51), (1000, 999, 1000), 2),  # equally fast: the one that reads most
     ],
 )
