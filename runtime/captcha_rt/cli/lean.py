@@ -9,6 +9,8 @@ For this, `make_lean` replaces the method `get_runtime_param` of each parameter,
 public. So `pyproject.toml` allows only the versions of Typer that were tested. Older versions have
 no such method, and don't use pydantic. If a later version converts values elsewhere, the commands
 still work, but start slower, and `test_solve_loads_only_what_it_needs` fails.
+
+An empty path is refused on the way, with any version: as a `Path`, it would be the working folder.
 """
 
 import gc

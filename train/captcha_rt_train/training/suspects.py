@@ -115,9 +115,8 @@ def find_suspects(
     observer.say(_judge(agreed, len(planned.dataset.samples)))
     suspects.sort(key=lambda suspect: -suspect.confidence)
     sources = {sample.name: sample.source for sample in dataset.samples}
-    folder_name = source.resolve().name
-    rows = [(sources[s.picture] or folder_name, s) for s in suspects]
-    _write(folder / SUSPECTS_FILE, rows, named=any(sources.values()))
+    rows = [(sources[suspect.picture], suspect) for suspect in suspects]
+    _write(folder / SUSPECTS_FILE, rows, source.resolve().name)
     return suspects
 
 
@@ -255,13 +254,13 @@ def cut_folds(samples: Sequence[Sample], folds: int) -> list[list[Sample]]:
     return cut
 
 
-def _write(path: Path, suspects: Sequence[tuple[str, Suspect]], *, named: bool) -> None:
-    """Writes the suspects, each with the name of its source or folder.
+def _write(path: Path, suspects: Sequence[tuple[str, Suspect]], folder: str) -> None:
+    """Writes the suspects, each with its source and its picture's path below that.
 
     Args:
         path: The file.
-        suspects: The suspects, each with that name.
-        named: Whether the pictures' names begin with the source.
+        suspects: The suspects, each with the name of its source; a folder by itself has none.
+        folder: That folder's name.
     """
     with (
         write_atomically(path) as partial_path,
@@ -269,8 +268,7 @@ def _write(path: Path, suspects: Sequence[tuple[str, Suspect]], *, named: bool) 
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("data", "picture", "label", "shown", "confidence"))
-        for data, suspect in suspects:
-            below = suspect.picture.removeprefix(f"{data}/") if named else suspect.picture
-            writer.writerow(
-                (data, below, suspect.label, suspect.shown, f"{suspect.confidence:.4f}")
-            )
+        for source, suspect in suspects:
+            below = suspect.picture.removeprefix(f"{source}/") if source else suspect.picture
+            confidence = f"{suspect.confidence:.4f}"
+            writer.writerow((source or folder, below, suspect.label, suspect.shown, confidence))
