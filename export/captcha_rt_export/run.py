@@ -16,6 +16,7 @@ RUN/
 ├── drawn/          some of the pictures, where the network learned from drawn ones alone
 ├── report.html     the report; its images are inside
 ├── report/         the report's images as PNG files
+├── pool/           a pretraining's drawn pictures, if they are not in a folder of their own
 ├── average.npz     a pretraining's average of the weights after the last epoch; before-average.npz
 │                   is that of the epoch before
 ├── trunk.npz       the weights of a pretraining, for others to start from
@@ -125,6 +126,11 @@ class Run:
     def drawn(self) -> Path:
         """The folder with some of the training pictures, where all of them were drawn."""
         return self.folder / "drawn"
+
+    @property
+    def pool(self) -> Path:
+        """The folder of a pretraining's drawn pictures, if no other is named."""
+        return self.folder / "pool"
 
     @property
     def average_file(self) -> Path:

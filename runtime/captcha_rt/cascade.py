@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from captcha_rt.solution import Solution
 
 if TYPE_CHECKING:
     from captcha_rt.reader import Reader
+
+_ITS_KIND: Final = 0.5
+"""The small model is mostly so sure of a picture of the kinds that it was made for, even of one
+that it rejects; of 2,520 pictures of nine other kinds it was of one."""
 
 
 def read_in_turn(
@@ -75,11 +79,13 @@ def better(
     general: Solution | CaptchaRTError,
     constraints: Constraints | None,
 ) -> Solution | CaptchaRTError:
-    """The general model's answer; the small one's where that is surer of what both reject."""
+    """The general model's answer; the small one's where it knows the kind, or is surer."""
     if isinstance(general, CaptchaRTError):
         return small
     if isinstance(small, CaptchaRTError):
         return general
     if constraints is not None and not constraints.fit(small.text):
         return general
+    if small.confidence >= _ITS_KIND and general.text != small.text:
+        return small
     return general if general.accepted or general.confidence >= small.confidence else small

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from captcha_rt import CharsetError, ImageDecodeError, LowConfidenceError, Solution, Solver
+from captcha_rt.cascade import better
 from captcha_rt.diagnostics.explain import explain
 from captcha_rt.diagnostics.stages import time_stages
 from captcha_rt.model import EMBEDDED, GENERAL
@@ -72,6 +73,20 @@ def test_what_neither_is_sure_of_is_rejected(solver: Solver) -> None:
         assert not answer.accepted
         assert isinstance(reject_unsure(answer, None), LowConfidenceError)
         assert reject_unsure(answer, 0.0) is answer
+
+
+def test_the_small_model_is_believed_in_pictures_of_its_kind() -> None:
+    """Where the two differ, and the small one is half sure; agreement makes an answer surer."""
+
+    def answer(text: str, confidence: float, model: str) -> Solution:
+        return Solution(text, confidence, (), model, 0.96, None, None)
+
+    rejected = answer("656944", 0.73, "compact")
+    assert better(rejected, answer("856944", 0.99, "general"), None) is rejected
+    agreeing = answer("656944", 0.99, "general")
+    assert better(rejected, agreeing, None) is agreeing
+    stranger = answer("652", 0.3, "compact")
+    assert better(stranger, agreeing, None) is agreeing
 
 
 def test_known_characters_and_length_are_used(solver: Solver) -> None:

@@ -11,6 +11,7 @@ import pytest
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run
 from captcha_rt_train.data.drawn import DrawnBatches
+from captcha_rt_train.data.pool import draw_pool
 from captcha_rt_train.data.real import read_real
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.generators import simplecaptcha
@@ -51,7 +52,7 @@ def whole(small: Preset, faces: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def job(run: Run, preset: Preset, faces: Path, **values: object) -> Pretraining:
-    return Pretraining(run, preset, faces, **{"steps": 3, "validation": 10, **values})
+    return Pretraining(run, preset, faces, **{"steps": 3, "validation": 10, "drawn": 128, **values})
 
 
 def losses(run: Run) -> list[tuple[float, float]]:
@@ -115,7 +116,13 @@ def test_an_average_of_another_epoch_is_not_used(
 
 def test_numbers_out_of_range_are_refused(small: Preset, faces: Path) -> None:
     """The error names the number."""
-    for values in ({"minutes": -1}, {"minutes": float("nan")}, {"seed": 2**32}, {"steps": 0}):
+    for values in (
+        {"minutes": -1},
+        {"minutes": float("nan")},
+        {"seed": 2**32},
+        {"steps": 0},
+        {"drawn": 0},
+    ):
         with pytest.raises(TrainingError, match="not"):
             job(Run(Path("none")), small, faces, **values)
 
@@ -203,11 +210,9 @@ def test_real_pictures_are_mixed_in(small: Preset, faces: Path, tmp_path: Path) 
     assert (real.choose((0, 1), 20).pictures == chosen.pictures).all()
     texts = {manifest.charset.decode(c for c in row if c) for row in chosen.labels}
     assert texts < {path.stem for path in folder.iterdir()}
-    batches = DrawnBatches(
-        faces, manifest, batch_size=32, steps=1, time_steps=48, seed=0, epoch=0, real=real
-    )
+    pool = draw_pool(tmp_path / "pool", faces, manifest, seed=0, drawn=128)
+    batches = DrawnBatches(pool, batch_size=32, steps=1, time_steps=48, seed=0, epoch=0, real=real)
     inputs, target = batches[0]
-    batches.close()
     assert inputs.shape == (32, 48, 192, 3)
     assert ((target["times"] == -1).all(axis=1).nonzero()[0] == [30, 31]).all()
     mixed = {manifest.charset.decode(c for c in row if c) for row in target["labels"][30:]}

@@ -1,13 +1,14 @@
 """The command `captcha-rt pretrain`."""
 
-import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from captcha_rt.cli.options import QuietOption
+from captcha_rt.progress import track
 
 if TYPE_CHECKING:
     from captcha_rt_train.data.real import RealPictures
@@ -19,6 +20,16 @@ def pretrain(
     faces: Annotated[
         Path, typer.Option(help="The faces to draw with: faces.npz of `captcha-rt fonts`.")
     ],
+    pool: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder for the drawn pictures, to share it between trainings. Otherwise "
+            "they lie in the folder of the training."
+        ),
+    ] = None,
+    drawn: Annotated[
+        int, typer.Option(min=1, help="The number of pictures to draw, 28 kB each.")
+    ] = 327_680,
     real: Annotated[
         Path | None,
         typer.Option(
@@ -41,27 +52,27 @@ def pretrain(
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="The trunk.npz of a wider network, to start from and to learn from."),
+        typer.Option(
+            help="The trunk.npz of a better network, to learn from. Without --start, training "
+            "starts with its most important filters."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped training.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train a general model on drawn pictures of many styles."""
-    # Read when TensorFlow loads. The other cores draw: on cores that are shared, two threads are
-    # slower than one.
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     from captcha_rt_export.run import Run
     from captcha_rt_train.presets import load_preset
-    from captcha_rt_train.training.pretraining import Pretraining, pretrain, use_bfloat16
+    from captcha_rt_train.training.pretraining import Pretraining, pretrain
     from captcha_rt_train.training.trunk import load_trunk
 
-    use_bfloat16()
     chosen = load_preset(preset)
     job = Pretraining(
         run=Run(run),
         preset=chosen,
         faces=faces,
+        pool=pool,
+        drawn=drawn,
         real=None if real is None else _read_real(real, chosen),
         seed=seed,
         minutes=minutes,
@@ -69,6 +80,7 @@ def pretrain(
         teacher=None if teacher is None else load_trunk(teacher),
         resume=resume,
         verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,
+        watch=partial(track, what="drawing", quiet=quiet),
     )
     manifest = pretrain(job)
     accuracy, training = manifest.accuracy["validation"], manifest.training

@@ -1,25 +1,19 @@
-"""Batches that are drawn while the network trains on the ones before."""
+"""Batches of a pool's pictures, with a few real ones."""
 
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt.cores import available_cores
-from captcha_rt.manifest import Manifest
 from captcha_rt.steps import Scale
+from captcha_rt_train.data.pool import Pool
 from captcha_rt_train.data.real import SHARE, RealPictures
-from captcha_rt_train.generators.mixture.batch import DrawnBatch, draw_batch, start_worker
-
-_AHEAD: Final = 12  # batches that are drawn in advance
+from captcha_rt_train.generators.mixture.batch import DrawnBatch
 
 
 class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Batches of the mixture for `pretraining`, drawn by other processes.
+    """Batches for `pretraining`; a thread makes the next ones while the network trains.
 
     A batch depends on the seed, the epoch and its index only, so that a resumed training sees the
     same pictures as an uninterrupted one.
@@ -27,8 +21,7 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
 
     def __init__(
         self,
-        faces: Path,
-        manifest: Manifest,
+        pool: Pool,
         *,
         batch_size: int,
         steps: int,
@@ -37,11 +30,10 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         epoch: int,
         real: RealPictures | None = None,
     ) -> None:
-        """Starts to draw the first batches.
+        """Prepares batches.
 
         Args:
-            faces: The file with the faces.
-            manifest: Recipe and charset, as `draw_batch` takes them.
+            pool: The drawn pictures.
             batch_size: The pictures of a batch.
             steps: The batches of an epoch.
             time_steps: The time steps of the network's scores.
@@ -50,8 +42,7 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
             real: Labelled pictures; one picture in `SHARE` is one of them.
         """
         super().__init__(workers=1)
-        self._faces = faces
-        self._manifest = manifest
+        self._pool = pool
         self._batch_size = batch_size
         self._steps = steps
         self._time_steps = time_steps
@@ -59,14 +50,6 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         self._epoch = epoch
         self._real = real
         self._real_size = 0 if real is None else -(-batch_size // SHARE)
-        # Processes that are spawned share no locks with TensorFlow's threads.
-        self._pool = ProcessPoolExecutor(
-            max(1, available_cores() - 1),
-            mp_context=get_context("spawn"),
-            initializer=start_worker,
-        )
-        self._waiting: dict[int, Future[DrawnBatch]] = {}
-        self._ask(epoch * steps)
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -80,8 +63,8 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
             as `y`.
         """
         step = self._epoch * self._steps + index
-        self._ask(step)
-        drawn = self._waiting.pop(step).result()
+        size = self._batch_size - self._real_size
+        drawn = self._pool.choose(self._seed, step * size, size)
         if self._real is not None:
             real = self._real.choose((self._seed, step), self._real_size)
             drawn = DrawnBatch(
@@ -100,23 +83,3 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
     def on_epoch_end(self) -> None:
         """Goes on to the next epoch; Keras calls it when no batch is being made."""
         self._epoch += 1
-
-    def close(self) -> None:
-        """Ends the processes that draw."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _ask(self, step: int) -> None:
-        """Starts to draw a batch and the next ones, unless that was done before.
-
-        Args:
-            step: The batch's number, counted from the first epoch's first batch.
-        """
-        for number in range(step, step + _AHEAD):
-            if number not in self._waiting:
-                self._waiting[number] = self._pool.submit(
-                    draw_batch,
-                    self._faces,
-                    self._manifest,
-                    (self._seed, number),
-                    self._batch_size - self._real_size,
-                )

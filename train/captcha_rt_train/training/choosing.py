@@ -303,6 +303,7 @@ def _settings(
         averaged=True,
         epoch_steps=_EPOCH,
         clip_norm=base.clip_norm,
+        bfloat16=base.bfloat16,
         minutes=minutes,
         seed=seed,
     )

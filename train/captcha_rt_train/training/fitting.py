@@ -22,6 +22,7 @@ from captcha_rt_train.presets import Settings
 from captcha_rt_train.training.averaging import WeightAverage
 from captcha_rt_train.training.doubts import SURE, contradict, spare_rare
 from captcha_rt_train.training.epochs import Epochs
+from captcha_rt_train.training.fast import fast_copy
 from captcha_rt_train.training.interrupts import kept_back
 from captcha_rt_train.training.job import Observer
 
@@ -79,13 +80,14 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
         The history of the epochs.
     """
     settings = task.settings
-    trainable = _add_head(model, task)
+    network = fast_copy(model, bfloat16=settings.bfloat16)
+    trainable = _add_head(network, task)
     done = len(task.run.history())
     batches = _training_batches(task, outputs=len(trainable.model.outputs), epoch=done)
     average = None
     if settings.averaged:
-        average = WeightAverage(task.run, model, done * len(batches), _KEPT)
-    epochs = _load_epochs(model, task, average)
+        average = WeightAverage(task.run, network, done * len(batches), _KEPT)
+    epochs = _load_epochs(network, task, average)
     _compile(trainable, task, steps=len(batches) * settings.epochs)
     if train and not epochs.finished:
         callbacks: list[keras.callbacks.Callback] = [epochs]
@@ -95,7 +97,7 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
             left = settings.epochs - epochs.done
             callbacks.append(_Steps(task.observer, left * len(batches)))
         if settings.spliced or settings.left_out:
-            callbacks.append(_Looking(model, task, batches))
+            callbacks.append(_Looking(network, task, batches))
         if task.observer.tensorboard is not None:
             callbacks.append(keras.callbacks.TensorBoard(task.observer.tensorboard))
         with kept_back() as interrupts:
@@ -110,6 +112,7 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
         model.set_weights(average.weights)
     else:
         epochs.load_best(trainable.model)
+        model.set_weights(network.get_weights())
     return epochs
 
 

@@ -1,9 +1,9 @@
 """Trains a reader of kinds that nobody trained on, on drawn pictures of many styles.
 
-The network sees each picture once: other processes draw the next batches while it trains. They know
-where each character stands. So the loss is that of CTC, plus the cross-entropy at the time steps of
-the characters' middles. Without the second part, CTC stays on its plateau, where only blanks are
-read, for hundreds of thousands of pictures.
+The pictures are drawn in advance, and changed anew each time the network sees them. The generator
+knows where each character stands. So the loss is that of CTC, plus the cross-entropy at the time
+steps of the characters' middles. Without the second part, CTC stays on its plateau, where only
+blanks are read, for hundreds of thousands of pictures.
 """
 
 import math
@@ -22,9 +22,11 @@ from captcha_rt.charset import Charset
 from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Evaluation, Prediction, evaluate, summarize
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt.steps import Scale
 from captcha_rt_export.run import Run
 from captcha_rt_train.data.drawn import DrawnBatches
+from captcha_rt_train.data.pool import DRAWN, draw_pool
 from captcha_rt_train.data.real import RealPictures
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.errors import TrainingError
@@ -40,6 +42,7 @@ from captcha_rt_train.lock import alone_in
 from captcha_rt_train.presets import Preset, Settings, load_preset
 from captcha_rt_train.training.averaging import Deadline, WeightAverage
 from captcha_rt_train.training.epochs import Epochs
+from captcha_rt_train.training.fast import fast_copy
 from captcha_rt_train.training.interrupts import kept_back
 from captcha_rt_train.training.narrowing import narrow
 from captcha_rt_train.training.planning import Plan, plan
@@ -63,14 +66,19 @@ class Pretraining:
         run: The folder of the training.
         preset: The preset; its recipe ends with the steps `fit` and `scale`.
         faces: The file with the faces that the pictures are drawn with.
+        pool: The folder for the drawn pictures, which several trainings may share; None is one in
+            the run's folder.
+        drawn: The number of drawn pictures, at least 1.
         real: Labelled pictures that are mixed in.
         seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
         start: A trunk to go on from; None starts with random weights.
-        teacher: The trunk of a wider network of the same layers. The network starts with its most
-            important filters, and learns to give its scores; None learns from the labels alone.
+        teacher: The trunk of a better network, whose scores it learns to give. Without `start`, it
+            starts with the most important filters of this one, which has the same layers, but
+            wider ones. None learns from the labels alone.
         resume: Continues the training in the folder.
         verbose: As Keras takes it.
+        watch: Shows the progress while pictures are drawn.
         steps: The training steps of an epoch.
         validation: The number of drawn pictures that validate.
 
@@ -81,6 +89,8 @@ class Pretraining:
     run: Run
     preset: Preset
     faces: Path
+    pool: Path | None = None
+    drawn: int = DRAWN
     real: RealPictures | None = None
     seed: int = 0
     minutes: float | None = None
@@ -88,6 +98,7 @@ class Pretraining:
     teacher: Trunk | None = None
     resume: bool = False
     verbose: int = 0
+    watch: Watch = unwatched
     steps: int = STEPS
     validation: int = 1500
 
@@ -96,10 +107,9 @@ class Pretraining:
             raise TrainingError(f"minutes are at least 0, not {self.minutes}")
         if not 0 <= self.seed < 2**32:
             raise TrainingError(f"a seed is in 0..{2**32 - 1}, not {self.seed}")
-        if self.steps < 1 or self.validation < 1:
-            raise TrainingError(
-                f"steps and validation are at least 1, not {self.steps} and {self.validation}"
-            )
+        for name in ("drawn", "steps", "validation"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} is at least 1, not {getattr(self, name)}")
 
 
 class AlignedModel(keras.Model):  # type: ignore[misc]  # Keras has no types
@@ -147,16 +157,6 @@ class AlignedModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         return loss
 
 
-def use_bfloat16() -> None:
-    """Makes Keras compute in bfloat16 where the processor has it; scores stay in float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:  # not Linux
-        return
-    if "avx512_bf16" in flags or "amx_bf16" in flags:
-        keras.mixed_precision.set_global_policy("mixed_bfloat16")
-
-
 def pretrain(job: Pretraining) -> Manifest:
     """Trains a general model, and writes the model, its description and its trunk.
 
@@ -184,11 +184,12 @@ def _pretrain_alone(job: Pretraining) -> Manifest:
     start = 0 if job.start is None else job.start.epoch
     _start_run(job, settings, start)
     keras.utils.set_random_seed(job.seed)
-    model = _build(planned)
+    model = _build(planned, settings)
     if job.teacher is not None:
-        teacher = _build(plan_general(load_preset(job.teacher.preset)))
+        teacher = _build(plan_general(load_preset(job.teacher.preset)), settings)
         job.teacher.load_into(teacher, CHARACTERS)
-        narrow(teacher, model)
+        if job.start is None:
+            narrow(teacher, model)
         model.teach = partial(teacher.call, training=False)
     if job.start is not None:
         job.start.load_into(model, CHARACTERS)
@@ -230,6 +231,7 @@ def _start_run(job: Pretraining, settings: Settings, start: int) -> None:
         "recipe": job.preset.recipe.to_json(),
         "layers": job.preset.layers,
         "faces": len(load_faces(job.faces).names),
+        "drawn": job.drawn,
         "real": 0 if job.real is None else len(job.real),
         "start": start,
         **({"teacher": job.teacher.preset} if job.teacher else {}),
@@ -243,9 +245,9 @@ def _start_run(job: Pretraining, settings: Settings, start: int) -> None:
     job.run.write_settings(chosen)
 
 
-def _build(planned: Plan) -> AlignedModel:
+def _build(planned: Plan, settings: Settings) -> AlignedModel:
     """The network as it is trained."""
-    model = planned.build(planned.length)
+    model = fast_copy(planned.build(planned.length), bfloat16=settings.bfloat16)
     return AlignedModel(model.inputs, model.outputs[0], name=model.name)
 
 
@@ -273,9 +275,16 @@ def _fit(
     model.compile(optimizer)
     optimizer.build(model.trainable_variables)  # else a checkpoint's state would have no place
     optimizer.iterations.assign(done * job.steps)
-    batches = DrawnBatches(
+    pool = draw_pool(
+        job.pool or job.run.pool,
         job.faces,
         planned.manifest,
+        seed=job.seed,
+        drawn=job.drawn,
+        watch=job.watch,
+    )
+    batches = DrawnBatches(
+        pool,
         batch_size=settings.batch_size,
         steps=job.steps,
         time_steps=planned.manifest.output.shape[1] or 1,
@@ -286,18 +295,15 @@ def _fit(
     callbacks: list[keras.callbacks.Callback] = [average, epochs]
     if job.minutes is not None:
         callbacks.append(Deadline(job.minutes))
-    try:
-        with kept_back() as interrupts:
-            model.fit(
-                batches,
-                initial_epoch=epochs.done,
-                epochs=settings.epochs - start,
-                callbacks=[*callbacks, interrupts],
-                shuffle=False,  # the batches are drawn in their order
-                verbose=job.verbose,
-            )
-    finally:
-        batches.close()
+    with kept_back() as interrupts:
+        model.fit(
+            batches,
+            initial_epoch=epochs.done,
+            epochs=settings.epochs - start,
+            callbacks=[*callbacks, interrupts],
+            shuffle=False,  # the batches are in an order of their own
+            verbose=job.verbose,
+        )
 
 
 def _measure(
@@ -337,8 +343,7 @@ def _save(
     average: WeightAverage,
     validation: DrawnBatch,
 ) -> Manifest:
-    """Writes the model with the averaged weights in float32, its trunk and its description."""
-    keras.mixed_precision.set_global_policy("float32")
+    """Writes the model with the averaged weights, its trunk and its description."""
     model = planned.build(planned.length)
     model.set_weights(average.weights)
     scores = _scores(model, validation)

@@ -1,0 +1,284 @@
+"""A pool: pictures of the mixture, drawn once by all cores, and kept in files for the trainings."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from captcha_rt.cores import available_cores
+from captcha_rt.files import write_atomically
+from captcha_rt.manifest import Manifest
+from captcha_rt.progress import Watch, unwatched
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.generators.mixture.batch import (
+    LENGTH,
+    DrawnBatch,
+    draw_batch,
+    start_worker,
+    without_scale,
+)
+from captcha_rt_train.generators.mixture.faces import load_faces
+from captcha_rt_train.lock import alone_in
+
+DRAWN: Final = 327_680
+"""The pictures of a pool, if not told otherwise: 9 GB."""
+
+BATCH: Final = 128
+"""The pictures that a process draws at once. A part of a batch counts as a whole one."""
+
+_SETTINGS: Final = "pool.json"
+_FILES: Final = "labels.npy", "columns.npy", "pictures.npy"  # the pictures are written last
+_AHEAD: Final = 4  # batches that wait for each process
+_SHRINK: Final = 0.9, 1.02  # the scale of a changed picture
+_TURN: Final = 3.0  # degrees
+_SHEAR: Final = 0.08  # columns a row
+_STRETCH: Final = 0.08
+_OVER: Final = 3.0  # pixels by which a picture may be moved out of its frame
+_PERMUTED: Final = 0.5  # probabilities
+_INVERTED: Final = 0.1
+_NOISY: Final = 0.3
+_CONTRAST: Final = 0.25
+_BRIGHTNESS: Final = 0.1  # of white
+_NOISE: Final = 0.04  # of white: the largest standard deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Pictures that were drawn in advance, mapped into memory.
+
+    Attributes:
+        pictures: `(N, H, W, 3)` uint8, `labels` `(N, LENGTH)` int32, and `columns` `(N, LENGTH)`
+            float32, as in a `DrawnBatch`.
+        labels: See `pictures`.
+        columns: See `pictures`.
+    """
+
+    pictures: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    columns: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """The number of pictures."""
+        return len(self.labels)
+
+    def choose(self, seed: int, first: int, size: int) -> DrawnBatch:
+        """Takes the next pictures of an endless sequence, each changed anew.
+
+        The sequence goes through the whole pool in an order of its own, then again in another one.
+
+        Args:
+            seed: Chooses the orders and the changes.
+            first: The number of the first picture in the sequence.
+            size: The number of pictures.
+
+        Returns:
+            The pictures, uint8; the same for the same arguments.
+        """
+        numbers = range(first, first + size)
+        places = [_order(len(self), seed, n // len(self))[n % len(self)] for n in numbers]
+        pictures, columns = [], self.columns[places]
+        rng = np.random.default_rng((seed, first))
+        for row, place in zip(columns, places, strict=True):
+            changed, row[:] = change(self.pictures[place], row, rng)
+            pictures.append(changed)
+        return DrawnBatch(np.stack(pictures), self.labels[places], columns)
+
+
+def draw_pool(
+    folder: Path,
+    faces: Path,
+    manifest: Manifest,
+    *,
+    seed: int,
+    drawn: int = DRAWN,
+    watch: Watch = unwatched,
+) -> Pool:
+    """Draws a pool with all cores, or goes on with one that was not finished.
+
+    Args:
+        folder: The pool's folder. A finished pool is only opened.
+        faces: The file with the faces.
+        manifest: Recipe and charset, as `draw_batch` takes them.
+        seed: Chooses the pictures.
+        drawn: The number of pictures, at least 1.
+        watch: Shows the progress; it gets an iterator and the number of batches.
+
+    Raises:
+        TrainingError: If the faces can't be read, the recipe has another end than `draw_batch`
+            needs, the folder holds a pool of other settings, or another process draws in it.
+        OSError: If the folder can't be written.
+    """
+    _, fit = without_scale(manifest.recipe)
+    batches = -(-drawn // BATCH)
+    settings = {
+        "recipe": manifest.recipe.to_json(),
+        "characters": manifest.charset.characters,
+        "faces": load_faces(faces).names,
+        "seed": seed,
+        "pictures": batches * BATCH,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        _check_settings(folder, json.loads(json.dumps(settings)))
+        rows: tuple[tuple[tuple[int, ...], Any], ...] = (
+            ((LENGTH,), np.int32),
+            ((LENGTH,), np.float32),
+            ((fit.height, fit.width, 3), np.uint8),
+        )
+        tables = [
+            _Table(folder / name, (batches * BATCH, *shape), np.dtype(dtype))
+            for name, (shape, dtype) in zip(_FILES, rows, strict=True)
+        ]
+        done = min(table.rows for table in tables) // BATCH
+        for number, batch in watch(_draw(faces, manifest, seed, range(done, batches)), batches):
+            for table, part in zip(
+                tables, (batch.labels, batch.columns, batch.pictures), strict=True
+            ):
+                table.write(number * BATCH, part)
+    labels, columns, pictures = (np.load(folder / name, mmap_mode="r") for name in _FILES)
+    return Pool(pictures, labels, columns)
+
+
+def change(
+    picture: NDArray[np.uint8], columns: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Changes a drawn picture a little: its place, shape, colours, and noise.
+
+    Args:
+        picture: `(H, W, 3)` uint8.
+        columns: Where its characters stand, as fractions of the width, float32 of any shape.
+        rng: The source of randomness.
+
+    Returns:
+        The picture, and where its characters stand in it.
+    """
+    height, width, _ = picture.shape
+    scale, stretch = rng.uniform(*_SHRINK), 1 - rng.uniform(0, _STRETCH)
+    turn, shear = np.deg2rad(rng.uniform(-_TURN, _TURN)), rng.uniform(-_SHEAR, _SHEAR)
+    across, down = rng.permutation([scale, scale * stretch])
+    # From the middle of the picture to that of the changed one.
+    matrix = np.array(
+        [
+            [across * np.cos(turn), across * shear - down * np.sin(turn), 0],
+            [across * np.sin(turn), down * np.cos(turn), 0],
+        ]
+    )
+    room = np.array([width * (1 - across), height * (1 - down)]).clip(0) / 2 + _OVER
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrix[:, 2] = middle - matrix[:, :2] @ middle + rng.uniform(-room, room)
+    changed = cv2.warpAffine(
+        picture,
+        matrix,
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=picture[0, 0].tolist(),  # the frame that `fit` has put around it
+    )
+    places = (matrix[0, 0] * columns * width + matrix[0, 1] * middle[1] + matrix[0, 2]) / width
+    return _recolour(np.asarray(changed, np.uint8), rng), places.clip(0, 1).astype(np.float32)
+
+
+def _recolour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Exchanges channels, inverts, changes contrast and brightness, adds noise."""
+    if rng.random() < _PERMUTED:
+        picture = picture[:, :, rng.permutation(3)]
+    levels = np.arange(256, dtype=np.float32) / 255
+    if rng.random() < _INVERTED:
+        levels = 1 - levels
+    contrast, brightness = rng.uniform(-1, 1, 2)
+    levels = (levels - 0.5) * (1 + contrast * _CONTRAST) + 0.5 + brightness * _BRIGHTNESS
+    table = (levels.clip(0, 1) * 255).round().astype(np.uint8)
+    picture = np.asarray(cv2.LUT(np.ascontiguousarray(picture), table), np.uint8)
+    if rng.random() < _NOISY:
+        deviation = 255 * rng.uniform(0, _NOISE)
+        noise = deviation * rng.standard_normal(picture.shape, np.float32)
+        picture = (picture + noise).clip(0, 255).astype(np.uint8)
+    return picture
+
+
+@lru_cache(maxsize=2)  # a batch may end one turn and begin the next
+def _order(size: int, seed: int, turn: int) -> NDArray[np.int64]:
+    """The order in which the sequence goes through a pool for the next time."""
+    return np.random.default_rng((seed, turn)).permutation(size)
+
+
+def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Writes the settings of a new pool; refuses one of others."""
+    file = folder / _SETTINGS
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        with write_atomically(file) as path:
+            path.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+        return
+    except ValueError:
+        found = {}
+    other = sorted(name for name in settings if found.get(name) != settings[name])
+    if other:
+        raise TrainingError(
+            f"{folder} holds pictures that were drawn with other settings ({', '.join(other)}): "
+            "name another folder"
+        )
+
+
+class _Table:
+    """An array in an `.npy` file that grows row by row.
+
+    Written as a file and not through memory: a full disk is an error there, and not a crash.
+    """
+
+    def __init__(self, file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Writes the head of a new file, or finds how many rows a file has."""
+        self._file = file
+        self._row = int(np.prod(shape[1:])) * dtype.itemsize
+        if not file.exists():
+            with write_atomically(file) as path, path.open("wb") as out:
+                np.lib.format.write_array_header_1_0(
+                    out, {"descr": dtype.str, "fortran_order": False, "shape": shape}
+                )
+        with file.open("rb") as head:
+            np.lib.format.read_magic(head)
+            np.lib.format.read_array_header_1_0(head)
+            self._start = head.tell()
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that the file has."""
+        return (self._file.stat().st_size - self._start) // self._row
+
+    def write(self, first: int, rows: NDArray[Any]) -> None:
+        """Writes rows at a place."""
+        with self._file.open("r+b") as out:
+            out.seek(self._start + first * self._row)
+            out.write(np.ascontiguousarray(rows).data)
+
+
+def _draw(
+    faces: Path, manifest: Manifest, seed: int, numbers: range
+) -> Iterator[tuple[int, DrawnBatch]]:
+    """Draws batches in their order, with a process for each core."""
+    if not numbers:
+        return
+    cores = available_cores()
+    # Processes that are spawned share no locks with TensorFlow's threads.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=start_worker) as processes:
+        waiting: dict[int, Future[DrawnBatch]] = {}
+        try:
+            for number in numbers:
+                for ahead in range(number, min(number + _AHEAD * cores, numbers.stop)):
+                    if ahead not in waiting:
+                        waiting[ahead] = processes.submit(
+                            draw_batch, faces, manifest, (seed, ahead), BATCH
+                        )
+                yield number, waiting.pop(number).result()
+        finally:
+            processes.shutdown(cancel_futures=True)
