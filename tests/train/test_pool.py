@@ -44,7 +44,7 @@ def test_a_stopped_drawing_goes_on(faces: Path, manifest: Manifest, tmp_path: Pa
     drawn = []
 
     def count(batches, total: int):
-        assert total == 3
+        assert total == 2
         for batch in batches:
             drawn.append(batch[0])
             yield batch
@@ -73,6 +73,11 @@ def test_pictures_of_other_settings_are_refused(
         draw_pool(tmp_path, faces, manifest, seed=0, drawn=BATCH + 1)
     settings = json.loads((tmp_path / "pool.json").read_text())
     assert settings["pictures"] == BATCH
+    drawn = bytearray((tmp_path / "pictures.npy").read_bytes())
+    drawn[-1] ^= 1  # as if it had been drawn in another way
+    (tmp_path / "pictures.npy").write_bytes(drawn)
+    with pytest.raises(TrainingError, match="another version of the mixture"):
+        draw_pool(tmp_path, faces, manifest, seed=0, drawn=1)
     (tmp_path / "pool.json").write_text("{")
     with pytest.raises(TrainingError, match="other settings"):
         draw_pool(tmp_path, faces, manifest, seed=0, drawn=1)

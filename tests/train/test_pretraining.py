@@ -20,6 +20,7 @@ from captcha_rt_train.generators.mixture.faces import CHARACTERS, default_faces
 from captcha_rt_train.presets import Preset, load_preset
 from captcha_rt_train.training.pretraining import Pretraining, plan_general, pretrain
 from captcha_rt_train.training.trunk import Trunk, load_trunk
+from captcha_rt_train.trunks import TRUNKS
 
 LAYERS = {
     "rows": [[6, 5, 2, 2], [8, 3, 2, 2], [8, 3, 2, 1]],
@@ -163,6 +164,22 @@ def test_a_training_is_not_mixed_with_another(small: Preset, faces: Path, whole:
     with pytest.raises(RunError):
         pretrain(job(whole, small, faces, seed=1, resume=True))
     assert len(whole.history()) == 2
+
+
+def test_what_is_refused_leaves_no_run(
+    small: Preset, faces: Path, whole: Run, tmp_path: Path
+) -> None:
+    """A teacher of other layers, and a pool of another seed: the next try needs no --resume."""
+    run = Run(tmp_path / "run")
+    with pytest.raises(TrainingError, match="same layers"):
+        pretrain(job(run, small, faces, teacher=load_trunk(TRUNKS["general"])))
+    with pytest.raises(TrainingError, match="other settings"):
+        pretrain(job(run, small, faces, seed=1, pool=whole.pool))
+    assert run.settings() is None
+    pretrain(job(run, small, faces, minutes=0, pool=whole.pool))
+    with pytest.raises(RunError, match=r"run\.json differs"):
+        pretrain(job(run, small, faces, resume=True))
+    assert not run.pool.exists()
 
 
 def test_what_is_no_trunk_is_refused(tmp_path: Path) -> None:

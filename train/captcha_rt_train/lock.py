@@ -16,19 +16,24 @@ _HELD: Final = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keeps other trainings out of a run's folder, which is made if needed.
+def alone_in(folder: Path, doing: str = "trained", option: str = "-o") -> Iterator[None]:
+    """Keeps other processes out of a run's folder, which is made if needed.
+
+    Args:
+        folder: The folder.
+        doing: What is being done in it.
+        option: The option that names another folder.
 
     Raises:
-        TrainingError: If another process trains in the folder.
+        TrainingError: If another process is at work in the folder.
         OSError: If the folder can't be made.
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
-    remedy = "wait until it ends, or choose another folder with -o"
+    remedy = f"wait until it ends, or choose another folder with {option}"
     try:
-        with lock(path, f"{folder} is being trained in", remedy):
+        with lock(path, f"{folder} is being {doing} in", remedy):
             try:
                 yield
             finally:

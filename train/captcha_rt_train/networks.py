@@ -255,7 +255,7 @@ def compact(
             x, filters, (1, width), f"columns{number}", dilation_rate=(1, dilation)
         )
     x = layers.Reshape(x.shape[2:], name="features")(x)
-    # Scores need float32, also where the policy computes in bfloat16.
+    # Scores need float32, also where the other layers compute in bfloat16.
     logits = layers.Dense(dimensions.classes, name="logits", dtype="float32")(x)
     return keras.Model(image, logits, name="compact")
 

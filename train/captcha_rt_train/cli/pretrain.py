@@ -23,8 +23,8 @@ def pretrain(
     pool: Annotated[
         Path | None,
         typer.Option(
-            help="The folder for the drawn pictures, to share it between trainings. Otherwise "
-            "they lie in the folder of the training."
+            help="The folder for the drawn pictures, which trainings with the same seed, faces and "
+            "--drawn may share. Otherwise they lie in the folder of the training."
         ),
     ] = None,
     drawn: Annotated[
@@ -53,8 +53,8 @@ def pretrain(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            help="The trunk.npz of a better network, to learn from. Without --start, training "
-            "starts with its most important filters."
+            help="The trunk.npz of a better network, to learn from. Without --start, it has the "
+            "same layers, and training starts with its most important filters."
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped training.")] = False,

@@ -113,7 +113,8 @@ def draw_pool(
 
     Raises:
         TrainingError: If the faces can't be read, the recipe has another end than `draw_batch`
-            needs, the folder holds a pool of other settings, or another process draws in it.
+            needs, the folder holds pictures of other settings or of another version of the
+            mixture, or another process draws in it.
         OSError: If the folder can't be written.
     """
     _, fit = without_scale(manifest.recipe)
@@ -126,7 +127,7 @@ def draw_pool(
         "pictures": batches * BATCH,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder):
+    with alone_in(folder, "drawn", "--pool"):
         _check_settings(folder, json.loads(json.dumps(settings)))
         rows: tuple[tuple[tuple[int, ...], Any], ...] = (
             ((LENGTH,), np.int32),
@@ -138,10 +139,17 @@ def draw_pool(
             for name, (shape, dtype) in zip(_FILES, rows, strict=True)
         ]
         done = min(table.rows for table in tables) // BATCH
-        for number, batch in watch(_draw(faces, manifest, seed, range(done, batches)), batches):
-            for table, part in zip(
-                tables, (batch.labels, batch.columns, batch.pictures), strict=True
-            ):
+        if done:
+            first = draw_batch(faces, manifest, (seed, 0), BATCH)
+            if (tables[-1].first(BATCH) != first.pictures.ravel()).any():
+                raise TrainingError(
+                    f"{folder} holds pictures that another version of the mixture has drawn: name "
+                    "another folder with --pool, or delete this one"
+                )
+        numbers = range(done, batches)
+        for number, batch in watch(_draw(faces, manifest, seed, numbers), len(numbers)):
+            parts = batch.labels, batch.columns, batch.pictures
+            for table, part in zip(tables, parts, strict=True):
                 table.write(number * BATCH, part)
     labels, columns, pictures = (np.load(folder / name, mmap_mode="r") for name in _FILES)
     return Pool(pictures, labels, columns)
@@ -180,7 +188,7 @@ def change(
         (width, height),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=picture[0, 0].tolist(),  # the frame that `fit` has put around it
+        borderValue=picture[0, 0].tolist(),  # mostly the frame that `fit` has put around it
     )
     places = (matrix[0, 0] * columns * width + matrix[0, 1] * middle[1] + matrix[0, 2]) / width
     return _recolour(np.asarray(changed, np.uint8), rng), places.clip(0, 1).astype(np.float32)
@@ -225,7 +233,7 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     if other:
         raise TrainingError(
             f"{folder} holds pictures that were drawn with other settings ({', '.join(other)}): "
-            "name another folder"
+            "name another folder with --pool, or delete this one"
         )
 
 
@@ -238,6 +246,7 @@ class _Table:
     def __init__(self, file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         """Writes the head of a new file, or finds how many rows a file has."""
         self._file = file
+        self._dtype = dtype
         self._row = int(np.prod(shape[1:])) * dtype.itemsize
         if not file.exists():
             with write_atomically(file) as path, path.open("wb") as out:
@@ -256,9 +265,18 @@ class _Table:
 
     def write(self, first: int, rows: NDArray[Any]) -> None:
         """Writes rows at a place."""
-        with self._file.open("r+b") as out:
-            out.seek(self._start + first * self._row)
-            out.write(np.ascontiguousarray(rows).data)
+        try:
+            with self._file.open("r+b") as out:
+                out.seek(self._start + first * self._row)
+                out.write(np.ascontiguousarray(rows).data)
+        except OSError as error:  # a full disk: Python doesn't name the file
+            raise OSError(error.errno, error.strerror, str(self._file)) from error
+
+    def first(self, count: int) -> NDArray[Any]:
+        """Reads the first rows, one after the other in one axis."""
+        with self._file.open("rb") as file:
+            file.seek(self._start)
+            return np.frombuffer(file.read(count * self._row), self._dtype)
 
 
 def _draw(

@@ -33,6 +33,10 @@ class FusedNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         return normal
 
 
+# A checkpoint calls layers by their class: so it fits the network itself, and other backends.
+FusedNormalization.__name__ = keras.layers.BatchNormalization.__name__
+
+
 def fast_copy(model: keras.Model, *, bfloat16: bool) -> keras.Model:
     """A copy of a network to train: the same weights in the same order, and the same scores.
 
@@ -40,10 +44,10 @@ def fast_copy(model: keras.Model, *, bfloat16: bool) -> keras.Model:
 
     Args:
         model: A network in float32, which Keras alone can load.
-        bfloat16: Whether to compute in bfloat16 where the processor has it, the scores apart.
-            Filters in multiples of 32 gain most.
+        bfloat16: Whether to compute in bfloat16, the last layer apart, with TensorFlow on a
+            processor that has it; JAX gains nothing. Filters in multiples of 32 gain most.
     """
-    if bfloat16 and has_bfloat16():
+    if bfloat16 and keras.backend.backend() == "tensorflow" and has_bfloat16():
         half = _copy(model, "mixed_bfloat16")
         if _agree(model, half):
             return half

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from captcha_rt_train.errors import TrainingError
+
 
 def narrow(wide: keras.Model, slim: keras.Model) -> None:
     """Gives a narrower network the weights of a wide one's most important filters.
@@ -16,8 +18,21 @@ def narrow(wide: keras.Model, slim: keras.Model) -> None:
     Args:
         wide: A trained network of `networks.compact`.
         slim: A network of the same layers, none of which has more filters; its weights are changed.
+
+    Raises:
+        TrainingError: If the networks have other layers, or the slim one is wider.
     """
-    convolutions = [layer.name for layer in wide.layers if isinstance(layer, keras.layers.Conv2D)]
+    convolutions, others = (
+        [layer.name for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+        for network in (wide, slim)
+    )
+    if convolutions != others or any(
+        wide.get_layer(name).filters < slim.get_layer(name).filters for name in convolutions
+    ):
+        raise TrainingError(
+            "only a network of the same layers, none of which has fewer filters, can be narrowed: "
+            "name a trunk to start from, too"
+        )
     kept = np.arange(wide.input_shape[-1])
     for name, reader in zip(convolutions, [*convolutions[1:], "logits"], strict=True):
         kernel = wide.get_layer(name).get_weights()[0][:, :, kept]

@@ -26,7 +26,7 @@ from captcha_rt.progress import Watch, unwatched
 from captcha_rt.steps import Scale
 from captcha_rt_export.run import Run
 from captcha_rt_train.data.drawn import DrawnBatches
-from captcha_rt_train.data.pool import DRAWN, draw_pool
+from captcha_rt_train.data.pool import DRAWN, Pool, draw_pool
 from captcha_rt_train.data.real import RealPictures
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.errors import TrainingError
@@ -182,7 +182,8 @@ def _pretrain_alone(job: Pretraining) -> Manifest:
     settings = replace(job.preset.settings, seed=job.seed)
     planned = plan_general(job.preset)
     start = 0 if job.start is None else job.start.epoch
-    _start_run(job, settings, start)
+    chosen = _describe(job, settings, start)
+    job.run.check_settings(chosen, resume=job.resume)
     keras.utils.set_random_seed(job.seed)
     model = _build(planned, settings)
     if job.teacher is not None:
@@ -205,7 +206,9 @@ def _pretrain_alone(job: Pretraining) -> Manifest:
         measure=_measure(model, planned.manifest, average, validation),
     )
     if not epochs.finished:
-        _fit(job, settings, planned, model, start, epochs, average)
+        pool = _draw(job, planned)
+        job.run.write_settings(chosen)  # after all that may be refused
+        _fit(job, settings, planned, model, start, epochs, average, pool)
     return _save(job, planned, start, epochs, average, validation)
 
 
@@ -224,14 +227,15 @@ def plan_general(preset: Preset) -> Plan:
     return replace(planned, manifest=facts)
 
 
-def _start_run(job: Pretraining, settings: Settings, start: int) -> None:
-    """Checks that the folder may be used, and writes the settings."""
-    chosen = {
+def _describe(job: Pretraining, settings: Settings, start: int) -> dict[str, Any]:
+    """The settings that a run is resumed with."""
+    return {
         "preset": job.preset.name,
         "recipe": job.preset.recipe.to_json(),
         "layers": job.preset.layers,
         "faces": len(load_faces(job.faces).names),
         "drawn": job.drawn,
+        "pool": "" if job.pool is None else str(job.pool.resolve()),
         "real": 0 if job.real is None else len(job.real),
         "start": start,
         **({"teacher": job.teacher.preset} if job.teacher else {}),
@@ -241,14 +245,24 @@ def _start_run(job: Pretraining, settings: Settings, start: int) -> None:
         "learning_rate": settings.learning_rate,
         "seed": job.seed,
     }
-    job.run.check_settings(chosen, resume=job.resume)
-    job.run.write_settings(chosen)
 
 
 def _build(planned: Plan, settings: Settings) -> AlignedModel:
     """The network as it is trained."""
     model = fast_copy(planned.build(planned.length), bfloat16=settings.bfloat16)
     return AlignedModel(model.inputs, model.outputs[0], name=model.name)
+
+
+def _draw(job: Pretraining, planned: Plan) -> Pool:
+    """Draws the pictures to train on, or opens those that are drawn."""
+    return draw_pool(
+        job.pool or job.run.pool,
+        job.faces,
+        planned.manifest,
+        seed=job.seed,
+        drawn=job.drawn,
+        watch=job.watch,
+    )
 
 
 def _fit(
@@ -259,6 +273,7 @@ def _fit(
     start: int,
     epochs: Epochs,
     average: WeightAverage,
+    pool: Pool,
 ) -> None:
     """Trains until the epochs or the minutes are over."""
     done = start + epochs.done
@@ -275,14 +290,6 @@ def _fit(
     model.compile(optimizer)
     optimizer.build(model.trainable_variables)  # else a checkpoint's state would have no place
     optimizer.iterations.assign(done * job.steps)
-    pool = draw_pool(
-        job.pool or job.run.pool,
-        job.faces,
-        planned.manifest,
-        seed=job.seed,
-        drawn=job.drawn,
-        watch=job.watch,
-    )
     batches = DrawnBatches(
         pool,
         batch_size=settings.batch_size,
