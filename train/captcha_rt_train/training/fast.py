@@ -40,7 +40,8 @@ FusedNormalization.__name__ = keras.layers.BatchNormalization.__name__
 def fast_copy(model: keras.Model, *, bfloat16: bool) -> keras.Model:
     """A copy of a network to train: the same weights in the same order, and the same scores.
 
-    Batch normalisations are computed in one operation where TensorFlow is Keras's backend.
+    Batch normalisations are computed in one operation where TensorFlow is Keras's backend. A
+    network that would gain nothing is returned as it is.
 
     Args:
         model: A network in float32, which Keras alone can load.
@@ -51,7 +52,8 @@ def fast_copy(model: keras.Model, *, bfloat16: bool) -> keras.Model:
         half = _copy(model, "mixed_bfloat16")
         if _agree(model, half):
             return half
-    return _copy(model, "float32")
+    fused = keras.backend.backend() == "tensorflow" and any(map(_can_be_fused, model.layers))
+    return _copy(model, "float32") if fused else model
 
 
 def _copy(model: keras.Model, dtype: str) -> keras.Model:
@@ -60,7 +62,7 @@ def _copy(model: keras.Model, dtype: str) -> keras.Model:
 
     def copy(layer: keras.Layer | keras.Operation) -> keras.Layer | keras.Operation:
         kind, config = type(layer), layer.get_config()
-        if fused and kind is keras.layers.BatchNormalization and _is_of_pictures(layer):
+        if fused and _can_be_fused(layer):
             kind = FusedNormalization
         if isinstance(layer, keras.Layer) and layer.name not in model.output_names:
             config["dtype"] = dtype
@@ -82,9 +84,10 @@ def _agree(model: keras.Model, half: keras.Model) -> bool:
     return bool(np.abs(scores - halved).max() <= _PRECISE * np.abs(scores).max())
 
 
-def _is_of_pictures(layer: keras.layers.BatchNormalization) -> bool:
-    """Whether a layer normalises `(N, H, W, C)` over all axes but the last."""
-    return layer.axis == -1 and len(layer.input.shape) == len("NHWC")
+def _can_be_fused(layer: keras.Layer | keras.Operation) -> bool:
+    """Whether a layer normalises pictures, `(N, H, W, C)`, over all axes but the last."""
+    plain = type(layer) is keras.layers.BatchNormalization
+    return plain and layer.axis == -1 and len(layer.input.shape) == len("NHWC")
 
 
 def has_bfloat16() -> bool:
