@@ -10,17 +10,8 @@ from captcha_rt.manifest import Manifest
 from captcha_rt_train.data.pool import BATCH, change, draw_pool
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.generators.mixture.batch import draw_batch
-from captcha_rt_train.generators.mixture.faces import default_faces
 from captcha_rt_train.presets import load_preset
 from captcha_rt_train.training.pretraining import plan_general
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The faces that come with matplotlib, in a file."""
-    file = tmp_path_factory.mktemp("fonts") / "faces.npz"
-    default_faces().save(file)
-    return file
 
 
 @pytest.fixture(scope="module")

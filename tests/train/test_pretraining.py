@@ -16,7 +16,7 @@ from captcha_rt_train.data.real import read_real
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.generators import simplecaptcha
 from captcha_rt_train.generators.mixture.batch import LENGTH, draw_batch
-from captcha_rt_train.generators.mixture.faces import CHARACTERS, default_faces
+from captcha_rt_train.generators.mixture.faces import CHARACTERS
 from captcha_rt_train.presets import Preset, load_preset
 from captcha_rt_train.training.pretraining import Pretraining, plan_general, pretrain
 from captcha_rt_train.training.trunk import Trunk, load_trunk
@@ -26,14 +26,6 @@ LAYERS = {
     "rows": [[6, 5, 2, 2], [8, 3, 2, 2], [8, 3, 2, 1]],
     "columns": [[12, 1, 1], [12, 5, 1]],
 }
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The faces that come with matplotlib, in a file."""
-    file = tmp_path_factory.mktemp("fonts") / "faces.npz"
-    default_faces().save(file)
-    return file
 
 
 @pytest.fixture(scope="module")

@@ -55,10 +55,9 @@ class Pool:
     """Pictures that were drawn in advance, mapped into memory.
 
     Attributes:
-        pictures: `(N, H, W, 3)` uint8, `labels` `(N, LENGTH)` int32, and `columns` `(N, LENGTH)`
-            float32, as in a `DrawnBatch`.
-        labels: See `pictures`.
-        columns: See `pictures`.
+        pictures: `(N, H, W, 3)` uint8, as in a `DrawnBatch`.
+        labels: `(N, LENGTH)` int32 class ids, padded with the blank.
+        columns: `(N, LENGTH)` float32: where each character stands, as a fraction of the width.
     """
 
     pictures: NDArray[np.uint8]
@@ -214,7 +213,7 @@ def _recolour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
 
 @lru_cache(maxsize=2)  # a batch may end one turn and begin the next
 def _order(size: int, seed: int, turn: int) -> NDArray[np.int64]:
-    """The order in which the sequence goes through a pool for the next time."""
+    """The order of the pictures in one turn through a pool of a size; turns count from 0."""
     return np.random.default_rng((seed, turn)).permutation(size)
 
 

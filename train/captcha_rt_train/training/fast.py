@@ -33,7 +33,8 @@ class FusedNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
         return normal
 
 
-# A checkpoint calls layers by their class: so it fits the network itself, and other backends.
+# A checkpoint names layers by their class. With Keras's name, it can be loaded into the network
+# itself, and with another backend.
 FusedNormalization.__name__ = keras.layers.BatchNormalization.__name__
 
 
@@ -48,21 +49,21 @@ def fast_copy(model: keras.Model, *, bfloat16: bool) -> keras.Model:
         bfloat16: Whether to compute in bfloat16, the last layer apart, with TensorFlow on a
             processor that has it; JAX gains nothing. Filters in multiples of 32 gain most.
     """
-    if bfloat16 and keras.backend.backend() == "tensorflow" and has_bfloat16():
+    if keras.backend.backend() != "tensorflow":
+        return model
+    if bfloat16 and has_bfloat16():
         half = _copy(model, "mixed_bfloat16")
         if _agree(model, half):
             return half
-    fused = keras.backend.backend() == "tensorflow" and any(map(_can_be_fused, model.layers))
-    return _copy(model, "float32") if fused else model
+    return _copy(model, "float32") if any(map(_can_be_fused, model.layers)) else model
 
 
 def _copy(model: keras.Model, dtype: str) -> keras.Model:
-    """A copy that computes in a type, but for its outputs."""
-    fused = keras.backend.backend() == "tensorflow"
+    """A copy with fused normalisations, which computes in a type, but for its outputs."""
 
     def copy(layer: keras.Layer | keras.Operation) -> keras.Layer | keras.Operation:
         kind, config = type(layer), layer.get_config()
-        if fused and _can_be_fused(layer):
+        if _can_be_fused(layer):
             kind = FusedNormalization
         if isinstance(layer, keras.Layer) and layer.name not in model.output_names:
             config["dtype"] = dtype
