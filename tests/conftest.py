@@ -187,7 +187,7 @@ def trained_run(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A finished run of `crnn`, four epochs on the generated pictures; it reads nothing yet."""
     run = tmp_path_factory.mktemp("runs") / "trained"
     program = [sys.executable, "-m", "captcha_rt", "train", sample_folder, "-o", run]
-    line = [*program, "--preset", "crnn", "--epochs", "4", "--test", "0.1"]
+    line = [*program, "--preset", "crnn", "--epochs", "4", "--test", "0.1", "--batch-size", "8"]
     done = subprocess.run(line, check=False, capture_output=True, text=True)
     assert (done.returncode, (run / "manifest.json").exists()) == (1, True), done.stderr
     return run

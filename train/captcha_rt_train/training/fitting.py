@@ -106,6 +106,7 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
                 initial_epoch=epochs.done,
                 epochs=settings.epochs,
                 callbacks=[*callbacks, interrupts],
+                shuffle=False,  # the batches are shuffled, and in a resumed run the same
                 verbose=task.observer.verbose,
             )
     if average is not None and epochs.done:
