@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from captcha_rt import CharsetError, ImageDecodeError, LowConfidenceError, Solution, Solver
-from captcha_rt.cascade import better
+from captcha_rt.cascade import UNSURE, better, reframe
 from captcha_rt.diagnostics.explain import explain
 from captcha_rt.diagnostics.stages import time_stages
 from captcha_rt.model import EMBEDDED, GENERAL
@@ -63,6 +63,50 @@ def test_a_batch_is_read_like_each_of_its_pictures(solver: Solver) -> None:
             assert isinstance(answer, Solution)
             assert (answer.text, answer.model) == (one.text, one.model)
             assert answer.confidence == pytest.approx(one.confidence, abs=1e-4)
+
+
+def test_the_general_model_reads_unsure_pictures_twice(solver: Solver) -> None:
+    """As they are and in another frame; the surer answer counts, and is the one explained."""
+    general = solver.readers[1]
+    seen = set()
+    for text in ("7B3KR", "48215", "MTPHXE"):
+        for paper in (0, 100, 150, 200):
+            white = ((paper, paper), (paper, paper), (0, 0))
+            picture = np.pad(drawn(text), white, constant_values=255)
+            first, second = general.read(picture), general.read(reframe(picture))
+            counts = first
+            if first.confidence < UNSURE and second.confidence > first.confidence:
+                counts = second
+            answer = solver.solve(picture)
+            assert (answer.text, answer.confidence) == (counts.text, counts.confidence)
+            explained = explain(solver, picture)
+            assert explained.text == answer.text
+            assert explained.confidence == pytest.approx(answer.confidence)
+            seen.add((counts is second, answer.text == text))
+    assert {(True, True), (False, True)} <= seen
+
+
+def test_a_text_gets_a_margin_of_a_tenth_of_its_height() -> None:
+    """Paper that is missing is added, and more is cut off, in any number of channels."""
+    for channels in (1, 3, 4):
+        ink = np.random.default_rng(0).integers(0, 200, (40, 150, channels), np.uint8)
+        framed = np.pad(ink, ((4, 4), (4, 4), (0, 0)), constant_values=255)
+        for above, below, left, right in ((4, 4, 4, 4), (20, 5, 60, 30), (9, 1, 1, 40)):
+            sides = ((above, below), (left, right), (0, 0))
+            assert (reframe(np.pad(ink, sides, constant_values=255)) == framed).all()
+        full = reframe(ink)  # without paper, its edges go on
+        assert full.shape == framed.shape
+        assert (full[4:-4, 4:-4] == ink).all()
+        assert (full[:4, 4:-4] == ink[0]).all()
+
+
+def test_what_has_no_text_keeps_its_size_but_for_the_margin() -> None:
+    """An empty page, one with a speck, and a picture of a few pixels."""
+    speck = np.full((50, 160, 3), 255, np.uint8)
+    assert reframe(speck).shape == (60, 170, 3)
+    speck[20:24, 50:54] = 0
+    assert reframe(speck).shape == (60, 170, 3)
+    assert reframe(np.zeros((3, 4, 1), np.uint8)).shape == (5, 6, 1)
 
 
 def test_what_neither_is_sure_of_is_rejected(solver: Solver) -> None:

@@ -19,6 +19,7 @@ from captcha_rt_train.generators.mixture.faces import (
     read_faces,
 )
 from captcha_rt_train.generators.mixture.fetch import families, fetch_fonts, licence_of
+from captcha_rt_train.generators.mixture.letters import Letter, join, write
 from captcha_rt_train.generators.mixture.page import is_legible
 from captcha_rt_train.generators.mixture.styles import FREE, STYLES
 
@@ -108,6 +109,39 @@ def test_letters_differ_from_the_paper(faces: Faces) -> None:
         picture = draw(np.random.default_rng(seed), faces, bare).picture.astype(int)
         paper = np.median(picture, axis=(0, 1))
         assert (np.abs(picture - paper).max(axis=2) > 15).mean() > 0.002
+
+
+@pytest.mark.parametrize("fill", [name for name in FREE.fills if name != "shadow"])
+def test_a_fill_writes_less_or_more_than_the_letters(fill: str) -> None:
+    """Each fill but the shadow, which lies under them, has its own ink; there always is some."""
+    letters = np.zeros((60, 120), np.uint8)
+    letters[15:45, 20:40] = letters[15:45, 60:80] = 255
+    style = replace(FREE, fills={fill: 1}, opacity=(1, 1))
+    paper, colours = np.full(3, 255, np.float32), np.zeros((1, 1, 3), np.float32)
+    for seed in range(20):
+        picture = np.full((60, 120, 3), 255, np.float32)
+        ink = write(np.random.default_rng(seed), style, picture, letters, colours, paper)
+        assert (fill in {"solid", "outlined"}) == (ink == letters).all()
+        assert (picture < 128).mean() > 0.02
+        if fill == "reversed":
+            assert (picture[20:40, 25:35] == 255).all()
+
+
+def test_letters_meet_in_three_ways() -> None:
+    """Where two overlap, one covers the other, they darken or they invert each other."""
+    square = np.full((20, 20), 255, np.uint8)
+    letters = [Letter(square, 10, 10), Letter(square, 20, 10)]
+    met = {}
+    for how in FREE.joins:
+        style = replace(FREE, joins={how: 1})
+        inks = np.zeros((2, 3), np.float32)
+        ink, _ = join(np.random.default_rng(0), style, letters, inks, (40, 60))
+        met[how] = int(ink[15, 15]), int(ink[15, 25]), int(ink[15, 35])
+    assert met["cover"] == (255, 255, 255)
+    assert met["invert"] == (255, 0, 255)
+    one, both, other = met["darken"]
+    assert one == other
+    assert 90 < one < both
 
 
 def test_what_nobody_can_read_is_known() -> None:

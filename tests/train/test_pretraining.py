@@ -149,6 +149,24 @@ def test_another_machine_goes_on_from_a_trunk(
         pretrain(job(Run(tmp_path / "abc"), longer, faces, start=replace(trunk, characters="abc")))
 
 
+def test_a_training_ends_halfway(small: Preset, faces: Path, whole: Run, tmp_path: Path) -> None:
+    """Between the trunk that it started from and its end; also of a training that is finished."""
+    trunk = load_trunk(whole.folder / "trunk.npz")
+    longer = replace(small, settings=replace(small.settings, epochs=3))
+    run = Run(tmp_path / "second")
+    pretrain(job(run, longer, faces, start=trunk))
+    end = load_trunk(run.trunk_file)
+    manifest = pretrain(job(run, longer, faces, start=trunk, halfway=True, resume=True))
+    assert manifest.training["halfway_from"] == 2
+    middle = load_trunk(run.trunk_file)
+    assert middle.epoch == 3
+    for first, kept, last in zip(trunk.weights, middle.weights, end.weights, strict=True):
+        assert np.allclose(kept, (first.astype(np.float32) + last) / 2, atol=2e-3, rtol=2e-3)
+    assert any((a != b).any() for a, b in zip(middle.weights, end.weights, strict=True))
+    with pytest.raises(TrainingError, match="name a trunk"):
+        job(run, small, faces, halfway=True)
+
+
 def test_a_training_is_not_mixed_with_another(small: Preset, faces: Path, whole: Run) -> None:
     """The folder is resumed with the same settings, or refused."""
     with pytest.raises(RunError, match="--resume"):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from captcha_rt.cascade import readings
 from captcha_rt.decoders import Decoded, to_probabilities
 from captcha_rt.errors import CaptchaRTError, RecipeError, ScoresError
 from captcha_rt.image import ImageSource
@@ -77,16 +78,18 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
         ModelError: If the model fails.
     """
     picture = solver.open(image).pixels
-    reader, weighed = choose_reader(solver, picture)
+    reader, seen, weighed = choose_reading(solver, picture)
     manifest = reader.manifest
     panels = [_panel(f"picture {picture.shape}", picture)]
+    if seen is not picture:
+        panels.append(_panel(f"reframed {seen.shape}", seen))
     below: list[Sheet] = []
     text, confidence, error = "", 0.0, None
     try:
         turned = False
-        for title, shown, turned in trace(manifest, picture):
+        for title, shown, turned in trace(manifest, seen):
             panels.append(_panel(title, shown, turned=turned))
-        rows = manifest.batch(manifest.prepare(picture)[None])
+        rows = manifest.batch(manifest.prepare(seen)[None])
         for name, activations in (layers or {}).items():
             below += _channels(name, activations(rows), turned=turned)
         scores = reader.session.run(rows)
@@ -104,17 +107,24 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
     return Explanation(sheet, text, confidence, error)
 
 
-def choose_reader(solver: Solver, picture: NDArray[np.uint8]) -> tuple[Reader, float | None]:
-    """The model whose answer `solve` gives, and its confidence; the first if none has one."""
+def choose_reading(
+    solver: Solver, picture: NDArray[np.uint8]
+) -> tuple[Reader, NDArray[np.uint8], float | None]:
+    """The model whose answer `solve` gives, the picture as it read it, and its confidence.
+
+    If no model has an answer, that is the first one, with the picture as it is.
+    """
     first, *others = solver.readers
     if not others:
-        return first, None
+        return first, picture, None
     try:
         answer = solver.solve(picture)
     except CaptchaRTError:
-        return first, None
-    reader = next(r for r in solver.readers if r.manifest.name == answer.model)
-    return reader, answer.confidence
+        return first, picture, None
+    its = [r for r in readings(solver.readers, picture) if r[0].manifest.name == answer.model]
+    if len(its) > 1:  # the model has read the picture twice
+        its.sort(key=lambda r: abs(r[0].read(r[1]).confidence - answer.confidence))
+    return *its[0], answer.confidence
 
 
 def trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture, bool]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Final
 
+from captcha_rt.cascade import UNSURE, readings
 from captcha_rt.image import ImageSource
 from captcha_rt.solver import Solver
 
@@ -17,7 +18,7 @@ def time_stages(solver: Solver, pictures: Iterable[ImageSource]) -> dict[str, li
     For each picture the stages run one by one, and then `Solver.solve` as a whole. So no stage
     finds its data in the processor's cache only because the same stage ran just before.
 
-    Where a second model reads a picture too, a stage is the sum over both.
+    Where a picture is read more than once, a stage is the sum over all readings.
 
     The caller decides how often each picture is read: repeat pictures in the iterable, or let an
     iterator end when the time is over. The caller should drop the first few values, since Python
@@ -40,10 +41,10 @@ def time_stages(solver: Solver, pictures: Iterable[ImageSource]) -> dict[str, li
         picture = solver.open(image).pixels
         decoded = perf_counter()
         recipe = network = decoder = 0.0
-        for reader in solver.readers:
+        begin = perf_counter()
+        for reader, seen in readings(solver.readers, picture):
             manifest = reader.manifest
-            begin = perf_counter()
-            tensor = manifest.prepare(picture)
+            tensor = manifest.prepare(seen)
             prepared = perf_counter()
             scores = reader.session.run(manifest.batch(tensor[None]))
             run = perf_counter()
@@ -51,8 +52,11 @@ def time_stages(solver: Solver, pictures: Iterable[ImageSource]) -> dict[str, li
             read = perf_counter()
             recipe, network = recipe + prepared - begin, network + run - prepared
             decoder += read - run
-            if solver.settles(reader.decode(scores)[0]):
+            answer = reader.decode(scores)[0]
+            sure = reader is not solver.readers[0] and answer.confidence >= UNSURE
+            if sure or solver.settles(answer):
                 break
+            begin = perf_counter()
         begin = perf_counter()
         solver.solve(image)
         rows.append((decoded - start, recipe, network, decoder, perf_counter() - begin))

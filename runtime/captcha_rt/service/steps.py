@@ -6,7 +6,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from captcha_rt.diagnostics.explain import choose_reader, to_rgb, trace
+from captcha_rt.diagnostics.explain import choose_reading, to_rgb, trace
 from captcha_rt.errors import CaptchaRTError
 from captcha_rt.service.solve import public
 from captcha_rt.solution import answer_to_json, reject_unsure
@@ -32,8 +32,10 @@ def show_steps(solver: Solver, image: bytes) -> dict[str, Any]:
     try:
         picture = solver.open(image).pixels
         found["steps"].append(_step(f"picture {_size(picture)}", picture))
-        reader, _ = choose_reader(solver, picture)
-        for title, shown, turned in trace(reader.manifest, picture):
+        reader, seen, _ = choose_reading(solver, picture)
+        if seen is not picture:
+            found["steps"].append(_step(f"reframed {_size(seen)}", seen))
+        for title, shown, turned in trace(reader.manifest, seen):
             found["steps"].append(_step(title, shown.transpose(1, 0, 2) if turned else shown))
         answer = solver.solve(picture)
         found["read"] = answer.text

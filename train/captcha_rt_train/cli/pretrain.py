@@ -50,6 +50,14 @@ def pretrain(
     start: Annotated[
         Path | None, typer.Option(help="The trunk.npz of an earlier training, to go on from.")
     ] = None,
+    halfway: Annotated[
+        bool,
+        typer.Option(
+            "--halfway",
+            help="Keep the mean of the weights of --start and of those at the end, which reads "
+            "other kinds better than the end alone. With --resume, that of a finished training.",
+        ),
+    ] = False,
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -77,6 +85,7 @@ def pretrain(
         seed=seed,
         minutes=minutes,
         start=None if start is None else load_trunk(start),
+        halfway=halfway,
         teacher=None if teacher is None else load_trunk(teacher),
         resume=resume,
         verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,

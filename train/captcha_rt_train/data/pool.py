@@ -37,12 +37,14 @@ BATCH: Final = 128
 _SETTINGS: Final = "pool.json"
 _FILES: Final = "labels.npy", "columns.npy", "pictures.npy"  # the pictures are written last
 _AHEAD: Final = 4  # batches that wait for each process
-_SHRINK: Final = 0.9, 1.02  # the scale of a changed picture
+_ACROSS: Final = 0.7, 1.35  # the scales of a changed picture
+_DOWN: Final = 0.75, 1.2
 _TURN: Final = 3.0  # degrees
 _SHEAR: Final = 0.08  # columns a row
-_STRETCH: Final = 0.08
 _OVER: Final = 3.0  # pixels by which a picture may be moved out of its frame
-_PERMUTED: Final = 0.5  # probabilities
+_EDGE: Final = 0.05  # of the width: what is kept beside the middle of a character
+_SOFTENED: Final = 0.2  # probabilities
+_PERMUTED: Final = 0.5
 _INVERTED: Final = 0.1
 _NOISY: Final = 0.3
 _CONTRAST: Final = 0.25
@@ -168,9 +170,8 @@ def change(
         The picture, and where its characters stand in it.
     """
     height, width, _ = picture.shape
-    scale, stretch = rng.uniform(*_SHRINK), 1 - rng.uniform(0, _STRETCH)
+    across, down = _scales(columns, rng)
     turn, shear = np.deg2rad(rng.uniform(-_TURN, _TURN)), rng.uniform(-_SHEAR, _SHEAR)
-    across, down = rng.permutation([scale, scale * stretch])
     # From the middle of the picture to that of the changed one.
     matrix = np.array(
         [
@@ -190,7 +191,32 @@ def change(
         borderValue=picture[0, 0].tolist(),  # mostly the frame that `fit` has put around it
     )
     places = (matrix[0, 0] * columns * width + matrix[0, 1] * middle[1] + matrix[0, 2]) / width
+    if rng.random() < _SOFTENED:
+        changed = _soften(changed, rng)
     return _recolour(np.asarray(changed, np.uint8), rng), places.clip(0, 1).astype(np.float32)
+
+
+def _scales(columns: NDArray[np.float32], rng: np.random.Generator) -> tuple[float, float]:
+    """The scales across and down; a picture isn't widened so far that a character leaves it."""
+    across, down = np.exp([rng.uniform(*np.log(limits)) for limits in (_ACROSS, _DOWN)])
+    standing = columns[columns > 0]
+    if standing.size:
+        across = min(across, max(0.5 / (np.abs(standing - 0.5).max() + _EDGE), 1))
+    return float(across), float(down)
+
+
+def _soften(picture: cv2.typing.MatLike, rng: np.random.Generator) -> cv2.typing.MatLike:
+    """A blur, the loss of a smaller picture, or a median filter."""
+    match rng.integers(3):
+        case 0:
+            return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1))
+        case 1:
+            factor = rng.uniform(0.5, 0.9)
+            small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+            how = cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC
+            return cv2.resize(small, picture.shape[1::-1], interpolation=how)
+        case _:
+            return cv2.medianBlur(picture, 3)
 
 
 def _recolour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -73,6 +73,9 @@ class Pretraining:
         seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
         start: A trunk to go on from; None starts with random weights.
+        halfway: Whether the result has the mean of the weights of `start` and of those at the end.
+            It reads what either has learned from, and other kinds better than the end alone
+            (Wortsman et al., Robust fine-tuning of zero-shot models, 2022).
         teacher: The trunk of a better network, whose scores it learns to give. Without `start`, it
             starts with the most important filters of this one, which has the same layers, but
             wider ones. None learns from the labels alone.
@@ -95,6 +98,7 @@ class Pretraining:
     seed: int = 0
     minutes: float | None = None
     start: Trunk | None = None
+    halfway: bool = False
     teacher: Trunk | None = None
     resume: bool = False
     verbose: int = 0
@@ -107,6 +111,8 @@ class Pretraining:
             raise TrainingError(f"minutes are at least 0, not {self.minutes}")
         if not 0 <= self.seed < 2**32:
             raise TrainingError(f"a seed is in 0..{2**32 - 1}, not {self.seed}")
+        if self.halfway and self.start is None:
+            raise TrainingError("--halfway is between --start and the end: name a trunk")
         for name in ("drawn", "steps", "validation"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is at least 1, not {getattr(self, name)}")
@@ -352,7 +358,11 @@ def _save(
 ) -> Manifest:
     """Writes the model with the averaged weights, its trunk and its description."""
     model = planned.build(planned.length)
-    model.set_weights(average.weights)
+    weights = average.weights
+    if job.halfway and job.start is not None:
+        ends = zip(job.start.weights, weights, strict=True)
+        weights = [np.asarray((first + last) / 2, np.float32) for first, last in ends]
+    model.set_weights(weights)
     scores = _scores(model, validation)
     done = start + epochs.done
     manifest = replace(
@@ -367,10 +377,11 @@ def _save(
             "real": 0 if job.real is None else len(job.real),
             "parameters": model.count_params(),
             "seed": job.seed,
+            **({"halfway_from": start} if job.halfway else {}),
         },
         accuracy={"validation": summarize(_read(planned.manifest, validation, scores))},
     )
-    trunk = Trunk(job.preset.name, CHARACTERS, job.seed, done, tuple(average.weights))
+    trunk = Trunk(job.preset.name, CHARACTERS, job.seed, done, tuple(weights))
     trunk.save(job.run.trunk_file)
     job.run.manifest_file.unlink(missing_ok=True)  # an earlier sitting's, of other weights
     with write_atomically(job.run.model_file) as path:

@@ -1,7 +1,7 @@
 """Pictures of a mixture of styles, for a reader of kinds that nobody trained on.
 
-`styles` says what varies and how far, `letters` and `page` draw, `draw` puts them together, `faces`
-holds the fonts' glyphs, and `fetch` gets fonts.
+`style` says what varies, `styles` how far, `letters` and `page` draw, `draw` puts them together,
+`faces` holds the fonts' glyphs, and `fetch` gets fonts.
 """
 
 import os

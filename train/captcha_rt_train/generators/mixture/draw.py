@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from captcha_rt_train.generators import foreign
 from captcha_rt_train.generators.mixture import letters, page
 from captcha_rt_train.generators.mixture.faces import Faces
-from captcha_rt_train.generators.mixture.styles import STYLES, SUM, Style, pick
+from captcha_rt_train.generators.mixture.style import SUM, Style, pick
+from captcha_rt_train.generators.mixture.styles import STYLES
 
 _TRIES: Final = 4  # pictures that nobody can read are drawn again
 _WITHOUT_TEXT: Final = 0.04  # the fraction of the pictures
@@ -66,7 +67,7 @@ def _draw_text(rng: np.random.Generator, faces: Faces, style: Style) -> tuple[Dr
     for stroke in strokes:
         if stroke.under:
             page.mix(picture, stroke.ink, stroke.colour)
-    ink, colours = letters.join(placed, inks, size)
+    ink, colours = letters.join(rng, style, placed, inks, size)
     ink, colours, centres = letters.warp(rng, style, ink, colours, centres)
     if aliased:
         ink = page.without_smooth_edges(ink)

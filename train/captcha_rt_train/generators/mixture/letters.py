@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from captcha_rt_train.generators.mixture.faces import BASELINE, CHARACTERS, EM, Faces
 from captcha_rt_train.generators.mixture.page import Pixels, mix
-from captcha_rt_train.generators.mixture.styles import Style, pick
+from captcha_rt_train.generators.mixture.style import Style, pick
 
 _INDEX: Final = {character: number for number, character in enumerate(CHARACTERS)}
 _CROSS: Final = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -120,11 +120,17 @@ def _transform(
 
 
 def join(
-    letters: Sequence[Letter], inks: Pixels, size: tuple[int, int]
+    rng: np.random.Generator,
+    style: Style,
+    letters: Sequence[Letter],
+    inks: Pixels,
+    size: tuple[int, int],
 ) -> tuple[NDArray[np.uint8], Pixels]:
     """Joins all letters on one layer.
 
     Args:
+        rng: Chooses what happens where two letters meet.
+        style: The weights of the choices.
         letters: The letters.
         inks: `(len(letters), 3)`, their colours.
         size: The page's height and width.
@@ -133,6 +139,8 @@ def join(
         The ink, `(H, W)` uint8, and its colours, `(H, W, 3)`, or `(1, 1, 3)` if they are all equal.
     """
     ink = np.zeros(size, np.uint8)
+    how = pick(rng, style.joins)
+    share = rng.uniform(0.4, 0.7)  # of full ink: a letter that others darken
     one_colour = bool((inks == inks[0]).all())
     colours = inks[:1, None] if one_colour else np.zeros((*size, 3), np.float32)
     for letter, colour in zip(letters, inks, strict=True):
@@ -142,7 +150,14 @@ def join(
         rows, columns = slice(top, top + len(part)), slice(left, left + part.shape[1])
         if not one_colour:
             colours[rows, columns][part > ink[rows, columns] // 2] = colour
-        np.maximum(ink[rows, columns], part, out=ink[rows, columns])
+        match how:
+            case "darken":
+                part = np.asarray(cv2.convertScaleAbs(part, alpha=share), np.uint8)
+                ink[rows, columns] = cv2.add(ink[rows, columns], part)
+            case "invert":
+                ink[rows, columns] = cv2.absdiff(ink[rows, columns], part)
+            case _:
+                np.maximum(ink[rows, columns], part, out=ink[rows, columns])
     return ink, colours
 
 
@@ -237,5 +252,37 @@ def write(
             ink = np.asarray(thin, np.uint8)
         case "bold":
             ink = np.asarray(cv2.dilate(ink, _CROSS), np.uint8)
+        case other:
+            ink = _fancy(rng, other, ink)
     mix(picture, ink, colours, rng.uniform(*style.opacity))
+    return ink
+
+
+def _fancy(rng: np.random.Generator, fill: str, ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The ink, `(H, W)`, of letters that are drawn rather than written."""
+    height, width = ink.shape
+    rows, columns = np.ogrid[:height, :width]
+    step = max(3, round(height * rng.uniform(0.05, 0.09)))
+    match fill:
+        case "rimmed":
+            down, right = (int(n) for n in rng.integers(-step, step + 1, 2))
+            rim = np.asarray(cv2.subtract(ink, cv2.erode(ink, _CROSS)), np.uint8)
+            shadow = np.roll(rim, (down, right), (0, 1))
+            ink = np.maximum(rim, cv2.subtract(shadow, ink) if rng.random() < 0.5 else shadow)
+        case "faded":
+            angle = rng.uniform(0, 2 * np.pi)
+            # Letters fade one by one, so the period is that of a letter's height.
+            wave = np.sin(2 * np.pi * (rows * np.sin(angle) + columns * np.cos(angle)) / height)
+            lowest = rng.uniform(0.15, 0.5)
+            ink = np.rint(ink * (lowest + (1 - lowest) * (wave + 1) / 2)).astype(np.uint8)
+        case "dotted":
+            ink = ink * ((rows % step < step - 1) & (columns % step < step - 1)).astype(np.uint8)
+        case "striped":
+            along = rows if rng.random() < 0.7 else columns
+            ink = ink * (along % step < step - 1).astype(np.uint8)
+        case "reversed":
+            side = 2 * round(height * rng.uniform(0.05, 0.12)) + 1
+            shape = cv2.MORPH_ELLIPSE if rng.random() < 0.7 else cv2.MORPH_RECT
+            blot = cv2.dilate(ink, cv2.getStructuringElement(shape, (side, side)))
+            ink = np.asarray(cv2.subtract(blot, ink), np.uint8)
     return ink

@@ -1,12 +1,13 @@
 """The page of a picture: colours, paper, strokes, specks, and how the file is stored."""
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt_train.generators.mixture.styles import Style, pick
+from captcha_rt_train.generators.mixture.style import Style, pick
 
 _STANDS_OUT: Final = 1.8  # the contrast of the letters, as a multiple of the page's clutter
 _CLUTTER: Final = 8.0  # levels of clutter that every page counts as having
@@ -105,6 +106,11 @@ def draw_paper(
         case "hatch":
             step = int(rng.integers(4, 12))
             page[(rows * rng.choice([-1, 1]) + columns) % step < rng.integers(1, 3)] = other
+        case "panels":
+            edges = np.linspace(0, width, int(rng.integers(3, 9))).astype(int)
+            for left, right in pairwise(edges):
+                page[:, left:right] += rng.uniform(-70, 70, 3).astype(np.float32)
+            page = page.clip(0, 255)
     return page
 
 
@@ -157,6 +163,12 @@ def _stroke_paths(
             lengths = rng.uniform(0.05, 0.4, count) * height
             ends = starts + lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
             return np.stack([starts, ends], axis=1)
+        case "circles":
+            count = int(rng.integers(3, 20))
+            middles = rng.uniform((0, 0), (width, height), (count, 1, 2))
+            axes = rng.uniform(0.04, 0.3, (count, 1, 1)) * height * rng.uniform(0.6, 1, (1, 1, 2))
+            angles = 2 * np.pi * t
+            return np.asarray(middles + axes * np.hstack([np.cos(angles), np.sin(angles)]))
         case "arc":
             middle = rng.uniform((0, -height / 2), (width, 1.5 * height))
             axes = rng.uniform((width / 6, height / 4), (width / 1.2, height))
@@ -252,7 +264,7 @@ def finish(
             how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             resized = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how)
             picture = np.asarray(resized, np.float32)
-    if rng.random() < 0.3:
+    if rng.random() < style.blurred:
         radius = max(rng.uniform(0, style.blur), 0.05)
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), radius), np.float32)
     levels = np.rint(picture.clip(0, 255)).astype(np.uint8)
