@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.models import exported
 from captcha_rt import load_model
-from captcha_rt.cascade import UNSURE, reframe
+from captcha_rt.cascade import UNSURE, recut
 from captcha_rt.decoders import Decoded
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Prediction, calibration_error, summarize
@@ -57,11 +57,11 @@ def make_model(trunk_file: Path) -> bytes:
     drawn = [draw(np.random.default_rng([*CALIBRATION_SEED, n]), faces) for n in range(CALIBRATION)]
     prepare = planned.manifest.prepare
     inputs = np.stack([prepare(d.picture) for d in drawn])
-    reframed = np.stack([prepare(reframe(d.picture)) for d in drawn])
+    anew = np.stack([prepare(recut(d.picture)) for d in drawn])
     labels = [d.label for d in drawn]
     first, second = (
         np.asarray(model.predict(tensors, batch_size=128, verbose=0), np.float32)
-        for tensors in (inputs, reframed)
+        for tensors in (inputs, anew)
     )
     manifest = replace(
         planned.manifest,
@@ -77,8 +77,8 @@ def make_model(trunk_file: Path) -> bytes:
         training={
             "preset": trunk.preset,
             "command": "captcha-rt fonts FONTS; captcha-rt pretrain -o RUN --faces "
-            "FONTS/faces.npz --real benchmarks/general.toml (64 epochs, of an older mixture); "
-            "captcha-rt pretrain -o RUN2 --faces FONTS/faces.npz --real benchmarks/general.toml "
+            "FONTS/faces.npz --real benchmarks/general.toml (64 epochs with an older mixture); "
+            "captcha-rt pretrain -o RUN3 --faces FONTS/faces.npz --real benchmarks/general.toml "
             "--start RUN/trunk.npz --seed 1 --drawn 294912 --halfway; python -m benchmarks general",
             "epochs_trained": trunk.epoch,
             "epochs": settings.epochs,
@@ -108,7 +108,7 @@ def calibrate(
     Args:
         manifest: The description, with the limit.
         first: The logits of pictures that were not trained on.
-        second: The logits of the same pictures, reframed; they count as in the cascade.
+        second: The logits of the same pictures, cut out anew; they count as in the cascade.
         labels: Their texts.
 
     Returns:

@@ -1,7 +1,7 @@
 """One model at work: prepare a picture, run the network, read its scores."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -88,7 +88,7 @@ class Reader:
         return solution
 
     def read_batch(
-        self, pictures: Sequence[NDArray[np.uint8]], constraints: Constraints | None = None
+        self, pictures: Iterable[NDArray[np.uint8]], constraints: Constraints | None = None
     ) -> list[Solution | CaptchaRTError]:
         """Reads pictures in one run of the network; errors stand in their places."""
         tensors: list[NDArray[np.float32] | CaptchaRTError] = []

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from captcha_rt import CharsetError, ImageDecodeError, LowConfidenceError, Solution, Solver
-from captcha_rt.cascade import UNSURE, better, reframe
+from captcha_rt.cascade import UNSURE, better, recut
 from captcha_rt.diagnostics.explain import explain
 from captcha_rt.diagnostics.stages import time_stages
 from captcha_rt.model import EMBEDDED, GENERAL
@@ -66,14 +66,14 @@ def test_a_batch_is_read_like_each_of_its_pictures(solver: Solver) -> None:
 
 
 def test_the_general_model_reads_unsure_pictures_twice(solver: Solver) -> None:
-    """As they are and in another frame; the surer answer counts, and is the one explained."""
+    """As they are and cut out anew; the surer answer counts, and is the one explained."""
     general = solver.readers[1]
     seen = set()
     for text in ("7B3KR", "48215", "MTPHXE"):
         for paper in (0, 100, 150, 200):
             white = ((paper, paper), (paper, paper), (0, 0))
             picture = np.pad(drawn(text), white, constant_values=255)
-            first, second = general.read(picture), general.read(reframe(picture))
+            first, second = general.read(picture), general.read(recut(picture))
             counts = first
             if first.confidence < UNSURE and second.confidence > first.confidence:
                 counts = second
@@ -87,26 +87,59 @@ def test_the_general_model_reads_unsure_pictures_twice(solver: Solver) -> None:
 
 
 def test_a_text_gets_a_margin_of_a_tenth_of_its_height() -> None:
-    """Paper that is missing is added, and more is cut off, in any number of channels."""
-    for channels in (1, 3, 4):
+    """Paper that is missing is added, and more is cut off; specks are no text."""
+    for channels in (1, 3):
         ink = np.random.default_rng(0).integers(0, 200, (40, 150, channels), np.uint8)
         framed = np.pad(ink, ((4, 4), (4, 4), (0, 0)), constant_values=255)
         for above, below, left, right in ((4, 4, 4, 4), (20, 5, 60, 30), (9, 1, 1, 40)):
             sides = ((above, below), (left, right), (0, 0))
-            assert (reframe(np.pad(ink, sides, constant_values=255)) == framed).all()
-        full = reframe(ink)  # without paper, its edges go on
+            page = np.pad(ink, sides, constant_values=255)
+            assert (recut(page) == framed).all()
+            page[0, 0] = 0
+            assert (recut(page)[4:-4, 4:-4] == ink).all()
+        full = recut(ink)  # without paper, its edges go on
         assert full.shape == framed.shape
         assert (full[4:-4, 4:-4] == ink).all()
         assert (full[:4, 4:-4] == ink[0]).all()
 
 
 def test_what_has_no_text_keeps_its_size_but_for_the_margin() -> None:
-    """An empty page, one with a speck, and a picture of a few pixels."""
-    speck = np.full((50, 160, 3), 255, np.uint8)
-    assert reframe(speck).shape == (60, 170, 3)
-    speck[20:24, 50:54] = 0
-    assert reframe(speck).shape == (60, 170, 3)
-    assert reframe(np.zeros((3, 4, 1), np.uint8)).shape == (5, 6, 1)
+    """An empty page, one with a speck, a picture of a few pixels, and a very high one."""
+    page = np.full((50, 160, 3), 255, np.uint8)
+    assert recut(page).shape == (60, 170, 3)
+    page[20:24, 50:54] = 0
+    assert recut(page).shape == (60, 170, 3)
+    assert recut(np.zeros((3, 4, 1), np.uint8)).shape == (5, 6, 1)
+    noise = np.random.default_rng(0).integers(0, 256, (20_000, 40, 1), np.uint8)
+    assert recut(noise).shape == (20_008, 48, 1)
+
+
+def test_colours_of_transparent_pixels_are_no_text(solver: Solver) -> None:
+    """Whatever a file holds there, the picture is cut out as it is seen."""
+    paper = ((150, 150), (150, 150), (0, 0))
+    seen = np.pad(drawn("48215"), paper, constant_values=255)
+    alpha = np.pad(np.full((60, 230, 1), 255, np.uint8), paper)
+    hidden = np.where(alpha > 0, seen, np.random.default_rng(0).integers(0, 256, seen.shape))
+    both = np.concatenate([hidden.astype(np.uint8), alpha], axis=2)
+    assert (recut(both) == recut(seen)).all()
+    assert solver.solve(both) == solver.solve(seen)
+
+
+def test_second_readings_keep_their_places(solver: Solver) -> None:
+    """In a batch where some pictures are read once, some twice and one not at all."""
+    paper = ((150, 150), (150, 150), (0, 0))
+    far = [np.pad(drawn(text), paper, constant_values=255) for text in ("48215", "7B3KR")]
+    pictures = [far[0], drawn("48215"), ImageDecodeError("no picture"), far[1], SAMPLES[0], far[0]]
+    for known in ({}, {"length": 5}, {"allowed": "0123456789BKR", "alternatives": 2}):
+        answers = solver.solve_batch(pictures, **known)
+        for picture, answer in zip(pictures, answers, strict=True):
+            if isinstance(picture, ImageDecodeError):
+                assert answer is picture
+                continue
+            one = solver.solve(picture, **known)
+            assert isinstance(answer, Solution)
+            assert (answer.text, answer.model) == (one.text, one.model)
+            assert answer.confidence == pytest.approx(one.confidence, abs=1e-4)
 
 
 def test_what_neither_is_sure_of_is_rejected(solver: Solver) -> None:

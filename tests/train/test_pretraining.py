@@ -142,11 +142,16 @@ def test_another_machine_goes_on_from_a_trunk(
     manifest = pretrain(job(run, longer, faces, start=trunk))
     assert manifest.training["epochs_trained"] == 3
     assert len(run.history()) == 1
-    other = replace(small, layers={**LAYERS, "columns": [[10, 1, 1]]})
+    other = replace(longer, layers={**LAYERS, "columns": [[10, 1, 1]]})
     with pytest.raises(TrainingError, match="weights of other shapes"):
         pretrain(job(Run(tmp_path / "other"), other, faces, start=trunk))
     with pytest.raises(TrainingError, match="reads the characters"):
         pretrain(job(Run(tmp_path / "abc"), longer, faces, start=replace(trunk, characters="abc")))
+    with pytest.raises(TrainingError, match=r"has had 2 epochs, .* nothing is left to train"):
+        pretrain(job(Run(tmp_path / "done"), small, faces, start=trunk))
+    changed = replace(trunk, weights=tuple(weight + 1 for weight in trunk.weights))
+    with pytest.raises(RunError, match=r"run\.json differs"):
+        pretrain(job(run, longer, faces, start=changed, halfway=True, resume=True))
 
 
 def test_a_training_ends_halfway(small: Preset, faces: Path, whole: Run, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from captcha_rt.cascade import readings
+from captcha_rt.cascade import recut
 from captcha_rt.decoders import Decoded, to_probabilities
 from captcha_rt.errors import CaptchaRTError, RecipeError, ScoresError
 from captcha_rt.image import ImageSource
@@ -82,7 +82,7 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
     manifest = reader.manifest
     panels = [_panel(f"picture {picture.shape}", picture)]
     if seen is not picture:
-        panels.append(_panel(f"reframed {seen.shape}", seen))
+        panels.append(_panel(f"cut out anew {seen.shape}", seen))
     below: list[Sheet] = []
     text, confidence, error = "", 0.0, None
     try:
@@ -119,12 +119,12 @@ def choose_reading(
         return first, picture, None
     try:
         answer = solver.solve(picture)
+        if answer.model == first.manifest.name:
+            return first, picture, answer.confidence
+        again = answer.confidence > others[0].read(picture).confidence
     except CaptchaRTError:
         return first, picture, None
-    its = [r for r in readings(solver.readers, picture) if r[0].manifest.name == answer.model]
-    if len(its) > 1:  # the model has read the picture twice
-        its.sort(key=lambda r: abs(r[0].read(r[1]).confidence - answer.confidence))
-    return *its[0], answer.confidence
+    return others[0], recut(picture) if again else picture, answer.confidence
 
 
 def trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture, bool]]:

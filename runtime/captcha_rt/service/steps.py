@@ -34,7 +34,7 @@ def show_steps(solver: Solver, image: bytes) -> dict[str, Any]:
         found["steps"].append(_step(f"picture {_size(picture)}", picture))
         reader, seen, _ = choose_reading(solver, picture)
         if seen is not picture:
-            found["steps"].append(_step(f"reframed {_size(seen)}", seen))
+            found["steps"].append(_step(f"cut out anew {_size(seen)}", seen))
         for title, shown, turned in trace(reader.manifest, seen):
             found["steps"].append(_step(title, shown.transpose(1, 0, 2) if turned else shown))
         answer = solver.solve(picture)

@@ -54,8 +54,8 @@ def pretrain(
         bool,
         typer.Option(
             "--halfway",
-            help="Keep the mean of the weights of --start and of those at the end, which reads "
-            "other kinds better than the end alone. With --resume, that of a finished training.",
+            help="Keep the mean of the weights of --start and of those at the end: it reads other "
+            "kinds better than the end alone. With --resume also after the training has ended.",
         ),
     ] = False,
     teacher: Annotated[

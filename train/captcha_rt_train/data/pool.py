@@ -159,7 +159,7 @@ def draw_pool(
 def change(
     picture: NDArray[np.uint8], columns: NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Changes a drawn picture a little: its place, shape, colours, and noise.
+    """Changes a drawn picture: its place, size, shape, colours, and noise.
 
     Args:
         picture: `(H, W, 3)` uint8.

@@ -6,6 +6,7 @@ steps of the characters' middles. Without the second part, CTC stays on its plat
 blanks are read, for hundreds of thousands of pictures.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -188,6 +189,11 @@ def _pretrain_alone(job: Pretraining) -> Manifest:
     settings = replace(job.preset.settings, seed=job.seed)
     planned = plan_general(job.preset)
     start = 0 if job.start is None else job.start.epoch
+    if start >= settings.epochs:
+        raise TrainingError(
+            f"the trunk has had {start} epochs, and the preset {job.preset.name} has "
+            f"{settings.epochs}: nothing is left to train; name a preset with more epochs"
+        )
     chosen = _describe(job, settings, start)
     job.run.check_settings(chosen, resume=job.resume)
     keras.utils.set_random_seed(job.seed)
@@ -244,6 +250,7 @@ def _describe(job: Pretraining, settings: Settings, start: int) -> dict[str, Any
         "pool": "" if job.pool is None else str(job.pool.resolve()),
         "real": 0 if job.real is None else len(job.real),
         "start": start,
+        **({"start_weights": _digest(job.start)} if job.start else {}),
         **({"teacher": job.teacher.preset} if job.teacher else {}),
         "batch_size": settings.batch_size,
         "steps": job.steps,
@@ -251,6 +258,14 @@ def _describe(job: Pretraining, settings: Settings, start: int) -> dict[str, Any
         "learning_rate": settings.learning_rate,
         "seed": job.seed,
     }
+
+
+def _digest(trunk: Trunk) -> str:
+    """Tells trunks apart."""
+    digest = hashlib.sha256()
+    for weight in trunk.weights:
+        digest.update(np.ascontiguousarray(weight).data)
+    return digest.hexdigest()[:16]
 
 
 def _build(planned: Plan, settings: Settings) -> AlignedModel:

@@ -259,11 +259,13 @@ def write(
 
 
 def _fancy(rng: np.random.Generator, fill: str, ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The ink, `(H, W)`, of letters that are drawn rather than written."""
+    """The ink, `(H, W)`, of letters that are drawn rather than written, or are plain."""
     height, width = ink.shape
     rows, columns = np.ogrid[:height, :width]
     step = max(3, round(height * rng.uniform(0.05, 0.09)))
     match fill:
+        case "solid":
+            pass
         case "rimmed":
             down, right = (int(n) for n in rng.integers(-step, step + 1, 2))
             rim = np.asarray(cv2.subtract(ink, cv2.erode(ink, _CROSS)), np.uint8)

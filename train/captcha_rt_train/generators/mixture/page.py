@@ -18,7 +18,7 @@ Pixels = NDArray[np.float32]
 
 
 class Stroke(NamedTuple):
-    """A line, arc or wave, or many dashes or spots.
+    """A line, arc or wave, or many dashes, spots or circles.
 
     Attributes:
         under: Whether it lies under the letters.

@@ -67,13 +67,13 @@ class Style:
         aliased: The probability of letters and strokes without smooth edges, as GIFs have them.
         joins: Weights of what happens where two letters meet: `cover`, `darken`, `invert`.
         fills: Weights of `solid`, `hollow`, `outlined`, `shadow`, `stippled`, `thin`, `bold`,
-            `rimmed` (its outline and its shadow's), `faded`, `dotted`, `striped`, and `reversed`
+            `rimmed` (outlines of letters and shadows), `faded`, `dotted`, `striped`, and `reversed`
             (letters of paper on blots of ink).
         papers: Weights of `plain`, `gradient`, `cloud`, `grid`, `dots`, `hatch`, `panels`.
         wave: The largest shift of a wave over the picture, as a share of its height.
         fish: The strength of fish-eyes, in 0..1.
         tilt: The largest perspective, as a share of the height.
-        strokes: The number of lines, arcs, waves and layers of dashes or spots.
+        strokes: The number of lines, arcs, waves and layers of dashes, spots or circles.
         stroke_kinds: Weights of `line`, `arc`, `curve`, `wave`, `dashes`, `spots`, `circles`.
         stroke_width: In pixels of a picture 50 pixels high; dashes are half as wide.
         own_ink: The probability that strokes have the letters' colour.

@@ -200,7 +200,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             stroke_width=(0.8, 1.6),
         ),
     ),
-    # Dense specks and lines that a filter has smoothed.
+    # Letters, and often dense specks, that a filter has smoothed.
     "smoothed": (
         1,
         replace(
