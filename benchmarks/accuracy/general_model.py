@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.models import exported
 from captcha_rt import load_model
-from captcha_rt.cascade import UNSURE, recut
+from captcha_rt.cascade import recut, second_counts
 from captcha_rt.decoders import Decoded
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Prediction, calibration_error, summarize
@@ -129,9 +129,9 @@ def calibrate(
 
 
 def _counting(first: tuple[str, Decoded], second: tuple[str, Decoded]) -> tuple[str, float]:
-    """The text and the confidence that count: the first ones if they are sure, else the surer."""
-    sure = first[1].confidence >= min(UNSURE, second[1].confidence)
-    text, decoded = first if sure else second
+    """The text and the confidence of the reading that counts."""
+    counts = second_counts(first[1].confidence, second[1].confidence)
+    text, decoded = second if counts else first
     return text, decoded.confidence
 
 

@@ -102,7 +102,7 @@ def recut(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Returns:
         `(H', W', C)`, or `(H', W', 3)` of a picture with transparency: its hidden colours are no
-        ink. It has at most 1.44 times the pixels, and never less than a pixel of margin.
+        ink. The margin is at least a pixel; a large picture grows by less than half.
     """
     if picture.shape[2] == 4:
         picture = Rgb()(picture)
@@ -135,7 +135,10 @@ def _read_twice(
     if unsure:
         again = general.read_batch((_try_recut(pictures[i]) for i in unsure), constraints)
         for i, answer in zip(unsure, again, strict=True):
-            answers[i] = _surer(answers[i], answer)
+            first = answers[i]
+            if isinstance(first, Solution) and isinstance(answer, Solution):
+                counts = second_counts(first.confidence, answer.confidence)
+                answers[i] = answer if counts else first
     return answers
 
 
@@ -147,13 +150,9 @@ def _try_recut(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return picture
 
 
-def _surer(
-    first: Solution | CaptchaRTError, second: Solution | CaptchaRTError
-) -> Solution | CaptchaRTError:
-    """The answer with the higher confidence."""
-    if isinstance(first, Solution) and isinstance(second, Solution):
-        return second if second.confidence > first.confidence else first
-    return first
+def second_counts(first: float, second: float) -> bool:
+    """Whether the second of two readings of a picture counts, by their confidences."""
+    return first < UNSURE and first < second
 
 
 def is_by(answer: Solution | CaptchaRTError, model: str) -> bool:

@@ -121,10 +121,11 @@ def choose_reading(
         answer = solver.solve(picture)
         if answer.model == first.manifest.name:
             return first, picture, answer.confidence
-        again = answer.confidence > others[0].read(picture).confidence
+        once = others[0].read(picture)
     except CaptchaRTError:
         return first, picture, None
-    return others[0], recut(picture) if again else picture, answer.confidence
+    seen = recut(picture) if answer.confidence > once.confidence else picture
+    return others[0], seen, answer.confidence
 
 
 def trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture, bool]]:

@@ -261,7 +261,7 @@ def _describe(job: Pretraining, settings: Settings, start: int) -> dict[str, Any
 
 
 def _digest(trunk: Trunk) -> str:
-    """Tells trunks apart."""
+    """The start of the SHA-256 of a trunk's weights, in hexadecimal: another trunk has another."""
     digest = hashlib.sha256()
     for weight in trunk.weights:
         digest.update(np.ascontiguousarray(weight).data)

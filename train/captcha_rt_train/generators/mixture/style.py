@@ -17,24 +17,45 @@ CAPITALS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SMALL: Final = CAPITALS.lower()
 UNAMBIGUOUS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
-_NAMES: Final = {
-    "joins": {"cover", "darken", "invert"},
-    "fills": {
-        "solid",
-        "hollow",
-        "outlined",
-        "shadow",
-        "stippled",
-        "thin",
-        "bold",
-        "rimmed",
-        "faded",
-        "dotted",
-        "striped",
-        "reversed",
-    },
-    "papers": {"plain", "gradient", "cloud", "grid", "dots", "hatch", "panels"},
-    "stroke_kinds": {"line", "arc", "curve", "wave", "dashes", "spots", "circles"},
+_JOINS: Final[Weights] = {"cover": 8, "darken": 1, "invert": 0.5}
+_FILLS: Final[Weights] = {
+    "solid": 6,
+    "hollow": 0.7,
+    "outlined": 0.5,
+    "shadow": 0.7,
+    "stippled": 0.4,
+    "thin": 0.6,
+    "bold": 0.6,
+    "rimmed": 0.5,
+    "faded": 0.4,
+    "dotted": 0.3,
+    "striped": 0.2,
+    "reversed": 0.3,
+}
+_PAPERS: Final[Weights] = {
+    "plain": 5,
+    "gradient": 1.5,
+    "cloud": 1.5,
+    "grid": 1,
+    "dots": 1,
+    "hatch": 0.7,
+    "panels": 0.5,
+}
+_STROKE_KINDS: Final[Weights] = {
+    "line": 3,
+    "arc": 1,
+    "curve": 2,
+    "wave": 1,
+    "dashes": 2,
+    "spots": 1,
+    "circles": 0.5,
+}
+
+_CHOICES: Final = {
+    "joins": _JOINS,
+    "fills": _FILLS,
+    "papers": _PAPERS,
+    "stroke_kinds": _STROKE_KINDS,
 }
 
 
@@ -124,49 +145,14 @@ class Style:
     grey: float = 0.25
     opacity: Range = (0.6, 1)
     aliased: float = 0.12
-    joins: Weights = field(default_factory=lambda: {"cover": 8, "darken": 1, "invert": 0.5})
-    fills: Weights = field(
-        default_factory=lambda: {
-            "solid": 6,
-            "hollow": 0.7,
-            "outlined": 0.5,
-            "shadow": 0.7,
-            "stippled": 0.4,
-            "thin": 0.6,
-            "bold": 0.6,
-            "rimmed": 0.5,
-            "faded": 0.4,
-            "dotted": 0.3,
-            "striped": 0.2,
-            "reversed": 0.3,
-        }
-    )
-    papers: Weights = field(
-        default_factory=lambda: {
-            "plain": 5,
-            "gradient": 1.5,
-            "cloud": 1.5,
-            "grid": 1,
-            "dots": 1,
-            "hatch": 0.7,
-            "panels": 0.5,
-        }
-    )
+    joins: Weights = field(default_factory=lambda: _JOINS)
+    fills: Weights = field(default_factory=lambda: _FILLS)
+    papers: Weights = field(default_factory=lambda: _PAPERS)
     wave: float = 0.1
     fish: float = 0.3
     tilt: float = 0.1
     strokes: tuple[int, int] = (0, 7)
-    stroke_kinds: Weights = field(
-        default_factory=lambda: {
-            "line": 3,
-            "arc": 1,
-            "curve": 2,
-            "wave": 1,
-            "dashes": 2,
-            "spots": 1,
-            "circles": 0.5,
-        }
-    )
+    stroke_kinds: Weights = field(default_factory=lambda: _STROKE_KINDS)
     stroke_width: Range = (0.7, 3)
     own_ink: float = 0.5
     cuts: float = 0.06
@@ -182,10 +168,10 @@ class Style:
     frame: float = 0.15
 
     def __post_init__(self) -> None:
-        for setting, names in _NAMES.items():
-            unknown = getattr(self, setting).keys() - names
+        for setting, known in _CHOICES.items():
+            unknown = getattr(self, setting).keys() - known.keys()
             if unknown:
-                raise ValueError(f"{setting} are {sorted(names)}, not {sorted(unknown)}")
+                raise ValueError(f"{setting} are {sorted(known)}, not {sorted(unknown)}")
 
 
 def pick(rng: np.random.Generator, weights: Weights) -> str:
