@@ -8,6 +8,7 @@ may catch.
     ├── RecipeError            ValueError         a picture that the model's recipe can't use
     │   └── SegmentationError                     a picture in which the glyphs aren't found
     ├── CharsetError           ValueError         an invalid charset, or a text outside of one
+    ├── LengthError            ValueError         a known length that no text of the model has
     ├── FolderError            ValueError         no folder, or a folder without pictures
     │   └── ArchiveError                          an archive that can't be unpacked
     ├── LabelError             ValueError         labels that are missing or ambiguous
@@ -32,6 +33,7 @@ __all__ = [
     "ImageDecodeError",
     "InstallationError",
     "LabelError",
+    "LengthError",
     "LowConfidenceError",
     "ManifestError",
     "ModelError",
@@ -65,6 +67,10 @@ class SegmentationError(RecipeError):
 
 class CharsetError(CaptchaRTError, ValueError):
     """The charset is invalid, or a text has characters outside of the charset."""
+
+
+class LengthError(CaptchaRTError, ValueError):
+    """The texts are known to have more characters than the model can read."""
 
 
 class FolderError(CaptchaRTError, ValueError):

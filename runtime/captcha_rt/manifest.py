@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt.charset import Charset, is_unicode
-from captcha_rt.constrained import Constraints, decode_constrained, decode_length
+from captcha_rt.constrained import Constraints, allow_only, decode_constrained, decode_length
 from captcha_rt.decoders import (
     DECODERS,
     TEMPERATURES,
@@ -205,6 +205,11 @@ class Manifest:
                 f"the recipe makes tensors of the shape ({shown}), the model takes {taken}"
             )
 
+    @property
+    def longest(self) -> int:
+        """The number of characters that a text of the model has at most."""
+        return self.glyphs or self.output.shape[1] or 0
+
     def prepare(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Runs the recipe on one picture and checks the shape of the result.
 
@@ -272,23 +277,27 @@ class Manifest:
             decoded = decode_constrained(
                 probabilities, self.charset, constraints, ctc=decoder.reads_paths
             )
-        if constraints is None and self.length and decoder.reads_paths:
-            decoded = [
-                d if len(d.ids) == self.length else self._read_again(d, rows)
-                for d, rows in zip(decoded, scores, strict=True)
-            ]
         if constraints is None or constraints.length is None:  # else the user knows better
+            if self.length and decoder.reads_paths:
+                decoded = [
+                    d if len(d.ids) == self.length else self._read_again(d, rows, constraints)
+                    for d, rows in zip(decoded, scores, strict=True)
+                ]
             decoded = [
                 d if len(d.ids) >= self.shortest else replace(d, confidence=0.0) for d in decoded
             ]
         return [(self.charset.decode(d.ids), d) for d in decoded]
 
-    def _read_again(self, decoded: Decoded, scores: NDArray[np.float32]) -> Decoded:
+    def _read_again(
+        self, decoded: Decoded, scores: NDArray[np.float32], constraints: Constraints | None
+    ) -> Decoded:
         """The likeliest text of the known length, if it is likely enough; else what was read."""
         blank = self.charset.blank
         assert blank is not None  # noqa: S101  (CTC's decoder needs a blank, which was checked)
-        [rows] = to_probabilities(scores[None], self.scores, self.temperature)
-        again = decode_length(rows, blank, self.length)
+        rows = to_probabilities(scores[None], self.scores, self.temperature)[0]
+        if constraints is not None:
+            rows = allow_only(rows, self.charset, constraints)
+        again = decode_length(rows, blank, self.length, constraints)
         return again if again.confidence >= _LIKELY else decoded
 
     def to_json(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from captcha_rt.cascade import read_in_turn
 from captcha_rt.constrained import Constraints
 from captcha_rt.device import Device
-from captcha_rt.errors import CaptchaRTError, CharsetError
+from captcha_rt.errors import CaptchaRTError, CharsetError, LengthError
 from captcha_rt.image import MAX_PIXELS, ImageSource, Opened, open_image
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import GENERAL, load_model
@@ -161,6 +161,7 @@ class Solver:
             ScoresError: If the model returns NaN or infinite scores.
             ModelError: If the model fails.
             CharsetError: If the model has none of the allowed characters.
+            LengthError: If the model has no room for so many characters.
             ValueError: If nothing is allowed, or a number is out of range.
             TypeError: If what is known has another type.
         """
@@ -204,6 +205,7 @@ class Solver:
 
         Raises:
             CharsetError: If the model has none of the allowed characters.
+            LengthError: If the model has no room for so many characters.
             ValueError: If the batch size is below 1, or another argument is out of range.
         """
         return list(
@@ -251,6 +253,7 @@ class Solver:
 
         Raises:
             CharsetError: If the model has none of the allowed characters.
+            LengthError: If the model has no room for so many characters.
             TypeError: If `images` is one picture.
             ValueError: If the batch size is below 1, or another argument is out of range. The call
                 itself raises these errors, before any picture is taken.
@@ -286,6 +289,11 @@ class Solver:
             raise CharsetError(
                 f"none of the allowed characters {allowed!r} is one of the model's, "
                 f"{charset.characters!r}"
+            )
+        longest = max(reader.manifest.longest for reader in self.readers)
+        if length is not None and length > longest:
+            raise LengthError(
+                f"no text of {length} characters can be read: the model has room for {longest}"
             )
         return constraints
 

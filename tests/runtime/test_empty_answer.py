@@ -62,6 +62,11 @@ def test_a_text_of_the_known_length_is_read_where_a_character_was_missed(
     whole = stripes_array("-aa--bb--cc-----")
     assert known.solve(whole).confidence == open_.solve(whole).confidence
     assert known.solve(doubtful, length=2).text == "ab"
+    for asked in ({"alternatives": 2}, {"allowed": "abc"}, {"allowed": "abc", "alternatives": 2}):
+        again = known.solve(doubtful, **asked)
+        assert again.text == read.text
+        assert again.confidence == pytest.approx(read.confidence, rel=1e-4)
+        assert {a.text for a in again.alternatives or ()} in (set(), {"ab", read.text})
     with pytest.raises(ManifestError, match="every text has 0 or more characters: -1"):
         replace(model.manifest, length=-1)
 

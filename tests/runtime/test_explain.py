@@ -49,6 +49,26 @@ def test_the_command_writes_a_sheet_and_says_the_answer(command, tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["steps.png"]
 
 
+def test_the_command_says_why_solve_rejects(command, tmp_path: Path) -> None:
+    """On stderr and on the sheet; the command has done what it was asked for."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 160, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), noise)
+    solved = command("solve", tmp_path / "noise.png")
+    explained = command("explain", tmp_path / "noise.png", "-o", tmp_path / "steps.png")
+    assert (solved.returncode, explained.returncode) == (4, 0)
+    assert explained.stderr.strip().endswith(solved.stderr.strip().rpartition(": ")[2])
+    assert is_coloured(read_sheet(tmp_path / "steps.png"), RED)
+
+
+def test_the_command_says_that_it_read_one_frame(command, tmp_path: Path) -> None:
+    """As `solve` does."""
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    frames = [pillow.open(SAMPLES / f"{name}.png").convert("P") for name in ("dnwnb", "ymx5p")]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    result = command("explain", tmp_path / "two.gif", "-o", tmp_path / "steps.png")
+    assert result.stderr.endswith("two.gif: read the first of 2 frames\n")
+
+
 def test_another_picture_gives_another_sheet(stripes: Path, stripes_array) -> None:
     """Equal pictures give equal sheets, others don't."""
     first, second = ("-aa--bb--cc-----", "-aa--bb--ca-----")

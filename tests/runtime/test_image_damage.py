@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from captcha_rt import Solver
+from captcha_rt.diagnostics.explain import explain
 from captcha_rt.errors import ImageDecodeError
 from captcha_rt.image import decode_image, open_image
 
@@ -311,6 +312,9 @@ def test_lossless_webps_that_look_damaged() -> None:
                     asked += 1
                     limits.add(solver.solve(bytes(damaged)).min_confidence)
                     limits.add(solver.solve_batch([bytes(damaged)])[0].min_confidence)
+                    explained = explain(solver, bytes(damaged)).answer
+                    assert explained is not None
+                    limits.add(explained.min_confidence)
     assert asked > 10
     assert min(limits) > whole.min_confidence
 

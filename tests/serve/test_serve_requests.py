@@ -83,7 +83,15 @@ def test_what_is_known_can_stand_in_the_address_or_in_json(server):
 
 @pytest.mark.parametrize(
     "query",
-    ["lenght=5", "length=x", "length=0", "min_confidence=2", "alternatives=101", "allowed="],
+    [
+        "lenght=5",
+        "length=x",
+        "length=0",
+        "min_confidence=2",
+        "alternatives=101",
+        "allowed=",
+        "length=49",
+    ],
 )
 def test_a_wrong_question_is_refused(server, query):
     """A question that is not understood is refused with a line, and never ignored."""
@@ -151,6 +159,23 @@ def test_explain_shows_the_steps(server):
     assert found["steps"][0]["name"] == "picture 200 x 50"
     assert all(step["picture"].startswith("data:image/png;base64,") for step in found["steps"])
     assert server.ask("POST", "/explain", b"nothing")[0] == 422
+
+
+def test_explain_shows_the_reading_that_counts(server):
+    """A text in much paper is read twice; the step that cuts it out is there if that one counts."""
+    white = np.full((360, 360), 255, np.uint8)
+    solver, shown = Solver(device="cpu"), set()
+    for text in ("7B3KR", "48215", "MTPHXE", "K2WD"):
+        picture = cv2.putText(white.copy(), text, (90, 190), cv2.FONT_HERSHEY_DUPLEX, 1.5, 20, 2)
+        data = cv2.imencode(".png", picture)[1].tobytes()
+        found, answer = server.ask("POST", "/explain", data)[1], solver.solve(data)
+        assert found["read"] == answer.text
+        assert found["confidence"] == pytest.approx(answer.confidence, abs=1e-4)
+        once = solver.readers[1].read(solver.open(data).pixels)
+        second = "cut out anew" in found["steps"][1]["name"]
+        assert second == (answer.model == "general" and answer.confidence > once.confidence)
+        shown.add(second)
+    assert True in shown
 
 
 def test_metrics_count(server):

@@ -67,7 +67,7 @@ class Printer:
         kept = evaluate_sum(kept) if self.sums else kept
         notes = []
         if isinstance(answer, Solution) and answer.frames > 1 and not self.merges:
-            notes.append(f"{name}: read the first of {answer.frames} frames")
+            notes.append(frames_note(name, answer))
         likely = (answer.alternatives or ()) if isinstance(answer, Solution) else ()
         if self.form != "text":
             values = {"path": name, **answer_to_json(kept)}
@@ -116,6 +116,11 @@ class Read:
     def lost(self, source: Source, error: CaptchaRTError) -> Printed:
         """What is printed of a picture that ends the processes that read it."""
         return self.printer(source[0], error)
+
+
+def frames_note(name: str, answer: Solution) -> str:
+    """What is said of a picture of several frames, whose model reads one."""
+    return f"{name}: read the first of {answer.frames} frames"
 
 
 def _exit_code(answer: Solution | CaptchaRTError) -> int:

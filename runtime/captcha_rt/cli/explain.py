@@ -11,12 +11,20 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from captcha_rt.cli.answers import frames_note
 from captcha_rt.cli.options import DeviceOption, ModelOption
-from captcha_rt.cli.output import SOME_FAILED, complain_about, from_checkout, mention_waiting
+from captcha_rt.cli.output import (
+    SOME_FAILED,
+    complain,
+    complain_about,
+    from_checkout,
+    mention_waiting,
+)
 from captcha_rt.diagnostics import explain as diagnostics
 from captcha_rt.errors import ImageDecodeError, InstallationError
 from captcha_rt.files import write_atomically
 from captcha_rt.pictures import read_stdin
+from captcha_rt.solution import reject_unsure
 from captcha_rt.solver import Solver
 
 GROUP: Final = "captcha_rt.activations"
@@ -57,6 +65,11 @@ def explain(
         complain_about(image, explanation.error)
         raise typer.Exit(SOME_FAILED)
     typer.echo(f"{explanation.text} ({explanation.confidence:.4f})")
+    if (answer := explanation.answer) is not None:
+        if not answer.accepted:
+            complain(f"{image}: `solve` rejects it: {reject_unsure(answer, None)}")
+        if answer.frames > 1 and solver.readers[0].manifest.recipe.merge is None:
+            complain(frames_note(image, answer))
 
 
 def _activations(run: Path, layer: str) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from captcha_rt.cascade import recut
 from captcha_rt.decoders import Decoded, to_probabilities
 from captcha_rt.errors import CaptchaRTError, RecipeError, ScoresError
-from captcha_rt.image import ImageSource
+from captcha_rt.image import ImageSource, Opened
 from captcha_rt.manifest import Manifest
 from captcha_rt.reader import Reader
-from captcha_rt.solver import Solver
+from captcha_rt.solution import Solution, reject_unsure
+from captcha_rt.solver import Solver, of_file
 from captcha_rt.steps import Picture, Transpose
 
 Sheet = NDArray[np.uint8]
@@ -45,6 +46,7 @@ class Explanation:
         sheet: The sheet, `(H, W, 3)` uint8, RGB.
         text: The text that was read; empty after an error.
         confidence: The confidence of the text, in 0..1; 0 after an error.
+        answer: The answer of `Solver.solve`; None after an error.
         error: The error that stopped the model, or None. The sheet then shows all steps before the
             error, and its message.
     """
@@ -52,6 +54,7 @@ class Explanation:
     sheet: Sheet
     text: str
     confidence: float
+    answer: Solution | None
     error: CaptchaRTError | None
 
 
@@ -77,8 +80,9 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
         ImageDecodeError: If the picture can't be decoded. Then there is nothing to draw.
         ModelError: If the model fails.
     """
-    picture = solver.open(image).pixels
-    reader, seen, weighed = choose_reading(solver, picture)
+    opened = solver.open(image)
+    picture = opened.pixels
+    reader, seen, answer = choose_reading(solver, opened)
     manifest = reader.manifest
     panels = [_panel(f"picture {picture.shape}", picture)]
     if seen is not picture:
@@ -94,8 +98,10 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
             below += _channels(name, activations(rows), turned=turned)
         scores = reader.session.run(rows)
         [(text, decoded)] = manifest.decode(scores)
-        confidence = decoded.confidence if weighed is None else weighed
+        confidence = decoded.confidence if answer is None else answer.confidence
         below += _scores(manifest, scores.reshape(-1, scores.shape[-1]), text, decoded)
+        if answer is not None and not answer.accepted:
+            below += _paragraph(f"rejected: {reject_unsure(answer, None)}", _RED)
     except CaptchaRTError as problem:
         if not isinstance(problem, RecipeError | ScoresError):
             raise
@@ -104,28 +110,27 @@ def explain(solver: Solver, image: ImageSource, layers: Layers | None = None) ->
     sheet = np.pad(
         _stack([*_flow(panels), *below]), ((10, 10), (10, 10), (0, 0)), constant_values=255
     )
-    return Explanation(sheet, text, confidence, error)
+    return Explanation(sheet, text, confidence, None if error else answer, error)
 
 
 def choose_reading(
-    solver: Solver, picture: NDArray[np.uint8]
-) -> tuple[Reader, NDArray[np.uint8], float | None]:
-    """The model whose answer `solve` gives, the picture as it read it, and its confidence.
+    solver: Solver, opened: Opened
+) -> tuple[Reader, NDArray[np.uint8], Solution | None]:
+    """The model whose answer `solve` gives, the picture as it read it, and the answer.
 
     If no model has an answer, that is the first one, with the picture as it is.
     """
+    picture = opened.pixels
     first, *others = solver.readers
-    if not others:
-        return first, picture, None
     try:
-        answer = solver.solve(picture)
-        if answer.model == first.manifest.name:
-            return first, picture, answer.confidence
+        answer = of_file(solver.solve(picture), opened)
+        if not others or answer.model == first.manifest.name:
+            return first, picture, answer
         once = others[0].read(picture)
     except CaptchaRTError:
         return first, picture, None
     seen = recut(picture) if answer.confidence > once.confidence else picture
-    return others[0], seen, answer.confidence
+    return others[0], seen, answer
 
 
 def trace(manifest: Manifest, picture: Picture) -> Iterator[tuple[str, Picture, bool]]:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import captcha_rt
-from captcha_rt.errors import CaptchaRTError, CharsetError
+from captcha_rt.errors import CaptchaRTError, CharsetError, LengthError
 from captcha_rt.service.body import Intake
 from captcha_rt.service.models import Models
 from captcha_rt.service.reading import Reading
@@ -103,7 +103,7 @@ class Inference:
         question = to_question(given) if given else Question()
         try:
             answers = await self._reading.read(request, served, asked.pictures, question.known)
-        except CharsetError as error:
+        except (CharsetError, LengthError) as error:
             raise Refusal(400, str(error)) from None
         content, header = write_response(served.name, asked, _outputs(answers, question))
         if header is None:

@@ -124,7 +124,7 @@ class Reading:
         Raises:
             Refusal: If the queue is full.
             ClientGoneError: If the client has left.
-            CharsetError: As from `Solver.solve`.
+            CharsetError, LengthError: As from `Solver.solve`.
         """
         job = Job(len(pictures), served, pictures, known or _PLAIN)
         answers: Answers

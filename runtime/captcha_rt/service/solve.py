@@ -11,7 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from captcha_rt.constrained import Constraints
-from captcha_rt.errors import CaptchaRTError, CharsetError, ImageDecodeError, ModelError
+from captcha_rt.errors import (
+    CaptchaRTError,
+    CharsetError,
+    ImageDecodeError,
+    LengthError,
+    ModelError,
+)
 from captcha_rt.service.body import header_of, read_json
 from captcha_rt.service.models import Models
 from captcha_rt.service.reading import Reading
@@ -104,7 +110,7 @@ class Solve:
         served = await self._models.find(question.model)
         try:
             answers = await self._reading.read(request, served, sent.pictures, question.known)
-        except CharsetError as error:
+        except (CharsetError, LengthError) as error:
             raise Refusal(400, str(error)) from None
         return _answer(sent, answers)
 

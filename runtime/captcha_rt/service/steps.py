@@ -30,14 +30,15 @@ def show_steps(solver: Solver, image: bytes) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"steps": [], "read": ""}
     try:
-        picture = solver.open(image).pixels
+        opened = solver.open(image)
+        picture = opened.pixels
         found["steps"].append(_step(f"picture {_size(picture)}", picture))
-        reader, seen, _ = choose_reading(solver, picture)
+        reader, seen, answer = choose_reading(solver, opened)
         if seen is not picture:
             found["steps"].append(_step(f"cut out anew {_size(seen)}", seen))
         for title, shown, turned in trace(reader.manifest, seen):
             found["steps"].append(_step(title, shown.transpose(1, 0, 2) if turned else shown))
-        answer = solver.solve(picture)
+        answer = answer or solver.solve(picture)  # which raises what is wrong
         found["read"] = answer.text
         found["confidence"] = answer.confidence
         found["characters"] = answer_to_json(answer)["characters"]
