@@ -69,10 +69,13 @@ def test_only_sure_contradictions_are_probably_wrong(decoder: str, blanks: int) 
     assert wrong[0] > 0.99
     assert 0 < wrong[1] < 0.1
     assert wrong[2] == wrong[3] == 0
-    line = "1 label looks wrong, such as ac: ac, read ab. To look at them: captcha-rt suspects mine"
     described = manifest(decoder, 2 * step)
-    assert describe_doubts(samples, described, scores, Path("mine")) == [line]
-    assert describe_doubts(samples[3:], described, scores[3:], Path("mine")) == []
+    [few] = describe_doubts(samples, described, scores, "look")
+    assert few.startswith("it contradicts 1 of 4 labels: it can't read these pictures yet")
+    many = [samples[0], *[samples[3]] * 19], np.stack([scores[0], *[scores[3]] * 19])
+    line = "1 label looks wrong, such as ac: ac, read ab. To look at them: look"
+    assert describe_doubts(many[0], described, many[1], "look") == [line]
+    assert describe_doubts(samples[3:], described, scores[3:], "look") == []
 
 
 def test_a_character_of_few_pictures_is_not_left_out() -> None:

@@ -45,6 +45,14 @@ def test_one_long_label_widens_no_input(tmp_path: Path) -> None:
     assert skip_far_longer(right) == right
 
 
+def test_a_few_long_labels_among_sixty(tmp_path: Path) -> None:
+    """Three that were pasted by mistake; a twentieth of the labels is no mistake any more."""
+    texts = [f"{1234 + 17 * number}" for number in range(57)]
+    pasted = ["https://example.org/captcha"] * 3
+    assert len(skip_far_longer(labelled(tmp_path / "x", [*texts, *pasted])).skipped) == 3
+    assert not skip_far_longer(labelled(tmp_path / "y", [*texts[:50], *pasted])).skipped
+
+
 def test_texts_of_several_lengths_all_stay(tmp_path: Path) -> None:
     """Twice as long as usual is not too long; neither are two long texts among few."""
     dataset = labelled(tmp_path / "x", ["12", "123", "1234", "12345678", "21098765"])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from drawn import write_digits
@@ -18,6 +19,7 @@ from captcha_rt.charset import Charset
 from captcha_rt.model import load_model
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import Run
+from captcha_rt_train.cli.options import folder_beside
 from captcha_rt_train.data.samples import characters_of, with_recipe
 from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.presets import load_preset
@@ -209,6 +211,44 @@ def test_too_few_pictures_are_refused(command, tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "6 labelled pictures are too few" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "few-run").exists()
+
+
+def test_a_refused_start_leaves_no_choice(command, tmp_path: Path) -> None:
+    """Pictures that show nothing are refused; others in their place are chosen for anew."""
+    folder = tmp_path / "mine"
+    labels = write_digits(folder, 24, seed=1)
+    for level, label in enumerate(labels, 200):
+        cv2.imwrite(str(folder / f"{label}.png"), np.full((32, 72), level, np.uint8))
+    refused = command("train", folder, *SHORT)
+    assert (refused.returncode, "plain" in refused.stderr) == (2, True), refused.stderr
+    for label in labels:
+        (folder / f"{label}.png").unlink()
+    write_digits(folder, 24, seed=2, length=3)
+    result = command("train", folder, *SHORT)
+    assert "going on" not in result.stderr
+    assert "3 characters" in result.stderr
+
+
+def test_an_earlier_run_without_new_pictures(command, run: Run, folder: Path, tmp_path) -> None:
+    """The verdict says that none is new; a few new ones are too few to measure."""
+    options = ("--from", run.folder, "-o", tmp_path / "run", *SHORT)
+    result = command("train", folder, *options)
+    assert "none of which is new" in result.stdout.splitlines()[0]
+    assert "never saw" not in result.stdout
+    assert "you may not need to train" not in result.stderr
+    few = tmp_path / "few"
+    write_digits(few, 2, seed=7)
+    refused = command("train", few, *options[:2], "-o", tmp_path / "other")
+    assert refused.returncode == 2
+    assert "2 new pictures are too few" in refused.stderr.splitlines()[-1]
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_run_of_a_linked_folder_stands_beside_the_link(folder: Path, tmp_path: Path) -> None:
+    """As the guide's commands name it."""
+    (tmp_path / "link").symlink_to(folder)
+    assert folder_beside(tmp_path / "link", "-run") == tmp_path / "link-run"
+    assert folder_beside(tmp_path / "x" / ".." / "link", "-run") == tmp_path / "link-run"
 
 
 @pytest.fixture(scope="module")

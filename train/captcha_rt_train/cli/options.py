@@ -1,5 +1,6 @@
 """What the commands of this distribution share: arguments, options, progress."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,7 +44,7 @@ FoldCaseOption = Annotated[bool, typer.Option("--fold-case", help="Fold labels t
 
 def folder_beside(source: Path, ending: str) -> Path:
     """A folder beside a source, named after it: `mine-run` for `mine/` and for `mine.tar.gz`."""
-    path = source.resolve()
+    path = Path(os.path.abspath(source))  # noqa: PTH100  (a link's run stands beside the link)
     return path.with_name((path.name.split(".")[0] if path.is_file() else path.name) + ending)
 
 

@@ -79,7 +79,7 @@ def suspects(
     if not quiet:
         typer.echo(f"{len(found)} suspects, to look at: {listed}", err=True)
         if found and folder.is_dir():
-            shown = quote(str(folder))
+            shown = quote(str(folder)) + ("" if labels == AUTO else f" --labels {quote(labels)}")
             typer.echo(f"next: captcha-rt label {shown} --suspects {quote(str(listed))}", err=True)
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if found and folder.is_dir() and (on_terminal and not quiet if page is None else page):

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from captcha_rt_train.data.samples import Dataset, Sample, skip_samples
 
-_USUAL: Final = 0.99
-"""The fraction of the labels that are no longer than usual; of fewer than 200, all but one."""
+_UNUSUAL: Final = 0.01
+"""The fraction of the labels that may be longer than usual; of fewer than 300, three labels, but no
+more than one in twenty."""
 
 _FAR: Final = 2
 """How many times as long as usual a label is that can't be right."""
@@ -20,8 +19,9 @@ def usual_length(samples: Sequence[Sample]) -> int:
     Args:
         samples: Labelled pictures, at least one.
     """
-    lengths = [len(sample.label) for sample in samples]
-    return int(np.quantile(lengths, _USUAL, method="lower"))
+    lengths = sorted(len(sample.label) for sample in samples)
+    longer = max(int(_UNUSUAL * len(lengths)), min(3, len(lengths) // 20))
+    return lengths[-1 - longer]
 
 
 def skip_far_longer(dataset: Dataset) -> Dataset:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import keras
@@ -20,6 +19,9 @@ DOUBTED: Final = 0.5
 SURE: Final = 0.9
 """The probability from which on a picture is left out of an epoch. With 0.5, ten to twelve right
 labels of 450 were left out in each epoch of one kind."""
+
+TOO_MANY: Final = 0.05
+"""The fraction of the labels that a network that can read hardly ever contradicts."""
 
 _WRONG: Final = 0.02
 """The fraction of the labels that are wrong, before the pictures are looked at."""
@@ -75,7 +77,7 @@ def spare_rare(labels: Sequence[str], doubted: NDArray[np.bool_]) -> NDArray[np.
 
 
 def describe_doubts(
-    samples: Sequence[Sample], manifest: Manifest, scores: NDArray[np.floating], source: Path
+    samples: Sequence[Sample], manifest: Manifest, scores: NDArray[np.floating], command: str
 ) -> list[str]:
     """How many labels look wrong, and how to look at them: a line, or none.
 
@@ -83,17 +85,22 @@ def describe_doubts(
         samples: N samples, at least one.
         manifest: The network's description.
         scores: The network's scores, as for `contradict`.
-        source: The samples' folder.
+        command: What shows such labels.
     """
     read, wrong = contradict(samples, manifest, scores)
     count = int((wrong >= DOUBTED).sum())
     if not count:
         return []
+    if count > TOO_MANY * len(samples):
+        return [
+            f"it contradicts {count} of {len(samples)} labels: it can't read these pictures yet, "
+            f"or many labels are wrong. To look at them: {command}"
+        ]
     worst = int(wrong.argmax())
     labels = "1 label looks" if count == 1 else f"{count} labels look"
     return [
         f"{labels} wrong, such as {samples[worst].name}: {samples[worst].label}, read "
-        f"{read[worst]}. To look at them: captcha-rt suspects {source}"
+        f"{read[worst]}. To look at them: {command}"
     ]
 
 

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import keras
 
+from captcha_rt.labels import AUTO
 from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Evaluation, Prediction, evaluate
 from captcha_rt_export.errors import RunError
 from captcha_rt_export.run import TRAINING, Run
-from captcha_rt_train.data.earlier import EARLIER, HELD_BACK
+from captcha_rt_train.data.earlier import EARLIER, HELD_BACK, NEW
 from captcha_rt_train.data.samples import Dataset, Sample, with_recipe
 from captcha_rt_train.data.sources import is_sources_file
 from captcha_rt_train.errors import TrainingError
@@ -43,7 +44,13 @@ from captcha_rt_train.training.train import finish, fit_network, measure
 FEWEST: Final = 20
 """The least number of labelled pictures."""
 
+FEWEST_NEW: Final = 5
+"""The least number of new ones among them, if an earlier run is gone on from and there are any."""
+
+_OLD: Final = EARLIER, HELD_BACK  # sources of pictures that an earlier run had
+
 _FEW: Final = 500  # fewer pictures are all trained on in the end
+_SHOWS: Final = 100  # pictures held back that show what twice as many would bring about
 _PLATEAU: Final = 300  # steps after which a network that reads nothing is stuck
 # How the minutes are shared between the training, the one with half as many pictures, and the one
 # with all.
@@ -116,7 +123,7 @@ def _train_alone(job: Job, minutes: float, validation: float | None) -> Result:
     measured = measure(job, prepared, [network], network.model)
     part = "test" if prepared.parts["test"] else "validation"
     found = evaluate(_unseen(measured.predictions[part], prepared.parts[part]))
-    verdict = _verdict(found, prepared)
+    verdict = _verdict(found, prepared, part)
     if job.earlier is not None:
         verdict += _remembered(job.earlier, measured.manifest)
     model = network.model
@@ -140,7 +147,8 @@ def _load_or_choose(
 ) -> tuple[Preset, Dataset | None]:
     """The preset that a stopped run has, or a new one, which is written, and its data set."""
     file = job.run.preset_file
-    if file.exists():
+    # Without settings, the training was refused, or stopped before it began: it is chosen anew.
+    if file.exists() and job.run.settings() is not None:
         preset = replace(load_preset(str(file)), name=job.run.name)
         _check_options(job, preset.settings, validation)
         job.observer.say(f"going on with the run in {job.run.folder}")
@@ -150,15 +158,10 @@ def _load_or_choose(
         raise RunError(f"{job.run.folder} holds a run of a preset: choose another folder with -o")
     preset = preset_of(job.earlier) if job.earlier else load_preset(TRUNK)
     dataset = read(replace(job, preset=preset))
-    if len(dataset.samples) < FEWEST:
-        job.observer.report(dataset)
-        if not dataset.samples and dataset.skipped:
-            raise nothing_usable(job, dataset)
-        raise TrainingError(
-            f"{len(dataset.samples)} labelled pictures are too few to train on: label at least "
-            f"{FEWEST}, better 200, with `captcha-rt label {quote(str(job.source))}`"
-        )
-    job.observer.say(as_it_is(dataset))
+    _check_number(job, dataset)
+    own = tuple(sample for sample in dataset.samples if sample.source not in _OLD)
+    if own:
+        job.observer.say(as_it_is(replace(dataset, samples=own)))
     seed = job.settings.seed
     if job.earlier is None:
         choice = choose(dataset, job.run.name, minutes, seed)
@@ -176,6 +179,27 @@ def _load_or_choose(
     chosen = replace(choice.preset, name=job.run.name, settings=settings)
     _write_preset(job.run, chosen, choice.reasons)
     return chosen, with_recipe(dataset, chosen.recipe)
+
+
+def _check_number(job: Job, dataset: Dataset) -> None:
+    """Checks that there are enough pictures; after an earlier run, enough new ones, or none.
+
+    Raises:
+        TrainingError: If there are too few.
+    """
+    new = sum(sample.source == NEW for sample in dataset.samples)
+    found, what, fewest = len(dataset.samples), "labelled pictures", FEWEST
+    if found >= fewest and 0 < new < FEWEST_NEW:
+        found, what, fewest = new, "new pictures", FEWEST_NEW
+    if found >= fewest:
+        return
+    job.observer.report(dataset)
+    if not dataset.samples and dataset.skipped:
+        raise nothing_usable(job, dataset)
+    how = f", with `captcha-rt label {quote(str(job.source))}`" if job.source.is_dir() else ""
+    raise TrainingError(
+        f"{found} {what} are too few to train on: label at least {fewest}, better 200{how}"
+    )
 
 
 def _check_options(job: Job, chosen: Settings, validation: float | None) -> None:
@@ -246,21 +270,28 @@ def _fit(job: Job, prepared: Prepared, minutes: float) -> tuple[Job, Network]:
     return attempt, network
 
 
-def _verdict(found: Evaluation, prepared: Prepared) -> list[str]:
+def _verdict(found: Evaluation, prepared: Prepared, part: str) -> list[str]:
     """How good the network is, and what it confuses."""
     low, high = found.interval
     learned = len(prepared.parts["training"])
+    which = "that it never saw"
+    if all(sample.source == HELD_BACK for sample in prepared.parts[part]):
+        which = "that the earlier run held back, none of which is new"
     lines = [
-        f"reads {found.exact_match:.1%} of {found.total} pictures that it never saw "
+        f"reads {found.exact_match:.1%} of {found.total} pictures {which} "
         f"({low:.1%} to {high:.1%}), after learning from {learned}"
     ]
     if found.confusions:
         worst = ", ".join(
-            f"{c.truth or 'nothing'} as {c.read or 'nothing'} ({c.count})"
-            for c in found.confusions[:6]
+            f"{_named(c.truth)} as {_named(c.read)} ({c.count})" for c in found.confusions[:6]
         )
         lines.append(f"most often misread: {worst}")
     return lines
+
+
+def _named(character: str) -> str:
+    """A character as a line shows it; none of them is empty."""
+    return (repr(character) if character.isspace() else character) or "nothing"
 
 
 def _unseen(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Sequence[Prediction]:
@@ -285,12 +316,14 @@ def _remembered(earlier: Run, manifest: Manifest) -> list[str]:
 
 def _doubted(job: Job, prepared: Prepared, model: keras.Model, manifest: Manifest) -> list[str]:
     """Which labels the network contradicts after learning from them, and how to look at them."""
-    sources = EARLIER, HELD_BACK  # not in this folder
-    samples = [s for s in prepared.parts[TRAINING] if s.path and s.source not in sources]
+    samples = [s for s in prepared.parts[TRAINING] if s.path and s.source not in _OLD]
     if not samples:
         return []
     scores = predict_scores(model, manifest, samples) / manifest.temperature
-    return describe_doubts(samples, manifest, scores, job.source)
+    labels = "" if job.labels == AUTO else f" --labels {quote(job.labels)}"
+    command = f"captcha-rt suspects {quote(str(job.source))}{labels}"
+    command += " --fold-case" if job.fold_case else ""
+    return describe_doubts(samples, manifest, scores, command)
 
 
 def _learning_curve(
@@ -310,6 +343,9 @@ def _learning_curve(
     errors, more = 1 - found.exact_match, 1 - before.exact_match
     if not found.errors:
         return [f"{line}; there is nothing left to be won that {found.total} pictures could show"]
+    low, high = found.interval
+    if found.total < _SHOWS and low <= before.exact_match <= high:
+        return [f"{line}; {found.total} pictures are too few to show what more would bring about"]
     if more <= errors:
         return [f"{line}: more pictures of the same kind may not help; look at those misread"]
     expected = 1 - errors * max(errors / more, 0.3)
