@@ -77,9 +77,11 @@ def make_model(trunk_file: Path) -> bytes:
         training={
             "preset": trunk.preset,
             "command": "captcha-rt fonts FONTS; captcha-rt pretrain -o RUN --faces "
-            "FONTS/faces.npz --real benchmarks/general.toml (64 epochs with an older mixture); "
+            "FONTS/faces.npz --real benchmarks/general.toml (64 epochs with an older mixture, then "
+            "56 with --start RUN/trunk.npz --seed 1 --drawn 294912 --halfway); "
             "captcha-rt pretrain -o RUN3 --faces FONTS/faces.npz --real benchmarks/general.toml "
-            "--start RUN/trunk.npz --seed 1 --drawn 294912 --halfway; python -m benchmarks general",
+            "--start RUN2/trunk.npz --seed 2 --drawn 262144 --halfway; "
+            "python -m benchmarks general",
             "epochs_trained": trunk.epoch,
             "epochs": settings.epochs,
             "pictures": trunk.epoch * STEPS * settings.batch_size,

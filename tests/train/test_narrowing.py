@@ -17,7 +17,8 @@ SLIM = {"rows": [(4, 5, 2, 2), (6, 3, 2, 1)], "columns": [(8, 1, 1), (8, 5, 1)]}
 
 
 def build(layers: dict, classes: int = 5, channels: int = 3, width: int = 40) -> keras.Model:
-    return compact(Dimensions((24, width, channels), 4, classes), **layers, context=True)
+    contexts = {"context": True, "text_context": True}
+    return compact(Dimensions((24, width, channels), 4, classes), **layers, **contexts)
 
 
 def pictures(channels: int = 3, width: int = 40) -> np.ndarray:
@@ -37,8 +38,8 @@ def test_filters_that_nothing_reads_can_go() -> None:
     for name, reader in [("rows1", "rows2"), ("rows2", "columns1"), ("columns1", "columns2")]:
         filters = weights[name][0].shape[-1]
         weights[reader][0][:, :, : filters // 2] = 0
-    weights["context"][0][: len(weights["context"][0]) // 2] = 0
-    weights["logits"][0][: len(weights["logits"][0]) // 2] = 0
+    for reader in ("context", "text_context", "logits"):
+        weights[reader][0][: len(weights[reader][0]) // 2] = 0
     for name, values in weights.items():
         wide.get_layer(name).set_weights(values)
     slim = build(SLIM)

@@ -14,13 +14,14 @@ from captcha_rt_train.networks import (
 from captcha_rt_train.presets import load_preset
 
 
-def test_context_starts_as_nothing_and_reaches_every_place() -> None:
+@pytest.mark.parametrize("name", ["context", "text_context"])
+def test_context_starts_as_nothing_and_reaches_every_place(name: str) -> None:
     """An untrained layer changes no score; a trained one tells each place of a far one."""
     layers = {"rows": [[4, 3, 4, 2]], "columns": [[6, 1, 1], [6, 3, 1]]}
     dimensions = Dimensions((16, 80, 1), 5, 7)
     keras.utils.set_random_seed(0)
     plain = NETWORKS["compact"](dimensions, **layers)
-    model = NETWORKS["compact"](dimensions, **layers, context=True)
+    model = NETWORKS["compact"](dimensions, **layers, **{name: True})
     for weight in plain.weights:
         next(w for w in model.weights if w.path == weight.path).assign(weight)
     pictures = np.random.default_rng(0).random((2, 16, 80, 1), np.float32)
@@ -28,7 +29,7 @@ def test_context_starts_as_nothing_and_reaches_every_place() -> None:
     other = pictures.copy()
     other[:, :, -8:] = 1 - other[:, :, -8:]  # far from the first place
     assert np.array_equal(model(pictures)[:, 0], model(other)[:, 0])
-    model.get_layer("context").kernel.assign(np.eye(6))
+    model.get_layer(name).kernel.assign(np.eye(6))
     assert not np.allclose(model(pictures)[:, 0], model(other)[:, 0])
 
 

@@ -216,6 +216,7 @@ def compact(
     rows: Sequence[tuple[int, int, int, int]],
     columns: Sequence[tuple[int, int, int]],
     context: bool = False,
+    text_context: bool = False,
 ) -> keras.Model:
     """The project's own CTC network: convolutions down to one row, then along the row.
 
@@ -228,6 +229,8 @@ def compact(
         context: Whether the mean over the row is added to each place, through a dense layer. The
             convolutions see two or three characters. Whether a bar is 1, l or I, and what is ink
             and what is clutter, the whole picture says.
+        text_context: Whether the mean over the last convolution's row is added in the same way.
+            Whether a ring is 0 or o, and a bar 1 or l, the other characters say.
 
     Returns:
         A model from `(N, H, W, C)` float32 in 0..1 to logits `(N, T, classes)`.
@@ -247,13 +250,13 @@ def compact(
         dilation_rate=(1, dilation),
     )
     if context:
-        mean = layers.GlobalAveragePooling2D(keepdims=True, name="mean")(x)
-        # Zeros at first: without knowing the whole picture, the places are as they are.
-        x += layers.Dense(filters, kernel_initializer="zeros", name="context")(mean)
+        x = _add_mean(x, "mean", "context")
     for number, (filters, width, dilation) in enumerate(others, 2):
         x = _normalised_convolution(
             x, filters, (1, width), f"columns{number}", dilation_rate=(1, dilation)
         )
+    if text_context:
+        x = _add_mean(x, "text_mean", "text_context")
     x = layers.Reshape(x.shape[2:], name="features")(x)
     # Scores need float32, also where the other layers compute in bfloat16.
     logits = layers.Dense(dimensions.classes, name="logits", dtype="float32")(x)
@@ -295,6 +298,15 @@ def _normalised_convolution(
     x = layers.Conv2D(filters, kernel, use_bias=False, name=name, **options)(x)
     x = layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _add_mean(x: keras.KerasTensor, mean: str, dense: str) -> keras.KerasTensor:
+    """Adds the mean over all places to each place, through a dense layer.
+
+    Its weights are zeros at first: without knowing the whole row, the places are as they are.
+    """
+    average = layers.GlobalAveragePooling2D(keepdims=True, name=mean)(x)
+    return x + layers.Dense(x.shape[-1], kernel_initializer="zeros", name=dense)(average)
 
 
 def _two_convolutions(input_shape: Shape) -> tuple[keras.KerasTensor, keras.KerasTensor]:

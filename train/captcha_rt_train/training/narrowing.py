@@ -33,6 +33,9 @@ def narrow(wide: keras.Model, slim: keras.Model) -> None:
             "only a network of the same layers, none of which has fewer filters, can be narrowed: "
             "name a trunk to start from, too"
         )
+    added_to = {"columns1": "context", convolutions[-1]: "text_context"}
+    there = {layer.name for layer in wide.layers} & {layer.name for layer in slim.layers}
+    contexts = {name: context for name, context in added_to.items() if context in there}
     kept = np.arange(wide.input_shape[-1])
     for name, reader in zip(convolutions, [*convolutions[1:], "logits"], strict=True):
         kernel = wide.get_layer(name).get_weights()[0][:, :, kept]
@@ -42,9 +45,10 @@ def narrow(wide: keras.Model, slim: keras.Model) -> None:
         chosen = _most_important(np.abs(norm[0]) * _norms(reading), filters)
         slim.get_layer(name).set_weights([kernel[..., chosen]])
         slim.get_layer(f"{name}_norm").set_weights([weight[chosen] for weight in norm])
-        if name == "columns1" and any(layer.name == "context" for layer in wide.layers):
-            weights, bias = wide.get_layer("context").get_weights()
-            slim.get_layer("context").set_weights([weights[np.ix_(chosen, chosen)], bias[chosen]])
+        if name in contexts:
+            weights, bias = wide.get_layer(contexts[name]).get_weights()
+            added = [weights[np.ix_(chosen, chosen)], bias[chosen]]
+            slim.get_layer(contexts[name]).set_weights(added)
         kept = chosen
     weights, bias = wide.get_layer("logits").get_weights()
     slim.get_layer("logits").set_weights([weights[kept], bias])

@@ -14,6 +14,7 @@ from captcha_rt_train.generators.mixture.styles import STYLES
 
 _TRIES: Final = 4  # pictures that nobody can read are drawn again
 _WITHOUT_TEXT: Final = 0.04  # the fraction of the pictures
+_ENDS: Final = {"": 2, "=": 4, "=?": 3}  # of sums; a `?` is easily seen in the noise after a `=`
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +114,4 @@ def draw_text(rng: np.random.Generator, style: Style) -> str:
         return "".join(charset[i] for i in rng.integers(len(charset), size=length))
     largest = (10, 100)[int(rng.integers(2))]
     a, b = (str(number) for number in rng.integers(largest, size=2))
-    return f"{a}{'+-x'[rng.integers(3)]}{b}{('', '=', '=?')[int(rng.integers(3))]}"
+    return f"{a}{'+-x'[rng.integers(3)]}{b}{pick(rng, _ENDS)}"

@@ -42,6 +42,7 @@ COMMON: Final = (
     "ibm-plex-sans",
     "inconsolata",
     "inter",
+    "jersey-10",
     "lato",
     "libre-franklin",
     "merriweather",
@@ -54,8 +55,10 @@ COMMON: Final = (
     "source-sans-3",
     "tinos",
     "ubuntu",
+    "vt323",
 )
-"""Families that look like those that servers have: Arial, Times, Courier, Georgia and others."""
+"""Families that look like those that servers have: Arial, Times, Courier, Georgia, GD's own letters
+of few pixels, and others."""
 
 _CELL: Final = 2 * EM  # rows and columns of a cell; a glyph's origin is in column EM / 2
 _SUFFIXES: Final = frozenset({".ttf", ".otf", ".woff"})

@@ -16,6 +16,10 @@ DIGITS: Final = "0123456789"
 CAPITALS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SMALL: Final = CAPITALS.lower()
 UNAMBIGUOUS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+UNAMBIGUOUS_SMALL: Final = "23456789abcdefghijkmnpqrstuvwxyz"
+UNAMBIGUOUS_CASES: Final = UNAMBIGUOUS + UNAMBIGUOUS_SMALL[8:]
+"""Digits and letters without those that look alike: 0, O and o, 1, I and l. Where digits and
+letters are mixed, most sites leave these out, so a ring among letters is mostly an O."""
 
 _JOINS: Final[Weights] = {"cover": 8, "darken": 1, "invert": 0.5}
 _FILLS: Final[Weights] = {
@@ -119,10 +123,12 @@ class Style:
             DIGITS: 3,
             SMALL: 1.5,
             CAPITALS: 1.5,
-            UNAMBIGUOUS: 1.5,
-            DIGITS + SMALL: 2,
-            DIGITS + CAPITALS: 2,
-            DIGITS + CAPITALS + SMALL: 2.5,
+            UNAMBIGUOUS: 2,
+            UNAMBIGUOUS_SMALL: 1.5,
+            UNAMBIGUOUS_CASES: 1.5,
+            DIGITS + SMALL: 1,
+            DIGITS + CAPITALS: 1.5,
+            DIGITS + CAPITALS + SMALL: 1.5,
             SUM: 1,
         }
     )
@@ -131,7 +137,7 @@ class Style:
     size: Range = (0.4, 1.1)
     gap: Range = (-0.14, 0.5)
     ends: Range = (0.05, 1.2)
-    common_face: float = 0.35
+    common_face: float = 0.5
     many_faces: float = 0.25
     stretch: Range = (0.55, 1.35)
     skew: float = 0.2

@@ -13,6 +13,7 @@ from captcha_rt_train.generators.mixture.style import (
     SMALL,
     SUM,
     UNAMBIGUOUS,
+    UNAMBIGUOUS_SMALL,
     Style,
 )
 
@@ -93,6 +94,33 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             stroke_kinds={"line": 3, "arc": 1, "curve": 2, "dashes": 2},
         ),
     ),
+    # Plain letters before many short strokes.
+    "dashed": (
+        1.5,
+        replace(
+            FREE,
+            length=(4, 6),
+            height=(20, 60),
+            size=(0.5, 0.95),
+            gap=(-0.02, 0.4),
+            common_face=0.7,
+            many_faces=0.1,
+            turn=15,
+            shear=0.15,
+            many_inks=0.7,
+            contrast=(0.4, 1),
+            papers={"plain": 5, "gradient": 1},
+            wave=0,
+            fish=0,
+            tilt=0,
+            strokes=(1, 5),
+            stroke_kinds={"dashes": 4, "line": 1},
+            stroke_width=(0.7, 2),
+            own_ink=0.15,
+            under=0.6,
+            specks=(0, 0.03),
+        ),
+    ),
     # Stretched, touching letters under one arc: Java libraries and lepture's captcha.
     "arc": (
         1.5,
@@ -119,7 +147,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
         1.5,
         replace(
             FREE,
-            texts={SMALL: 2, CAPITALS: 1, DIGITS + SMALL: 1, DIGITS + CAPITALS + SMALL: 1},
+            texts={SMALL: 2, CAPITALS: 1, UNAMBIGUOUS_SMALL: 1, DIGITS + CAPITALS + SMALL: 1},
             height=(40, 80),
             size=(0.5, 0.95),
             gap=(-0.16, 0.05),
@@ -175,6 +203,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             gap=(0, 0.4),
             many_inks=0.6,
             contrast=(0.3, 1),
+            fills={"solid": 3, "rimmed": 2, "hollow": 1},
             strokes=(0, 4),
             stroke_kinds={"curve": 1},
             stroke_width=(0.8, 1.5),
@@ -217,7 +246,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
         ),
     ),
     "sum": (
-        1,
+        1.5,
         replace(
             FREE,
             texts={SUM: 1},
@@ -226,6 +255,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             strokes=(0, 4),
             turn=15,
             specks=(0, 0.35),
+            blurred=0.5,
         ),
     ),
 }
