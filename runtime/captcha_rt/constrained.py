@@ -17,12 +17,12 @@ MAX_ALTERNATIVES: Final = 100
 
 _BEAM: Final = 60  # the texts that are kept at a time step, at least
 _NEGLIGIBLE: Final = 1e-4  # a class with less probability doesn't make a text likely
+_RARE: Final = 1e-6  # nor one with less, where a text has to get a length
+
 _CREDIBLE: Final = 0.1
 """The least probability of a known length with which the scores don't contradict it. Of three kinds
 that the general model never saw, 151 answers of the right length were accepted, all right, 147 with
 at least this one; of a length that is one too short 109, all wrong, 5 with at least this one."""
-
-_RARE: Final = 1e-6  # nor one with less, where a text has to get a length
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,7 +375,17 @@ def test_command_prints_and_opens_the_address(unlabelled, tmp_path) -> None:
         (
             lambda folder: (folder / "labels.csv").write_text("size,colour,age\n1,2,3\n"),
             (),
+            "size, colour, age; mend it, or name another file with -o",
+        ),
+        (
+            lambda folder: (folder / "labels.csv").write_text("file,label\n0001.png,a\n"),
+            ("--labels", "none"),
             "its labels are not used: name another file with -o",
+        ),
+        (
+            lambda folder: (folder / "labels.csv").write_bytes(b"file,label\n0001.png,\xe4b\n"),
+            (),
+            "labels.csv is not UTF-8: save it as UTF-8",
         ),
     ],
 )

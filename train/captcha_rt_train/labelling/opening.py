@@ -198,6 +198,18 @@ def _pictures(folder: Path, labels: Labels | None) -> tuple[list[tuple[str, Path
     return [(name_below(path, folder), path) for path in paths], tree
 
 
+def _check_table(path: Path, tree: Tree) -> None:
+    """Says what is wrong with a label file that can't be read.
+
+    Raises:
+        LabelError: If it can't be.
+    """
+    try:
+        read_table(path, tree)
+    except LabelError as error:
+        raise LabelError(f"{error}; mend it, or name another file with -o") from error
+
+
 def _table(
     tree: Tree, form: str, labels: Labels | None, out: Path | None
 ) -> tuple[LabelTable, set[str]]:
@@ -213,6 +225,8 @@ def _table(
         if not path.exists():
             return new_table(path, folder), set()
         if form == NO_LABELS or not _is_empty(path, folder):
+            if form != NO_LABELS:
+                _check_table(path, tree)
             raise LabelError(
                 f"{path} is there, but its labels are not used: name another file with -o, or the "
                 f"labels with --labels {path.name}"
