@@ -186,7 +186,7 @@ def _read_time_steps(
 
 
 def _believe(confidence: float, length: float) -> float:
-    """The confidence of a text of a known length that has itself a probability."""
+    """The confidence of a text, capped where the known length has too low a probability."""
     return min(confidence, 1.0 if length >= _CREDIBLE else length)
 
 
