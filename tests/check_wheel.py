@@ -143,6 +143,7 @@ EXPECTED = {
     "captcha_rt/steps/step.py",
     "captcha_rt/stores.py",
     "captcha_rt/sums.py",
+    "captcha_rt/tiles.py",
     "captcha_rt/workers.py",
 }
 # Distributions that the wheel must not depend on.

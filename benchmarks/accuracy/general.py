@@ -17,7 +17,7 @@ reads the pictures in `foreign`, and nothing is written.
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -43,12 +43,14 @@ from benchmarks.harness import (
     write_json,
 )
 from benchmarks.markdown import milliseconds
+from benchmarks.sessions import bare_session
 from captcha_rt import Solution, Solver, load_model
 from captcha_rt.diagnostics.card import model_card
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import read_labels
 from captcha_rt.metrics import wilson_interval
 from captcha_rt.model import EMBEDDED, GENERAL, detach
+from captcha_rt.tiles import has_tiles, move_zero_points
 
 TIMED: Final = 100
 """The number of pictures of each kind that are read one by one for the times."""
@@ -149,6 +151,22 @@ def rejected() -> dict[str, float]:
     }
 
 
+def time_zero_points() -> dict[str, float]:
+    """CPU milliseconds of one run of the network, by where the zero points of the weights are.
+
+    A `Session` moves them where the processor has tiles.
+    """
+    model = load_model(GENERAL)
+    inputs = np.zeros([axis or 1 for axis in model.manifest.input.shape], np.float32)
+    graphs = {"as in the file": model.data, "moved": move_zero_points(model.data)}
+
+    def call(graph: bytes) -> Callable[[], object]:
+        return partial(bare_session(graph).run, None, {model.manifest.input.name: inputs})
+
+    times = in_turn({name: call(graph) for name, graph in graphs.items()}, rounds=40, runs=20)
+    return {name: time["cpu"] for name, time in times.items()}
+
+
 def table(result: Result) -> str:
     """The table of the page on the general model, in Markdown."""
     header = (
@@ -234,6 +252,8 @@ def measure_all(kinds: Mapping[str, Sequence[tuple[Path, str]]]) -> dict[str, An
         "model": describe(load_model(GENERAL).manifest, GENERAL.stat().st_size),
         **found,
         "rejected": rejected(),
+        "tiles": has_tiles(),
+        "run_cpu_ms": time_zero_points(),
         "threads": 1,
         "machine": machine(),
     }

@@ -19,6 +19,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
 )
 
+from captcha_rt.tiles import MARK
 from captcha_rt_export.fold import fold_columns
 from captcha_rt_export.graph import Graph
 
@@ -38,6 +39,7 @@ PRODUCTS: Final[Form] = frozenset({"first", "inner", "last"})
 
 _PRODUCTS: Final = "Conv", "MatMul", "Gemm"
 _STEPS: Final = 64  # on each side of zero: 7 bits
+_FILTERS, _WEIGHTS = 48, 320  # from so many filters, of so many weights each, tiles pay
 
 
 def form_name(form: Form) -> str:
@@ -167,6 +169,7 @@ def quantize(proto: onnx.ModelProto, ranges: Ranges, form: Form) -> onnx.ModelPr
                 weight_type=QuantType.QInt8,
             )
         made = onnx.load(path)
+    _mark_for_tiles(made)
     del made.graph.value_info[:]
     del made.metadata_props[:]
     made.ir_version = proto.ir_version
@@ -230,6 +233,23 @@ def _leave_in_float(graph: Graph, product: onnx.NodeProto) -> None:
     product.output[0] = found[1].output[0]
     for node in found:
         graph.nodes.remove(node)
+
+
+def _mark_for_tiles(proto: onnx.ModelProto) -> None:
+    """Marks the weights that `captcha_rt.tiles` may move, where convolutions gain by it."""
+    graph = Graph(proto)
+    for convolution in [node for node in graph.nodes if node.op_type == "Conv"]:
+        node = graph.makers.get(convolution.input[1])
+        if node is None or node.op_type != "DequantizeLinear":
+            continue
+        weights, zeros = (graph.constant(name) for name in (node.input[0], node.input[2]))
+        if weights is None or zeros is None or weights.dtype != np.int8 or zeros.any():
+            continue
+        alone = all(len(graph.users(name)) == 1 for name in (*node.input, *node.output))
+        if alone and len(weights) >= _FILTERS and weights[0].size >= _WEIGHTS:
+            for place, values in ((0, weights), (2, zeros)):
+                node.input[place] = graph.add_constant(f"{MARK}{node.input[place]}", values)
+    graph.tidy()
 
 
 def _saved(proto: onnx.ModelProto, path: Path) -> Path:

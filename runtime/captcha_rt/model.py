@@ -37,8 +37,8 @@ MAX_BYTES: Final = 2**31 - 1
 
 # Protobuf: field 14 (metadata_props) of ModelProto, then fields 1 (key) and 2 (value) in it.
 _METADATA: Final = 14
-_GRAPH: Final = 7
-_INITIALIZER: Final = 5  # in GraphProto
+GRAPH: Final = 7
+INITIALIZER: Final = 5  # in GraphProto
 _ENTRY: Final = b"\x72"
 _KEY: Final = b"\x0a\x0acaptcha_rt\x12"
 _CHECKSUM: Final = b"\x72\x55\x0a\x11captcha_rt_sha256\x12\x40"
@@ -190,16 +190,21 @@ def has_loop(model: bytes) -> bool:
     Raises:
         ManifestError: If the bytes are no protobuf message.
     """
-    if model[4:8] == b"ORTM":  # onnxruntime's own format, which is no protobuf message
+    if not is_protobuf(model):
         return b"Loop" in model or b"Scan" in model
-    for number, _, content, stop in _fields(model, 0, len(model)):
-        inner = _fields(model, content, stop) if number == _GRAPH else [(0, 0, content, stop)]
+    for number, _, content, stop in fields(model, 0, len(model)):
+        inner = fields(model, content, stop) if number == GRAPH else [(0, 0, content, stop)]
         for field, _, start, end in inner:
-            if field != _INITIALIZER and (
+            if field != INITIALIZER and (
                 model.find(b"Loop", start, end) >= 0 or model.find(b"Scan", start, end) >= 0
             ):
                 return True
     return False
+
+
+def is_protobuf(model: bytes) -> bool:
+    """Whether a model is a protobuf message, not one in onnxruntime's own format."""
+    return model[4:8] != b"ORTM"
 
 
 def _entry(value: bytes) -> bytes:
@@ -217,14 +222,14 @@ def _find_descriptions(model: bytes, end: int) -> Iterator[tuple[int, bytes]]:
     Raises:
         ManifestError: If the bytes up to `end` are no protobuf message.
     """
-    for number, start, content, stop in _fields(model, 0, end):
+    for number, start, content, stop in fields(model, 0, end):
         if number == _METADATA:
-            entry = {inner: model[a:b] for inner, _, a, b in _fields(model, content, stop)}
+            entry = {inner: model[a:b] for inner, _, a, b in fields(model, content, stop)}
             if entry.get(1, b"").startswith(b"captcha_rt"):
                 yield start, entry.get(2, b"")
 
 
-def _fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Walks through the fields of a protobuf message, without a look into them.
 
     Yields:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
+from captcha_rt.tiles import MARK, move_zero_points
 from captcha_rt_export.convert import check_graph, operators
 from captcha_rt_export.fold import fold_columns
 from captcha_rt_export.forms import (
@@ -304,6 +305,30 @@ def test_a_shift_after_a_pooling_is_added_in_8_bits() -> None:
     rows = made.rows(20)
     expected = run(proto, rows)
     assert np.abs(run(quantized, rows) - expected).mean() < 0.05 * np.ptp(expected)
+
+
+def test_wide_convolutions_are_marked_for_tiles() -> None:
+    """Those alone that gain by it; their zero points can be moved, and the scores stay."""
+    made = _Maker(4, 8, 8)
+    for filters, channels in ((48, 4), (48, 48), (47, 48), (64, 47)):
+        made.convolution(filters, channels)
+    made.add("Conv", made.weights(64, 64, 1, 1), kernel_shape=[1, 1])
+    proto = rewrite(made.model())
+    rows = made.rows(20)
+    form = INNER | {"first", "last"}
+    quantized = quantize(proto, measure_ranges(proto, rows), form)
+    graph = Graph(quantized)
+    marked = {name: graph.constant(name) for name in graph.constants if name.startswith(MARK)}
+    assert sorted(values.shape for values in marked.values() if values is not None) == [
+        (48,),
+        (48, 48, 3, 3),
+        (64,),
+        (64, 47, 3, 3),
+    ]
+    data = quantized.SerializeToString()
+    moved = move_zero_points(data)
+    assert moved != data
+    assert np.array_equal(run(onnx.load_from_string(moved), rows), run(quantized, rows))
 
 
 def picture(
