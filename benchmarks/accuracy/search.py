@@ -28,6 +28,7 @@ from benchmarks.harness import (
 )
 from benchmarks.sessions import bare_session
 from captcha_rt.manifest import Manifest
+from captcha_rt.tiles import suit_processor
 from captcha_rt_export.run import Run
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def time_all(graphs: Mapping[str, Mapping[str, bytes]]) -> dict[str, dict[str, f
     calls = {}
     for name, precisions in graphs.items():
         for precision, graph in precisions.items():
-            session = bare_session(graph)
+            session = bare_session(suit_processor(graph))
             [image] = session.get_inputs()
             noise = np.random.default_rng(0).random((1, *image.shape[1:]), np.float32)
             calls[f"{name} {precision}"] = partial(session.run, None, {image.name: noise})

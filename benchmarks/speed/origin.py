@@ -50,6 +50,7 @@ from captcha_rt.device import CPU
 from captcha_rt.diagnostics.stages import time_stages
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import detach
+from captcha_rt.tiles import suit_processor
 
 MODELS: Final = {
     DEFAULT: "captcha_v2",
@@ -142,8 +143,8 @@ def tflite(model: Any, shape: Sequence[int | None], optimizations: list[Any]) ->
 
 
 def onnx(graph: bytes) -> Way:
-    """A graph in onnxruntime, on one thread."""
-    session = bare_session(graph)
+    """A graph in onnxruntime, on one thread, as a `Session` loads it."""
+    session = bare_session(suit_processor(graph))
     name = session.get_inputs()[0].name
     return lambda x: np.asarray(session.run(None, {name: x})[0])
 

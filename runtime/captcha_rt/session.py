@@ -28,7 +28,7 @@ from captcha_rt.errors import InstallationError, ManifestError, ModelError, Prov
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt.model import has_loop
 from captcha_rt.run_limit import RunLimit
-from captcha_rt.tiles import has_tiles, move_zero_points
+from captcha_rt.tiles import suit_processor
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -217,9 +217,9 @@ _loading: Final = threading.RLock()
 
 def _load(model: bytes, options: Any, providers: Sequence[Provider]) -> Any:  # noqa: ANN401
     """Creates onnxruntime's session."""
-    if _provider_name(providers[0]) == CPU and has_tiles():
+    if _provider_name(providers[0]) == CPU:
         with suppress(ManifestError):  # onnxruntime says what is wrong with a file that is damaged
-            model = move_zero_points(model)
+            model = suit_processor(model)
     try:
         with _loading:
             onnx = import_onnxruntime().InferenceSession(model, options, providers=providers)

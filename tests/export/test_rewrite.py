@@ -331,6 +331,22 @@ def test_wide_convolutions_are_marked_for_tiles() -> None:
     assert np.array_equal(run(onnx.load_from_string(moved), rows), run(quantized, rows))
 
 
+@pytest.mark.parametrize("zero_points", [True, False])
+def test_weights_of_another_exporter_are_not_marked(zero_points: bool) -> None:
+    """They may use all 8 bits, and their zero points may be left out."""
+    made = _Maker(48, 8, 8)
+    bytes_ = made.random.integers(-127, 128, (48, 48, 3, 3), np.int8)
+    inputs = [made.constant(bytes_), made.constant(np.full(48, 0.01, np.float32))]
+    inputs += [made.constant(np.zeros(48, np.int8))] * zero_points
+    weights = made.add("DequantizeLinear", *inputs[1:], source=inputs[0], axis=0)
+    made.add("Conv", weights, source="image", kernel_shape=[3, 3])
+    made.convolution(48, 48)
+    proto = made.model()
+    quantized = quantize(proto, measure_ranges(proto, made.rows(20)), INNER | {"first", "last"})
+    marked = [name for name in Graph(quantized).constants if name.startswith(MARK)]
+    assert len(marked) == 2  # our own convolution's
+
+
 def picture(
     *shape: int,
     kernel: tuple[int, int] = (3, 3),

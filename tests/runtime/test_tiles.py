@@ -1,12 +1,13 @@
 """Weights whose zero points a session moves where the processor has tiles."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from captcha_rt import Manifest, ManifestError, load_model, session
+from captcha_rt import Manifest, ManifestError, load_model, session, tiles
 from captcha_rt.model import GENERAL
 from captcha_rt.session import Session
 from captcha_rt.tiles import MARK, has_tiles, move_zero_points
@@ -29,7 +30,7 @@ def test_scores_stay_to_the_bit(described: bool, monkeypatch: pytest.MonkeyPatch
     assert set(changed.tolist()) == {0, 1}
     assert (changed == 1).mean() > 0.5  # most of the bytes are wide convolutions' weights
     manifest = replace(model.manifest, graph=None)
-    monkeypatch.setattr(session, "has_tiles", lambda: False)  # else the session moves them itself
+    monkeypatch.setattr(tiles, "has_tiles", lambda: False)  # else the session moves them itself
     assert scores(moved, manifest) == scores(data, manifest)
 
 
@@ -45,7 +46,7 @@ def test_a_session_moves_them_where_there_are_tiles(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(session.import_onnxruntime(), "InferenceSession", keep)
     for there in (True, False):
-        monkeypatch.setattr(session, "has_tiles", lambda there=there: there)
+        monkeypatch.setattr(tiles, "has_tiles", lambda there=there: there)
         Session(model.data, model.manifest, device="cpu")
     assert given == [move_zero_points(model.data), model.data]
 
@@ -58,6 +59,22 @@ def test_other_models_stay(stripes: Path) -> None:
     assert move_zero_points(own) is own
     with pytest.raises(ManifestError, match="cut off"):
         move_zero_points(load_model(GENERAL).data[:-100])
+
+
+@pytest.mark.parametrize("part", ["type", "values"])
+def test_all_marked_weights_are_moved_or_none(part: str) -> None:
+    """The export writes signed bytes into `raw_data`; a model of other tensors stays as it is."""
+    data = bytearray(load_model(GENERAL).data)
+    found = re.search(rb"\x10\x03B([^\n]{1,2}?)" + re.escape(MARK.encode()), data)
+    assert found is not None  # the type, and the length of the name
+    if part == "type":
+        data[found.start() + 1] = 2  # unsigned
+    else:
+        values = found.end(1) + found[1][0]
+        assert data[values] == 9 << 3 | 2
+        data[values] = 13 << 3 | 2
+    odd = bytes(data)
+    assert move_zero_points(odd) is odd
 
 
 def test_linux_says_whether_there_are_tiles(tmp_path: Path) -> None:
