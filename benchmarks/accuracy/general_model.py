@@ -78,9 +78,10 @@ def make_model(trunk_file: Path) -> bytes:
             "preset": trunk.preset,
             "command": "captcha-rt fonts FONTS; captcha-rt pretrain -o RUN --faces "
             "FONTS/faces.npz --real benchmarks/general.toml (64 epochs with an older mixture, then "
-            "56 with --start RUN/trunk.npz --seed 1 --drawn 294912 --halfway); "
-            "captcha-rt pretrain -o RUN3 --faces FONTS/faces.npz --real benchmarks/general.toml "
-            "--start RUN2/trunk.npz --seed 2 --drawn 262144 --halfway; "
+            "56 with --start RUN/trunk.npz --seed 1 --drawn 294912 --halfway, then 64 with --start "
+            "RUN2/trunk.npz --seed 2 --drawn 262144 --halfway); "
+            "captcha-rt pretrain -o RUN4 --faces FONTS/faces.npz --real benchmarks/general.toml "
+            "--start RUN3/trunk.npz --seed 3 --drawn 262144; "
             "python -m benchmarks general",
             "epochs_trained": trunk.epoch,
             "epochs": settings.epochs,

@@ -17,8 +17,8 @@ SLIM = {"rows": [(4, 5, 2, 2), (6, 3, 2, 1)], "columns": [(8, 1, 1), (8, 5, 1)]}
 
 
 def build(layers: dict, classes: int = 5, channels: int = 3, width: int = 40) -> keras.Model:
-    contexts = {"context": True, "text_context": True}
-    return compact(Dimensions((24, width, channels), 4, classes), **layers, **contexts)
+    added = {"residuals": [2], "context": True, "text_context": True}
+    return compact(Dimensions((24, width, channels), 4, classes), **layers, **added)
 
 
 def pictures(channels: int = 3, width: int = 40) -> np.ndarray:
@@ -38,6 +38,7 @@ def test_filters_that_nothing_reads_can_go() -> None:
     for name, reader in [("rows1", "rows2"), ("rows2", "columns1"), ("columns1", "columns2")]:
         filters = weights[name][0].shape[-1]
         weights[reader][0][:, :, : filters // 2] = 0
+    weights["residual2"][0][:, :, :6] = 0
     for reader in ("context", "text_context", "logits"):
         weights[reader][0][: len(weights[reader][0]) // 2] = 0
     for name, values in weights.items():
@@ -47,6 +48,18 @@ def test_filters_that_nothing_reads_can_go() -> None:
     np.testing.assert_allclose(
         slim.predict(pictures(), verbose=0), wide.predict(pictures(), verbose=0), rtol=1e-4
     )
+
+
+def test_what_a_residual_convolution_reads_is_important() -> None:
+    """Also filters that the next convolution hardly reads."""
+    wide, slim = with_random_weights(build(WIDE)), build(SLIM)
+    for name, least in (("columns1", slice(6)), ("residual2", slice(6, None))):
+        [kernel] = wide.get_layer(name).get_weights()
+        kernel[:, :, least] *= 1e-3
+        wide.get_layer(name).set_weights([kernel * (10 if name == "residual2" else 1)])
+    narrow(wide, slim)
+    [before], [after] = (network.get_layer("residual2").get_weights() for network in (wide, slim))
+    np.testing.assert_array_equal(after, before[:, :, :6, :6])
 
 
 def trunk_of(model: keras.Model, characters: str) -> Trunk:

@@ -33,6 +33,20 @@ def test_context_starts_as_nothing_and_reaches_every_place(name: str) -> None:
     assert not np.allclose(model(pictures)[:, 0], model(other)[:, 0])
 
 
+def test_a_residual_convolution_starts_as_nothing() -> None:
+    """So it can join a network that is trained; with other weights it adds what it sees."""
+    layers = {"rows": [[4, 3, 2, 2], [6, 3, 2, 1]], "columns": [[6, 1, 1]]}
+    dimensions = Dimensions((16, 80, 1), 5, 7)
+    plain = NETWORKS["compact"](dimensions, **layers)
+    model = NETWORKS["compact"](dimensions, **layers, residuals=[2])
+    for weight in plain.weights:
+        next(w for w in model.weights if w.path == weight.path).assign(weight)
+    pictures = np.random.default_rng(0).random((2, 16, 80, 1), np.float32)
+    assert np.allclose(model(pictures), plain(pictures))
+    model.get_layer("residual2_norm").gamma.assign(np.ones(6))
+    assert not np.allclose(model(pictures), plain(pictures))
+
+
 @pytest.mark.parametrize(
     ("name", "input_shape", "length", "classes", "parameters", "output_shape"),
     [

@@ -26,7 +26,7 @@ DATA = {
 }
 PARAMETERS = {
     "compact": 146_460,
-    "general": 987_764,
+    "general": 1_357_940,
     "slim": 351_428,
     "multihead": 4_835_208,
     "ensemble": 6 * 619_370,

@@ -172,6 +172,35 @@ def test_a_training_ends_halfway(small: Preset, faces: Path, whole: Run, tmp_pat
         job(run, small, faces, halfway=True)
 
 
+def test_a_network_may_have_more_than_its_start(
+    small: Preset, faces: Path, whole: Run, tmp_path: Path
+) -> None:
+    """Residual convolutions, which change nothing at first and keep their ends halfway."""
+    trunk = load_trunk(whole.folder / "trunk.npz")
+    deeper = replace(
+        small, layers={**LAYERS, "residuals": [2, 3]}, settings=replace(small.settings, epochs=3)
+    )
+    planned = plan_general(deeper)
+    model = planned.build(planned.length)
+    plain = plan_general(small).build(planned.length)
+    for network in (model, plain):
+        trunk.load_into(network, CHARACTERS)
+    pictures = np.random.default_rng(0).random((2, 48, 192, 3), np.float32)
+    assert np.allclose(model(pictures), plain(pictures), atol=1e-5)
+    run = Run(tmp_path / "deeper")
+    pretrain(job(run, deeper, faces, start=trunk))
+    end = load_trunk(run.trunk_file)
+    pretrain(job(run, deeper, faces, start=trunk, halfway=True, resume=True))
+    middle = load_trunk(run.trunk_file)
+    firsts = trunk.weights_for(model)
+    assert sum(first is None for first in firsts) == 2 * 5  # a kernel, and a normalisation
+    for first, kept, last in zip(firsts, middle.weights, end.weights, strict=True):
+        expected = last if first is None else (first + last) / 2
+        assert np.allclose(kept, expected, atol=2e-3, rtol=2e-3)
+    with pytest.raises(TrainingError, match="weights of other shapes"):
+        end.load_into(plain, CHARACTERS)
+
+
 def test_a_training_is_not_mixed_with_another(small: Preset, faces: Path, whole: Run) -> None:
     """The folder is resumed with the same settings, or refused."""
     with pytest.raises(RunError, match="--resume"):

@@ -5,13 +5,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.networks import RESIDUAL
 
 
 def narrow(wide: keras.Model, slim: keras.Model) -> None:
     """Gives a narrower network the weights of a wide one's most important filters.
 
-    A filter's importance is the norm of the weights that read it, times what its normalisation
-    multiplies it with. The slim network reads badly at first, but learns again what it has lost
+    A filter's importance is the norm of the weights that read it, times what its normalisations
+    multiply it with. The slim network reads badly at first, but learns again what it has lost
     from a fraction of the pictures. Source: H. Li et al., "Pruning Filters for Efficient ConvNets"
     (ICLR 2017).
 
@@ -37,12 +38,23 @@ def narrow(wide: keras.Model, slim: keras.Model) -> None:
     there = {layer.name for layer in wide.layers} & {layer.name for layer in slim.layers}
     contexts = {name: context for name, context in added_to.items() if context in there}
     kept = np.arange(wide.input_shape[-1])
-    for name, reader in zip(convolutions, [*convolutions[1:], "logits"], strict=True):
+    residuals = {name for name in convolutions if name.startswith(RESIDUAL)}
+    plain = [name for name in convolutions if name not in residuals]
+    for name, reader in zip(plain, [*plain[1:], "logits"], strict=True):
         kernel = wide.get_layer(name).get_weights()[0][:, :, kept]
         norm = wide.get_layer(f"{name}_norm").get_weights()
         reading = wide.get_layer(reader).get_weights()[0]
         filters = slim.get_layer(name).filters
-        chosen = _most_important(np.abs(norm[0]) * _norms(reading), filters)
+        scale, norms = np.abs(norm[0]), _norms(reading)
+        residual = name.replace("rows", RESIDUAL)
+        if residual in residuals:  # it reads these filters, and is added to them
+            added = wide.get_layer(residual).get_weights()[0]
+            added_norm = wide.get_layer(f"{residual}_norm").get_weights()
+            scale, norms = scale + np.abs(added_norm[0]), np.hypot(norms, _norms(added))
+        chosen = _most_important(scale * norms, filters)
+        if residual in residuals:
+            slim.get_layer(residual).set_weights([added[:, :, chosen][..., chosen]])
+            slim.get_layer(f"{residual}_norm").set_weights([w[chosen] for w in added_norm])
         slim.get_layer(name).set_weights([kernel[..., chosen]])
         slim.get_layer(f"{name}_norm").set_weights([weight[chosen] for weight in norm])
         if name in contexts:

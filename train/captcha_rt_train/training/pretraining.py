@@ -74,7 +74,8 @@ class Pretraining:
         seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
         start: A trunk to go on from; None starts with random weights.
-        halfway: Whether the result has the mean of the weights of `start` and of those at the end.
+        halfway: Whether the result has the mean of the weights of `start` and of those at the end;
+            of layers that `start` lacks, those at the end.
             It reads what either has learned from, and other kinds better than the end alone
             (Wortsman et al., Robust fine-tuning of zero-shot models, 2022).
         teacher: The trunk of a better network, whose scores it learns to give. Without `start`, it
@@ -375,8 +376,11 @@ def _save(
     model = planned.build(planned.length)
     weights = average.weights
     if job.halfway and job.start is not None:
-        ends = zip(job.start.weights, weights, strict=True)
-        weights = [np.asarray((first + last) / 2, np.float32) for first, last in ends]
+        ends = zip(job.start.weights_for(model), weights, strict=True)
+        weights = [
+            last if first is None else np.asarray((first + last) / 2, np.float32)
+            for first, last in ends
+        ]
     model.set_weights(weights)
     scores = _scores(model, validation)
     done = start + epochs.done

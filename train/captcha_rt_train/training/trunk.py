@@ -13,6 +13,7 @@ from captcha_rt.files import write_atomically
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.run import Run
 from captcha_rt_train.errors import NPZ_ERRORS, TrainingError
+from captcha_rt_train.networks import RESIDUAL
 from captcha_rt_train.presets import Letters, Preset
 from captcha_rt_train.trunks import TRUNKS
 
@@ -50,8 +51,36 @@ class Trunk:
                 **arrays,
             )
 
+    def weights_for(self, model: keras.Model) -> list[NDArray[np.float32] | None]:
+        """The trunk's weights in the order of a model's: None for those that it lacks.
+
+        A trunk may lack all residual convolutions: a network that has more of them than another
+        reads as that one does at first.
+
+        Raises:
+            TrainingError: If the model has other layers.
+        """
+        later = [layer for layer in model.layers if layer.name.startswith(RESIDUAL)]
+        added = {id(variable) for layer in later for variable in layer.weights}
+        all_there = len(self.weights) == len(model.weights)
+        found = iter(self.weights)
+        weights = [
+            None if id(variable) in added and not all_there else next(found, None)
+            for variable in model.weights
+        ]
+        fit = all(
+            tuple(variable.shape) == weight.shape if weight is not None else id(variable) in added
+            for variable, weight in zip(model.weights, weights, strict=True)
+        )
+        if not fit or next(found, None) is not None:
+            raise TrainingError(
+                f"the trunk of the preset {self.preset!r} has weights of other shapes than the "
+                "network: it was made with another version of the preset"
+            )
+        return [None if weight is None else weight.astype(np.float32) for weight in weights]
+
     def load_into(self, model: keras.Model, characters: str) -> None:
-        """Gives a model the weights.
+        """Gives a model the weights; what the trunk lacks stays as it is (`weights_for`).
 
         Args:
             model: A network of the trunk's preset.
@@ -65,14 +94,8 @@ class Trunk:
                 f"the trunk reads the characters {self.characters}, the network {characters}: "
                 "it was made with another version of the mixture"
             )
-        wanted = [weight.shape for weight in model.get_weights()]
-        found = [weight.shape for weight in self.weights]
-        if wanted != found:
-            raise TrainingError(
-                f"the trunk of the preset {self.preset!r} has weights of other shapes than the "
-                "network: it was made with another version of the preset"
-            )
-        model.set_weights([weight.astype(np.float32) for weight in self.weights])
+        weights = zip(self.weights_for(model), model.get_weights(), strict=True)
+        model.set_weights([own if weight is None else weight for weight, own in weights])
 
     def adapt_to(self, model: keras.Model, characters: str, letters: Letters, seed: int) -> None:
         """Starts a network for other characters, and for one channel or three.

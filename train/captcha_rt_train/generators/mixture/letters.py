@@ -271,6 +271,14 @@ def _fancy(rng: np.random.Generator, fill: str, ink: NDArray[np.uint8]) -> NDArr
             rim = np.asarray(cv2.subtract(ink, cv2.erode(ink, _CROSS)), np.uint8)
             shadow = np.roll(rim, (down, right), (0, 1))
             ink = np.maximum(rim, cv2.subtract(shadow, ink) if rng.random() < 0.5 else shadow)
+        case "raised":
+            down, right = (int(n) for n in rng.choice([-1, 1], 2))
+            side = ink
+            for _ in range(int(rng.integers(2, step + 1))):
+                side = np.maximum(side, np.roll(side, (down, right), (0, 1)))
+            edge = cv2.subtract(ink, cv2.erode(ink, _CROSS))
+            rim = np.asarray(cv2.convertScaleAbs(edge, alpha=rng.uniform(0, 1)), np.uint8)
+            ink = np.asarray(cv2.max(rim, cv2.subtract(side, ink)), np.uint8)
         case "faded":
             angle = rng.uniform(0, 2 * np.pi)
             # Letters fade one by one, so the period is that of a letter's height.

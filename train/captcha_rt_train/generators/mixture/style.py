@@ -31,6 +31,7 @@ _FILLS: Final[Weights] = {
     "thin": 0.6,
     "bold": 0.6,
     "rimmed": 0.5,
+    "raised": 0.4,
     "faded": 0.4,
     "dotted": 0.3,
     "striped": 0.2,
@@ -92,8 +93,8 @@ class Style:
         aliased: The probability of letters and strokes without smooth edges, as GIFs have them.
         joins: Weights of what happens where two letters meet: `cover`, `darken`, `invert`.
         fills: Weights of `solid`, `hollow`, `outlined`, `shadow`, `stippled`, `thin`, `bold`,
-            `rimmed` (outlines of letters and shadows), `faded`, `dotted`, `striped`, and `reversed`
-            (letters of paper on blots of ink).
+            `rimmed` (outlines of letters and shadows), `raised` (the sides of letters of paper),
+            `faded`, `dotted`, `striped`, and `reversed` (letters of paper on blots of ink).
         papers: Weights of `plain`, `gradient`, `cloud`, `grid`, `dots`, `hatch`, `panels`.
         wave: The largest shift of a wave over the picture, as a share of its height.
         fish: The strength of fish-eyes, in 0..1.
