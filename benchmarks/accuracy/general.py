@@ -17,7 +17,7 @@ reads the pictures in `foreign`, and nothing is written.
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -157,13 +157,11 @@ def time_zero_points() -> dict[str, float]:
     A `Session` moves them where the processor has tiles.
     """
     model = load_model(GENERAL)
-    inputs = np.zeros([axis or 1 for axis in model.manifest.input.shape], np.float32)
+    image = model.manifest.input
+    feeds = {image.name: np.zeros([axis or 1 for axis in image.shape], np.float32)}
     graphs = {"as in the file": model.data, "moved": move_zero_points(model.data)}
-
-    def call(graph: bytes) -> Callable[[], object]:
-        return partial(bare_session(graph).run, None, {model.manifest.input.name: inputs})
-
-    times = in_turn({name: call(graph) for name, graph in graphs.items()}, rounds=40, runs=20)
+    calls = {name: partial(bare_session(graph).run, None, feeds) for name, graph in graphs.items()}
+    times = in_turn(calls, rounds=40, runs=20)
     return {name: time["cpu"] for name, time in times.items()}
 
 

@@ -245,7 +245,7 @@ def _mark_for_tiles(proto: onnx.ModelProto) -> None:
         weights, zeros = (graph.constant(name) for name in (node.input[0], node.input[2]))
         if weights is None or zeros is None or weights.dtype != np.int8 or zeros.any():
             continue
-        if weights.max(initial=-128) > _STEPS:  # of another exporter: it may be the largest byte
+        if weights.max(initial=-128) > _STEPS:  # another exporter's: one more than 127 is no byte
             continue
         alone = all(len(graph.users(name)) == 1 for name in (*node.input, *node.output))
         if alone and len(weights) >= _FILTERS and weights[0].size >= _WEIGHTS:

@@ -48,8 +48,8 @@ def suit_processor(model: bytes) -> bytes:
 def move_zero_points(model: bytes) -> bytes:
     """Adds one to the weights that are marked, and to their zero points.
 
-    The products of two bytes are added in 16 bits where a processor has neither VNNI nor AMX. There
-    the larger weights could overflow; one with tiles adds in 32 bits.
+    The result is for processors with VNNI or AMX, which add the products of bytes in 32 bits.
+    Others add pairs of them in 16 bits, where the largest weights could then overflow.
 
     Args:
         model: A serialised ONNX model, with a description or without, or a model in onnxruntime's

@@ -21,7 +21,7 @@ def scores(model: bytes, manifest: Manifest) -> bytes:
 
 @pytest.mark.parametrize("described", [True, False])
 def test_scores_stay_to_the_bit(described: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded general model is marked; moved, it answers as before, here by other code."""
+    """Those of the embedded general model, though onnxruntime computes it in another way."""
     model = load_model(GENERAL)
     assert model.manifest.graph is not None
     data = model.data if described else model.data[: model.manifest.graph.size]

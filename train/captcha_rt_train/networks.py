@@ -230,9 +230,9 @@ def compact(
             kernel, and the strides down and across.
         columns: For each convolution along the row: the number of filters, the kernel's width and
             the dilation. The kernel of the first one covers all rows that are left.
-        residuals: After which of `rows`, counted from 1, a convolution of 3 x 3 is added to what
-            it reads. Its normalisation starts with zeros: so it can join a network that is
-            trained, and changes nothing at first.
+        residuals: The numbers of those of `rows`, counted from 1, that a residual convolution of
+            3 x 3 follows: its result is added to what it reads. Its normalisation starts with
+            zeros: so it can join a network that is trained, and changes nothing at first.
         context: Whether the mean over the row is added to each place, through a dense layer. The
             convolutions see two or three characters. Whether a bar is 1, l or I, and what is ink
             and what is clutter, the whole picture says.
@@ -243,7 +243,7 @@ def compact(
         A model from `(N, H, W, C)` float32 in 0..1 to logits `(N, T, classes)`.
 
     Raises:
-        ValueError: If a number in `residuals` is none of a convolution.
+        ValueError: If `residuals` names a convolution that `rows` doesn't have.
     """
     if not set(residuals) <= set(range(1, len(rows) + 1)):
         raise ValueError(f"residuals are numbers of rows, 1 to {len(rows)}, not {list(residuals)}")
@@ -315,7 +315,11 @@ def _normalised_convolution(
 
 
 def _add_convolution(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Adds a convolution of 3 x 3 to what it reads, which is 0 or more; nothing at first."""
+    """Adds a convolution of 3 x 3 to what it reads.
+
+    The input is the result of a ReLU, and the normalisation starts with zeros: so the layers change
+    nothing at first.
+    """
     y = layers.Conv2D(x.shape[-1], 3, padding="same", use_bias=False, name=name)(x)
     y = layers.BatchNormalization(momentum=0.95, gamma_initializer="zeros", name=f"{name}_norm")(y)
     return layers.ReLU(name=f"{name}_relu")(x + y)

@@ -54,30 +54,23 @@ class Trunk:
     def weights_for(self, model: keras.Model) -> list[NDArray[np.float32] | None]:
         """The trunk's weights in the order of a model's: None for those that it lacks.
 
-        A trunk may lack all residual convolutions: a network that has more of them than another
-        reads as that one does at first.
+        A trunk may lack the residual convolutions, all of them: they change nothing at first.
 
         Raises:
             TrainingError: If the model has other layers.
         """
-        later = [layer for layer in model.layers if layer.name.startswith(RESIDUAL)]
-        added = {id(variable) for layer in later for variable in layer.weights}
-        all_there = len(self.weights) == len(model.weights)
-        found = iter(self.weights)
-        weights = [
-            None if id(variable) in added and not all_there else next(found, None)
-            for variable in model.weights
-        ]
-        fit = all(
-            tuple(variable.shape) == weight.shape if weight is not None else id(variable) in added
-            for variable, weight in zip(model.weights, weights, strict=True)
-        )
-        if not fit or next(found, None) is not None:
+        lacking: set[int] = set()
+        if len(self.weights) != len(model.weights):
+            residuals = [layer for layer in model.layers if layer.name.startswith(RESIDUAL)]
+            lacking = {id(variable) for layer in residuals for variable in layer.weights}
+        wanted = [tuple(v.shape) for v in model.weights if id(v) not in lacking]
+        if wanted != [weight.shape for weight in self.weights]:
             raise TrainingError(
                 f"the trunk of the preset {self.preset!r} has weights of other shapes than the "
                 "network: it was made with another version of the preset"
             )
-        return [None if weight is None else weight.astype(np.float32) for weight in weights]
+        found = iter(self.weights)
+        return [None if id(v) in lacking else next(found).astype(np.float32) for v in model.weights]
 
     def load_into(self, model: keras.Model, characters: str) -> None:
         """Gives a model the weights; what the trunk lacks stays as it is (`weights_for`).
