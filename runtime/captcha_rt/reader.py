@@ -37,8 +37,9 @@ class Reader:
         threads: int,
         batch_size: int,
         pictures: int | None,
+        may_wait: bool = False,
     ) -> None:
-        """Loads a model; arguments and errors are those of `Solver`."""
+        """Loads a model; arguments and errors are those of `Solver`, `may_wait` of `Session`."""
         self.manifest = model.manifest
         total = math.inf if pictures is None else pictures
         measured = int(max(1, min(batch_size, _MEASURED, total)))
@@ -53,6 +54,7 @@ class Reader:
                 threads=threads,
                 rows=measured * (model.manifest.glyphs or 1),
                 runs=total / measured,
+                may_wait=may_wait,
             )
         except ModelError as error:
             raise type(error)(f"{model.path}: {error}") from error

@@ -49,7 +49,8 @@ _log = logging.getLogger("captcha_rt")
 class Session:
     """A loaded model: takes prepared pictures, returns scores. Safe to share between threads.
 
-    In a process that is forked later, the model is loaded anew when it is first used.
+    In a process that is forked later, the model is loaded anew when it is first used. One that may
+    wait is loaded then, too.
 
     Attributes:
         providers: The active providers in order of priority, as the session itself reports them.
@@ -66,6 +67,7 @@ class Session:
         threads: int = 1,  # two take 1.23 to 1.55 times the CPU: docs/benchmarks.md
         rows: int = 1,
         runs: float = math.inf,
+        may_wait: bool = False,
     ) -> None:
         """Loads a model.
 
@@ -79,6 +81,8 @@ class Session:
             threads: The number of threads within one run of the network, in 1..1024.
             rows: For `auto`, the number of rows of a run's input.
             runs: For `auto`, the number of runs, if it is known.
+            may_wait: Whether a model for the CPU is only loaded when it is first used. Then what is
+                wrong with it is raised there.
 
         Raises:
             InstallationError: If onnxruntime is missing, or installed twice.
@@ -100,15 +104,19 @@ class Session:
         options.log_severity_level = 4  # errors are raised; they needn't be printed as well
 
         self.reason = ""
-        if providers is not None:
-            self._start(model, options, _check_known(ort, providers))
-        else:
-            self._start(model, options, load_cuda(ort) if device == "cuda" else [CPU])
-        _check_tensors("input", self._onnx.get_inputs(), manifest.input)
-        _check_tensors("output", self._onnx.get_outputs(), manifest.output)
+        self.providers: tuple[str, ...] = (CPU,)
+        self._onnx: Any = None
+        self._arguments: tuple[bytes, Any, Sequence[Provider]] = model, options, [CPU]
+        self._tensors = manifest.input, manifest.output
         self._input = manifest.input.name
         self._outputs = [manifest.output.name]
         self._score_shape = manifest.output.shape[1:]
+        if providers is not None:
+            self._start(model, options, _check_known(ort, providers))
+        elif device == "cuda":
+            self._start(model, options, load_cuda(ort))
+        elif not may_wait or (device == "auto" and has_cuda(ort)):
+            self._start(model, options, [CPU])
         self._limit = RunLimit() if has_loop(model) else None
         if providers is None and device == "auto":
             self._choose(ort, (rows, *manifest.input.shape[1:]), runs)
@@ -117,7 +125,7 @@ class Session:
 
     def _start(self, model: bytes, options: Any, wanted: Sequence[Provider]) -> None:  # noqa: ANN401
         """Loads the model on the providers; the first of them has to be active."""
-        onnx = _load(model, options, wanted)
+        onnx = self._load(model, options, wanted)
         first, active = _provider_name(wanted[0]), onnx.get_providers()
         if active[0] != first:
             raise ProviderError(
@@ -125,8 +133,16 @@ class Session:
                 "`captcha-rt doctor` says what works here"
             )
         self._arguments = model, options, wanted
-        self._onnx: Any = onnx
-        self.providers: tuple[str, ...] = tuple(active)
+        self._onnx = onnx
+        self.providers = tuple(active)
+
+    def _load(self, model: bytes, options: Any, wanted: Sequence[Provider]) -> Any:  # noqa: ANN401
+        """Creates onnxruntime's session; the graph has to match the description."""
+        onnx = _load(model, options, wanted)
+        described_input, described_output = self._tensors
+        _check_tensors("input", onnx.get_inputs(), described_input)
+        _check_tensors("output", onnx.get_outputs(), described_output)
+        return onnx
 
     def _choose(self, ort: Any, shape: Sequence[int | None], runs: float) -> None:  # noqa: ANN401
         """Goes from the CPU to CUDA, if that is faster for inputs of the shape; says why."""
@@ -162,9 +178,10 @@ class Session:
         """The `onnxruntime.InferenceSession`.
 
         Raises:
+            ModelError: If the model waited to be loaded, and can't be.
             ProviderError: If the process was forked since, and the session is not on the CPU.
         """
-        if self._onnx is None:  # forked
+        if self._onnx is None:  # it waits, or the process was forked
             if self.providers[0] != CPU:
                 raise ProviderError(
                     f"{self.providers[0]} doesn't work in a process that was forked after it had "
@@ -172,7 +189,7 @@ class Session:
                     'processes with multiprocessing.get_context("spawn")'
                 )
             with _loading:
-                self._onnx = self._onnx or _load(*self._arguments)
+                self._onnx = self._onnx or self._load(*self._arguments)
         return self._onnx
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -98,7 +98,8 @@ class Solver:
         readers: tuple[Reader, ...] = (first,)
         if model is None:
             left = {**self._settings, "batch_size": 1}  # how many the first one leaves is not known
-            readers = (first, Reader(load_model(GENERAL), **left))
+            # To load it takes three times as long as the small one, which may read all pictures.
+            readers = (first, Reader(load_model(GENERAL), **left, may_wait=True))
         self._plain = all(reader.manifest.recipe.takes_grey for reader in readers)
         return readers
 

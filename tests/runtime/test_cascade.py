@@ -13,8 +13,12 @@ from captcha_rt import (
     ImageDecodeError,
     LengthError,
     LowConfidenceError,
+    ModelError,
+    Session,
     Solution,
     Solver,
+    load_model,
+    session,
 )
 from captcha_rt.cascade import UNSURE, better, recut
 from captcha_rt.diagnostics.explain import explain
@@ -55,6 +59,30 @@ def test_the_general_model_reads_the_rest(solver: Solver, text: str) -> None:
     assert answer.model == "general"
     assert answer.text.casefold() == text.casefold()
     assert answer.min_confidence == solver.readers[1].manifest.min_confidence
+
+
+def test_the_general_model_is_loaded_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that the small model reads don't wait for it; it is loaded once."""
+    sizes, load = [], session._load
+    monkeypatch.setattr(
+        session, "_load", lambda model, *others: sizes.append(len(model)) or load(model, *others)
+    )
+    lazy = Solver(device="cpu")
+    lazy.solve(SAMPLES[0])
+    assert sizes == [EMBEDDED.stat().st_size]
+    for text in ("7B3KR", "48215"):
+        assert lazy.solve(drawn(text)).model == "general"
+    assert sizes == [EMBEDDED.stat().st_size, GENERAL.stat().st_size]
+
+
+def test_a_model_that_waits_fails_when_it_is_used() -> None:
+    """And each time: nothing of it is left as if it were loaded."""
+    manifest = load_model(GENERAL).manifest
+    waiting = Session(EMBEDDED.read_bytes(), manifest, device="cpu", may_wait=True)
+    inputs = np.zeros((1, *manifest.tensor_shape), np.float32)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="the model's input is"):
+            waiting.run(inputs)
 
 
 def test_a_batch_is_read_like_each_of_its_pictures(solver: Solver) -> None:
