@@ -12,7 +12,7 @@ from captcha_rt_train.data.samples import Dataset
 from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import load_preset, preset_names, write_preset
-from captcha_rt_train.training.choosing import TRUNK, Choice, case_hint, choose
+from captcha_rt_train.training.choosing import LARGER, TRUNK, Choice, case_hint, choose
 
 TEXTS = ("KHRT7", "XMAN4", "PETR9", "FLAG3", "HAND2", "MARK8", "NEXT6", "TRAM5")
 
@@ -45,6 +45,23 @@ def test_grey_pictures_get_one_channel_and_their_aspect(tmp_path: Path) -> None:
     ]
     assert (choice.preset.start, choice.preset.letters) == ("slim", "same")
     assert any(reason.startswith("channels: grey") for reason in choice.reasons)
+
+
+def test_hard_pictures_get_the_larger_network(tmp_path: Path) -> None:
+    """Unless the small one is asked for; easy ones never do."""
+    rng, pictures = np.random.default_rng(0), {}
+    for text in TEXTS:
+        pictures[text] = draw(text)
+        for x in range(10, 190, 9):
+            top, bottom = (int(x + rng.integers(-20, 21)) for _ in range(2))
+            cv2.line(pictures[text], (top, 0), (bottom, 59), (40, 40, 40), 3)
+    hard = read(tmp_path / "hard", pictures)
+    easy = read(tmp_path / "easy", {text: draw(text) for text in TEXTS})
+    for dataset, small, name in ((hard, False, LARGER), (hard, True, TRUNK), (easy, False, TRUNK)):
+        choice = choose(dataset, "own", 10, seed=0, small=small)
+        assert (choice.preset.start, choice.preset.layers) == (name, load_preset(name).layers)
+        [why] = (reason for reason in choice.reasons if reason.startswith("network: "))
+        assert ("easy" if dataset is easy else "hard") in why
 
 
 def test_colour_is_kept_where_grey_would_lose_the_characters(tmp_path: Path) -> None:

@@ -161,6 +161,29 @@ def test_ctrl_c_keeps_what_was_trained(interrupt, folder: Path, tmp_path: Path) 
         job = Job(folder, run, base, replace(base.settings, **changes))
         with pytest.raises(RunError, match=f"was started {before}, not with {option}: "):
             train_own(job, 0.1, None if changes else 0.3)
+    larger = run.preset_file.read_text("utf-8").replace('start = "slim"', 'start = "general"')
+    run.preset_file.write_text(larger, "utf-8")
+    with pytest.raises(RunError, match="was started without it, not with --small: "):
+        train_own(Job(folder, run, base, base.settings, small=True), 0.1)
+
+
+def test_hard_pictures_are_read_by_the_larger_network(command, tmp_path: Path) -> None:
+    """It is trained, exported and described like the small one, in the same files."""
+    folder, rng = tmp_path / "mine", np.random.default_rng(0)
+    write_digits(folder, 40, seed=6)
+    for path in folder.glob("*.png"):
+        picture = cv2.imread(str(path))
+        for x in range(0, picture.shape[1], 7):
+            cv2.line(picture, (x, 0), (int(x + rng.integers(-9, 10)), 99), (0, 0, 0), 2)
+        cv2.imwrite(str(path), picture)
+    result = command("train", folder, *SHORT)
+    assert result.returncode == 0, result.stderr
+    assert "network: the larger one" in result.stderr
+    run = Run(tmp_path / "mine-run")
+    facts = load_model(run.onnx_file).manifest.training
+    assert (facts["start"], facts["layers"]) == ("general", load_preset("general").layers)
+    assert load_preset(str(run.preset_file)).start == "general"
+    assert facts["parameters"] > 1_000_000
 
 
 def test_it_goes_on_from_an_earlier_run(command, run: Run, tmp_path: Path) -> None:

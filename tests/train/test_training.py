@@ -143,6 +143,7 @@ def test_a_run_is_not_mixed_with_another(
         (("--epochs", "4"), "--preset"),
         (("--from", "nowhere"), "no run with a model.keras"),
         (("--from", "default", "--preset", "crnn"), "choose one of --from and --preset"),
+        (("--small", "--preset", "crnn"), "choose one of --small, --from RUN and --preset"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

@@ -27,7 +27,10 @@ from captcha_rt_train.training.trunk import Trunk, load_trunk
 from captcha_rt_train.trunks import TRUNKS
 
 TRUNK: Final = "slim"
-"""The preset whose network and trunk people's own captchas start from."""
+"""The preset of the small network; people's own captchas are looked at with its trunk."""
+
+LARGER: Final = "general"
+"""The preset of the larger network, for pictures that the small one's trunk finds hard."""
 
 HEIGHT: Final = 48
 """The rows that the network sees."""
@@ -37,6 +40,9 @@ _ROOM: Final = 2.2  # time steps a character, blanks between equal characters in
 _STRIDE: Final = 4  # columns a time step
 _WIDTHS: Final = 64, 768
 _AS_GOOD: Final = 1.03  # a loss so much larger is as good: grey takes less time than colour
+_HARD: Final = 0.45
+"""The loss a character from which on the larger network is taken. Three real kinds that the small
+one learns to read have 0.25 to 0.41, and six of seven packages' 0.51 to 1.4."""
 _CLEARLY: Final = 0.9  # another case of the letters has to lower the loss to this fraction
 _ALPHA: Final = 3
 
@@ -72,14 +78,17 @@ class _View:
     loss: float
 
 
-def choose(dataset: Dataset, name: str, minutes: float, seed: int) -> Choice:
-    """Chooses recipe, input size, time steps, start and training settings for a data set.
+def choose(
+    dataset: Dataset, name: str, minutes: float, seed: int, *, small: bool = False
+) -> Choice:
+    """Chooses network, recipe, input size, time steps, start and settings for a data set.
 
     Args:
         dataset: Labelled pictures, read with any recipe; at least one.
         name: The name of the preset to make.
         minutes: The time that the training may take.
         seed: Seeds whatever is drawn at random.
+        small: Whether to take the small network, however hard the pictures are.
 
     Returns:
         A preset that starts from a trunk, and the reasons.
@@ -99,13 +108,15 @@ def choose(dataset: Dataset, name: str, minutes: float, seed: int) -> Choice:
         raise TrainingError("no recipe can use these pictures: see why each was skipped")
     view, view_reasons = _best(views, looked_at)
     characters = characters_of(samples)
+    network, network_reason = _network(view, small=small)
+    base = load_preset(network)
     settings, settings_reason = _settings(base.settings, samples, minutes, seed)
     preset = replace(
         base,
         name=name,
         recipe=Recipe.from_json([view.step, frame, {"step": "scale"}]),
         settings=settings,
-        start=TRUNK,
+        start=network,
         letters=view.letters,
     )
     lengths = sorted({len(sample.label) for sample in samples})
@@ -118,6 +129,7 @@ def choose(dataset: Dataset, name: str, minutes: float, seed: int) -> Choice:
         f"charset: {characters} ({len(characters)}), {length}",
         *view_reasons,
         frame_reason,
+        network_reason,
         settings_reason,
     )
     return Choice(preset, reasons)
@@ -274,6 +286,20 @@ def _best(views: Sequence[_View], samples: Sequence[Sample]) -> tuple[_View, lis
     elif hint:
         reasons.append(f"case: kept; {hint}, and so the pictures seem")
     return view, reasons
+
+
+def _network(view: _View, *, small: bool) -> tuple[str, str]:
+    """The preset whose network and trunk to start from, and why."""
+    hard = view.loss >= _HARD
+    what = f"its trunk finds the pictures {'hard' if hard else 'easy'}: loss {view.loss:.2f}"
+    if small:
+        return TRUNK, f"network: the small one, as asked for ({what})"
+    if hard:
+        return LARGER, (
+            f"network: the larger one, which takes twice the time for a picture; the small one "
+            f"(--small) would learn less, since {what}"
+        )
+    return TRUNK, f"network: the small one, since {what}"
 
 
 def epoch_steps(pictures: int) -> int:

@@ -68,6 +68,8 @@ class Job:
         earlier: A run whose pictures are trained on, too, since the preset starts from its model.
         cleaned: Whether copies of a picture are left out, pictures with several labels, and those
             whose labels are far longer than the others.
+        small: Whether a training without a preset takes the small network, however hard the
+            pictures are.
         resume: Whether to continue the run in the folder after its last completed epoch.
         observer: Where the training reports its progress.
 
@@ -85,6 +87,7 @@ class Job:
     fold_case: bool = False
     earlier: Run | None = None
     cleaned: bool = False
+    small: bool = False
     resume: bool = False
     observer: Observer = field(default_factory=Observer)
 

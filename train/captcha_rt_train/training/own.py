@@ -24,8 +24,8 @@ from captcha_rt_train.data.samples import Dataset, Sample, with_recipe
 from captcha_rt_train.data.sources import is_sources_file
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.lock import alone_in
-from captcha_rt_train.presets import Preset, Settings, load_preset
-from captcha_rt_train.training.choosing import TRUNK, choose, epoch_steps, go_on_from
+from captcha_rt_train.presets import Preset, load_preset
+from captcha_rt_train.training.choosing import LARGER, TRUNK, choose, epoch_steps, go_on_from
 from captcha_rt_train.training.delivering import as_it_is, deliver
 from captcha_rt_train.training.doubts import describe_doubts
 from captcha_rt_train.training.ensemble import Network
@@ -150,7 +150,7 @@ def _load_or_choose(
     # Without settings, the training was refused, or stopped before it began: it is chosen anew.
     if file.exists() and job.run.settings() is not None:
         preset = replace(load_preset(str(file)), name=job.run.name)
-        _check_options(job, preset.settings, validation)
+        _check_options(job, preset, validation)
         job.observer.say(f"going on with the run in {job.run.folder}")
         settings = replace(preset.settings, licence=job.settings.licence)
         return replace(preset, settings=settings), None
@@ -164,7 +164,7 @@ def _load_or_choose(
         job.observer.say(as_it_is(replace(dataset, samples=own)))
     seed = job.settings.seed
     if job.earlier is None:
-        choice = choose(dataset, job.run.name, minutes, seed)
+        choice = choose(dataset, job.run.name, minutes, seed, small=job.small)
     else:
         choice = go_on_from(job.earlier.model_file, preset, dataset, minutes, seed)
     for reason in choice.reasons:
@@ -202,24 +202,28 @@ def _check_number(job: Job, dataset: Dataset) -> None:
     )
 
 
-def _check_options(job: Job, chosen: Settings, validation: float | None) -> None:
+def _check_options(job: Job, preset: Preset, validation: float | None) -> None:
     """Checks that the options with which a stopped run is gone on with are those of its start.
 
     Raises:
         RunError: If one is another.
     """
-    given = {
+    chosen = preset.settings
+    given: dict[str, tuple[Any, Any]] = {
         "--seed": (job.settings.seed, chosen.seed),
         "--charset": (job.settings.characters, chosen.characters),
         "--test": (job.settings.test, chosen.test),
         "--validation": (validation or chosen.validation, chosen.validation),
     }
+    if job.small and preset.start == LARGER:
+        given["--small"] = "", None
     for option, (now, before) in given.items():
         if now != before:
             was = "without it" if before is None else f"with {before}"
+            wanted = f"{option} {now}".rstrip()
             raise RunError(
-                f"{job.run.folder} holds a stopped run that was started {was}, not with {option} "
-                f"{now}: give the same options, choose another folder with -o, or delete it"
+                f"{job.run.folder} holds a stopped run that was started {was}, not with "
+                f"{wanted}: give the same options, choose another folder with -o, or delete it"
             )
 
 

@@ -19,7 +19,7 @@ from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.data.visibility import check_visible
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.lock import alone_in
-from captcha_rt_train.presets import Preset, Settings, load_preset
+from captcha_rt_train.presets import Preset, load_preset
 from captcha_rt_train.training.calibration import fit_temperature
 from captcha_rt_train.training.choosing import TRUNK, choose
 from captcha_rt_train.training.doubts import DOUBTED, contradict
@@ -126,7 +126,7 @@ def _compare(
     """Trains a network for each fold; returns the suspects, and how many labels are read."""
     count = epochs or preset.settings.epochs
     settings = replace(preset.settings, epochs=count, patience=count)
-    _forget_others(run, planned.dataset, settings, folds)
+    _forget_others(run, planned.dataset, replace(preset, settings=settings), folds)
     suspects: list[Suspect] = []
     agreed = 0
     for fold, held_back in enumerate(cut_folds(planned.dataset.samples, folds), 1):
@@ -183,14 +183,14 @@ def _choose(dataset: Dataset, folds: int) -> Preset:
     return replace(chosen, settings=replace(chosen.settings, epochs=epochs))
 
 
-def _forget_others(run: Run, dataset: Dataset, settings: Settings, folds: int) -> None:
-    """Deletes the networks of an earlier search with other pictures, labels or settings."""
+def _forget_others(run: Run, dataset: Dataset, preset: Preset, folds: int) -> None:
+    """Deletes the networks of an earlier search of other pictures, labels, layers or settings."""
     files = [
         SampleFile(Path(sample.name), sample.label, f"fold-{fold}", sample.source)
         for fold, samples in enumerate(cut_folds(dataset.samples, folds), 1)
         for sample in samples
     ]
-    facts = asdict(settings)
+    facts = {**asdict(preset.settings), "layers": preset.layers, "start": preset.start}
     try:
         run.check_settings(facts, resume=True)
         run.check_split(files, resume=True)
