@@ -56,6 +56,9 @@ def read_in_turn(
         pictures: The pictures.
         constraints: What is known.
         read: What the first model has read without constraints, if it has read already.
+
+    Raises:
+        ModelError: If the general model is needed, and can't be loaded.
     """
     small, *others = readers
     if not others:
@@ -70,6 +73,7 @@ def read_in_turn(
         or not (constraints is None or constraints.fit(answer.text))
     ]
     if left:
+        general.load()  # what is wrong with it is no picture's error
         asked = _read_twice(general, [pictures[i] for i in left], constraints)
         for i, answer in zip(left, asked, strict=True):
             answers[i] = better(answers[i], answer, constraints)

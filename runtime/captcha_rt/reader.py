@@ -58,6 +58,18 @@ class Reader:
             )
         except ModelError as error:
             raise type(error)(f"{model.path}: {error}") from error
+        self._path = model.path
+
+    def load(self) -> None:
+        """Loads the model, if it has waited.
+
+        Raises:
+            ModelError: If onnxruntime can't load it.
+        """
+        try:
+            self.session.load()
+        except ModelError as error:
+            raise type(error)(f"{self._path}: {error}") from error
 
     @property
     def fits(self) -> Fits | None:

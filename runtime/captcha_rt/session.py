@@ -123,6 +123,10 @@ class Session:
             _log_once(logging.INFO, f"using {self.providers[0]}")
         _sessions.add(self)
 
+    def load(self) -> None:
+        """Loads the model, if it has waited or the process was forked; raises what `onnx` does."""
+        _ = self.onnx
+
     def _start(self, model: bytes, options: Any, wanted: Sequence[Provider]) -> None:  # noqa: ANN401
         """Loads the model on the providers; the first of them has to be active."""
         onnx = self._load(model, options, wanted)

@@ -57,7 +57,7 @@ class Solver:
         batch_size: int = 1,
         pictures: int | None = None,
     ) -> None:
-        """Loads a model, or both embedded ones.
+        """Loads a model; of the embedded ones, on the CPU, the general one when it is needed.
 
         Args:
             model: A `.onnx` file that `captcha-rt export` wrote; None takes the embedded models.
@@ -110,6 +110,15 @@ class Solver:
         vars(self).update(state)
         self.readers = self._load(self._model)
 
+    def load(self) -> None:
+        """Loads the models that wait until they are needed: before a server takes its requests.
+
+        Raises:
+            ModelError: If one can't be loaded.
+        """
+        for reader in self.readers:
+            reader.load()
+
     @property
     def manifest(self) -> Manifest:
         """The description of the model that reads first."""
@@ -160,7 +169,7 @@ class Solver:
             ImageDecodeError: If the image can't be decoded.
             RecipeError: If the model's preprocessing can't use the picture.
             ScoresError: If the model returns NaN or infinite scores.
-            ModelError: If the model fails.
+            ModelError: If the model fails, or a model that waited can't be loaded.
             CharsetError: If the model has none of the allowed characters.
             LengthError: If the model has no room for so many characters.
             ValueError: If nothing is allowed, or a number is out of range.
@@ -207,6 +216,7 @@ class Solver:
         Raises:
             CharsetError: If the model has none of the allowed characters.
             LengthError: If the model has no room for so many characters.
+            ModelError: If a model that waited can't be loaded.
             ValueError: If the batch size is below 1, or another argument is out of range.
         """
         return list(
@@ -258,6 +268,7 @@ class Solver:
             TypeError: If `images` is one picture.
             ValueError: If the batch size is below 1, or another argument is out of range. The call
                 itself raises these errors, before any picture is taken.
+            ModelError: Later, if a model that waited can't be loaded.
             WorkerError: Later, if the processes can't be started, or die again and again.
         """
         if batch_size < 1:

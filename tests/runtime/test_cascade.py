@@ -21,6 +21,7 @@ from captcha_rt import (
     session,
 )
 from captcha_rt.cascade import UNSURE, better, recut
+from captcha_rt.diagnostics.doctor import examine
 from captcha_rt.diagnostics.explain import explain
 from captcha_rt.diagnostics.stages import time_stages
 from captcha_rt.model import EMBEDDED, GENERAL
@@ -73,6 +74,32 @@ def test_the_general_model_is_loaded_when_it_is_needed(monkeypatch: pytest.Monke
     for text in ("7B3KR", "48215"):
         assert lazy.solve(drawn(text)).model == "general"
     assert sizes == [EMBEDDED.stat().st_size, GENERAL.stat().st_size]
+    lazy.load()
+    assert len(sizes) == 2
+
+
+def test_a_general_model_that_cannot_be_loaded_is_no_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever needs it gets the error, with its file; what the small one reads is read."""
+    load = session._load
+
+    def fail(model: bytes, *others: object) -> object:
+        if len(model) == GENERAL.stat().st_size:
+            raise ModelError("no memory")
+        return load(model, *others)
+
+    monkeypatch.setattr(session, "_load", fail)
+    lacking = Solver(device="cpu")
+    assert lacking.solve(SAMPLES[0]).accepted
+    for ask in (
+        lacking.load,
+        lambda: lacking.solve(drawn("48215")),
+        lambda: lacking.solve_batch([drawn("48215"), SAMPLES[0]]),
+    ):
+        with pytest.raises(ModelError, match=r"general\.onnx: no memory"):
+            ask()
+    assert any("general.onnx: no memory" in problem for problem in examine().problems)
 
 
 def test_a_model_that_waits_fails_when_it_is_used() -> None:

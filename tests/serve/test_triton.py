@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from captcha_rt import ModelError, load_model
+from captcha_rt import ModelError, Solver, load_model
 from captcha_rt.deploy import triton
 
 TEXTS = ("abc", "ab", "ac", "ba", "bc", "ca", "cb", "cba", "a")
@@ -159,8 +159,9 @@ def test_triton_counts_the_gpus_that_it_sees(
     """The solver of an instance sees the GPU that is meant, by its name among all."""
     seen: list[str | None] = []
 
-    def note(*_: object, **__: object) -> None:
+    def note(*_: object, **__: object) -> Solver:
         seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return Solver(device="cpu")
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
     if visible is None:

@@ -36,6 +36,7 @@ class TritonPythonModel:
             device = "cuda"
             _show_only(int(args["model_instance_device_id"]))
         self.solver = Solver(file if file.exists() else None, device=device)
+        self.solver.load()
         self.batch_size = int(json.loads(args["model_config"])["max_batch_size"])
 
     def execute(self, requests: list[Any]) -> list[Any]:

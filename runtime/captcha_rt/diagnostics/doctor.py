@@ -61,6 +61,7 @@ def examine() -> Report:
     for device in get_args(Device) if compiled_in else ():
         try:
             solver = Solver(device=device)
+            solver.load()
             active[device] = solver.providers
             reason = solver.session.reason or reason
         except ProviderError as error:

@@ -124,6 +124,7 @@ def _load(settings: Settings) -> dict[str, Served]:
             threads=settings.threads,
             max_pixels=settings.max_pixels,
         )
+        solver.load()
         loops = file is not None and has_loop(load_model(file).data)
         if not loops:
             with suppress(CaptchaRTError):  # a blank picture may hold no glyphs
