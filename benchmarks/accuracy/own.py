@@ -3,9 +3,9 @@
 Runs `captcha-rt train FOLDER -o RUN` without an option on folders of 50, 200 and 1,000 labelled
 pictures of each kind, and reads pictures that the run has not seen with `RUN/model.onnx`. Case
 counts. Seven packages draw a kind each, in an environment of its own; nothing in captcha-rt was
-tuned on their pictures. The other kinds are the real pictures in the folder `foreign` of
-`CAPTCHA_DATA`: the general model was not trained on them, but what it learns from was widened after
-it was measured on them.
+tuned on their pictures, but for the loss from which on the larger network is taken. The other kinds
+are the real pictures in the folder `foreign` of `CAPTCHA_DATA`: the general model was not trained
+on them, but what it learns from was widened after it was measured on them.
 
 With `--seeds 20`, twenty runs on other choices of 50 pictures show how many end on the plateau: the
 model answers every picture with the same text, or reads none of them. With `--noise 0.02`, that
