@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "documents": Command("accuracy.documents", "trains and measures the documents' presets"),
     "search": Command("accuracy.search", "compares variants of the preset `compact`"),
     "general": Command("accuracy.general", "makes the general model, reads kinds it never saw"),
-    "own": Command("accuracy.own", "trains on folders of kinds that nothing here was tuned on"),
+    "own": Command("accuracy.own", "trains on folders of kinds that no model was tuned on"),
     "mixture": Command("accuracy.mixture", "draws what the general model learns from"),
     "suite": Command("suite", "runs all parts of the report that are not measured yet"),
     "report": Command("report", "writes results/report.md and the plots from the results"),

@@ -72,7 +72,7 @@ HELD_BACK: Final[Mapping[str, Generator]] = {
     "trek-captcha": Generator("trek-captcha@0.4.0", "MIT", ("pillow==13.0.0",), npm=True),
     "captchapng": Generator("captchapng@0.0.1", "BSD", (), npm=True),
 }
-"""The generators of `accuracy/own.py` by name: nothing here was tuned on their pictures."""
+"""The generators of `accuracy/own.py` by name: no model was tuned on their pictures."""
 
 ALL: Final[Mapping[str, Generator]] = {**GENERATORS, **HELD_BACK}
 """All generators; `draw.py` knows the same names."""

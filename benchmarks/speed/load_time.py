@@ -4,8 +4,9 @@ Creates the runtime's `Session` from several forms of each model's graph: as exp
 by onnxruntime at the levels EXTENDED and ALL, and the optimised graphs in onnxruntime's own format.
 Also times two runs: the first, which allocates memory, and a later one. The later run shows what a
 form costs: onnxruntime doesn't optimise a graph in its own format again. Then the command times
-`Solver()` as a whole, with the embedded model. Writes `benchmarks/results/load_time.json`. A
-stopped command continues where it was. It takes a minute.
+`Solver()` as a whole: the small model, and the file of the general one, which isn't loaded yet.
+Writes `benchmarks/results/load_time.json`. A stopped command continues where it was. It takes a
+minute.
 
 A graph optimised at the level ALL fits only the kind of processor that optimised it: on a processor
 with AVX2 only, such a graph gave wrong answers without an error. It is measured to show what it

@@ -242,7 +242,9 @@ class _Readers(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
                 f"the cluster has captcha-rt {__version__}, and this program {self.version}"
             )
         if self.model is None:
-            self.read = self.read_with(Solver(**self.settings))
+            solver = Solver(**self.settings)
+            solver.load()  # a model that fails is none of the job's parts' fault
+            self.read = self.read_with(solver)
             return
         with TemporaryDirectory() as folder:
             model = Path(folder, "model.onnx")

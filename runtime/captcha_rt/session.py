@@ -53,7 +53,8 @@ class Session:
     wait is loaded then, too.
 
     Attributes:
-        providers: The active providers in order of priority, as the session itself reports them.
+        providers: The active providers in order of priority, as the session itself reports them;
+            the CPU's while the model waits.
         reason: Why `auto` has chosen its device; empty if another one was asked for.
     """
 
@@ -81,8 +82,9 @@ class Session:
             threads: The number of threads within one run of the network, in 1..1024.
             rows: For `auto`, the number of rows of a run's input.
             runs: For `auto`, the number of runs, if it is known.
-            may_wait: Whether a model for the CPU is only loaded when it is first used. Then what is
-                wrong with it is raised there.
+            may_wait: Whether the model is only loaded when it is first used, if no `providers` are
+                given, and it is clear that it goes to the CPU. What is wrong with it is raised
+                then.
 
         Raises:
             InstallationError: If onnxruntime is missing, or installed twice.

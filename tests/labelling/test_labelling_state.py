@@ -2,6 +2,7 @@
 
 import csv
 import tempfile
+import time
 from pathlib import Path
 from unicodedata import normalize
 
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captcha_rt.errors import FolderError, LabelError
+from captcha_rt import session
+from captcha_rt.errors import FolderError, LabelError, ModelError
 from captcha_rt.labels import read_labels
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.labelling.opening import form_for_others, open_folder
 from captcha_rt_train.labelling.picture import Suggestion, clean_label
+from captcha_rt_train.labelling.reading import Reading
 from captcha_rt_train.labelling.state import ConflictError, Labelling
 
 NAMES = (
@@ -417,3 +420,24 @@ def test_doubtful_labels_are_noted(tmp_path) -> None:
     assert open_folder(folder).notes == (
         f"2 labels don't fit, labels.csv:5 first; all of them: captcha-rt dataset {folder}",
     )
+
+
+def test_a_model_that_cannot_be_loaded_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the thread that reads, which would end: it goes on with the next model."""
+
+    def fail(*_: object) -> object:
+        raise ModelError("no memory")
+
+    reading = Reading(begin(fill(tmp_path)))
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_load", fail)
+        with pytest.raises(ModelError, match="no memory"):
+            reading.use(None)
+    reading.use(None)
+    deadline = time.monotonic() + 30
+    while reading.left:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    reading.stop()

@@ -96,6 +96,8 @@ def test_a_general_model_that_cannot_be_loaded_is_no_silence(
         lacking.load,
         lambda: lacking.solve(drawn("48215")),
         lambda: lacking.solve_batch([drawn("48215"), SAMPLES[0]]),
+        lambda: explain(lacking, drawn("48215")),
+        lambda: time_stages(lacking, [drawn("48215")]),
     ):
         with pytest.raises(ModelError, match=r"general\.onnx: no memory"):
             ask()

@@ -22,6 +22,7 @@ from captcha_rt_export.run import Run
 from captcha_rt_train.cli.options import folder_beside
 from captcha_rt_train.data.samples import characters_of, with_recipe
 from captcha_rt_train.data.sources import read_dataset
+from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import load_preset
 from captcha_rt_train.training.choosing import TRUNK, choose
 from captcha_rt_train.training.epochs import Epochs
@@ -139,7 +140,7 @@ def test_a_killed_training_goes_on(folder: Path, tmp_path: Path) -> None:
     chosen = run.preset_file.read_bytes()
     again = subprocess.run(program, check=False, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert "going on with the run" in again.stderr
+    assert f"going on with the run in {run.folder}, of the small network" in again.stderr
     assert run.history()[: len(before)] == before
     assert run.preset_file.read_bytes().splitlines()[0] == chosen.splitlines()[0]
     assert run.onnx_file.exists()
@@ -265,6 +266,10 @@ def test_an_earlier_run_without_new_pictures(command, run: Run, folder: Path, tm
     assert refused.returncode == 2
     assert "2 new pictures are too few" in refused.stderr.splitlines()[-1]
     assert not (tmp_path / "other").exists()
+    base = load_preset(TRUNK)
+    job = Job(folder, Run(tmp_path / "other"), base, base.settings, small=True, earlier=run)
+    with pytest.raises(TrainingError, match="leave out --small"):
+        train_own(job, 0.1)
 
 
 def test_the_run_of_a_linked_folder_stands_beside_the_link(folder: Path, tmp_path: Path) -> None:

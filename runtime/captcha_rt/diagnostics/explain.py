@@ -119,9 +119,13 @@ def choose_reading(
     """The model whose answer `solve` gives, the picture as it read it, and the answer.
 
     If no model has an answer, that is the first one, with the picture as it is.
+
+    Raises:
+        ModelError: If a model can't be loaded.
     """
     picture = opened.pixels
     first, *others = solver.readers
+    solver.load()  # what is wrong with a model is no picture's error
     try:
         answer = of_file(solver.solve(picture), opened)
         if not others or answer.model == first.manifest.name:

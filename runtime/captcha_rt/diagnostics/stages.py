@@ -35,6 +35,7 @@ def time_stages(solver: Solver, pictures: Iterable[ImageSource]) -> dict[str, li
     Raises:
         CaptchaRTError: If a picture can't be read.
     """
+    solver.load()
     rows: list[tuple[float, ...]] = []
     for image in pictures:
         start = perf_counter()

@@ -135,7 +135,7 @@ def train(
 
 
 def _earlier(start: str | None) -> "Run | None":
-    """The run that `--from` names; None for the trunk."""
+    """The run that `--from` names; None for a trunk."""
     from captcha_rt_export.run import Run
 
     if start in (None, "default"):

@@ -53,6 +53,7 @@ class Reading:
             ModelError: If the model can't be loaded.
         """
         solver = Solver(model)
+        solver.load()  # what is wrong with a model is raised here, not in the thread
         with self._changed:
             pictures = self.labelling.pictures
             first = [i for i, picture in enumerate(pictures) if picture.label is None]

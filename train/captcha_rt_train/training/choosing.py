@@ -1,8 +1,8 @@
 """Chooses how to train on a folder of labelled pictures, and says why.
 
-What the general model's trunk makes of the pictures as they are decides: of several ways to see
+What the small network's trunk makes of the pictures as they are decides: of several ways to see
 them (grey, in colour, the alpha channel) and to read their labels (the letters' case), the one that
-the trunk finds likeliest is taken.
+the trunk finds likeliest is taken; and where it finds none likely, the larger network.
 """
 
 import math

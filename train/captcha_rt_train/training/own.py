@@ -107,6 +107,8 @@ def _train_alone(job: Job, minutes: float, validation: float | None) -> Result:
             "--from takes a folder, of which it holds pictures back itself: no --validation of "
             "another source, and no TOML file of sources"
         )
+    if job.earlier is not None and job.small:
+        raise TrainingError("--from RUN goes on with the run's network: leave out --small")
     job = replace(job, resume=True, cleaned=True)
     chosen, dataset = _load_or_choose(job, minutes, validation)
     job = replace(job, preset=chosen, settings=chosen.settings)
@@ -151,7 +153,9 @@ def _load_or_choose(
     if file.exists() and job.run.settings() is not None:
         preset = replace(load_preset(str(file)), name=job.run.name)
         _check_options(job, preset, validation)
-        job.observer.say(f"going on with the run in {job.run.folder}")
+        network = {TRUNK: ", of the small network", LARGER: ", of the larger network"}
+        which = network.get(preset.start, "")
+        job.observer.say(f"going on with the run in {job.run.folder}{which}")
         settings = replace(preset.settings, licence=job.settings.licence)
         return replace(preset, settings=settings), None
     if job.run.settings() is not None:

@@ -184,13 +184,14 @@ def _choose(dataset: Dataset, folds: int) -> Preset:
 
 
 def _forget_others(run: Run, dataset: Dataset, preset: Preset, folds: int) -> None:
-    """Deletes the networks of an earlier search of other pictures, labels, layers or settings."""
+    """Deletes the networks of an earlier search of other pictures, labels or settings."""
     files = [
         SampleFile(Path(sample.name), sample.label, f"fold-{fold}", sample.source)
         for fold, samples in enumerate(cut_folds(dataset.samples, folds), 1)
         for sample in samples
     ]
-    facts = {**asdict(preset.settings), "layers": preset.layers, "start": preset.start}
+    chosen = {name: getattr(preset, name) for name in ("layers", "start", "letters")}
+    facts = {**asdict(preset.settings), **chosen, "recipe": preset.recipe.to_json()}
     try:
         run.check_settings(facts, resume=True)
         run.check_split(files, resume=True)
