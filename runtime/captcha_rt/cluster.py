@@ -243,7 +243,7 @@ class _Readers(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
             )
         if self.model is None:
             solver = Solver(**self.settings)
-            solver.load()  # a model that fails is none of the job's parts' fault
+            solver.load()  # one that can't be loaded fails here, before the job begins
             self.read = self.read_with(solver)
             return
         with TemporaryDirectory() as folder:

@@ -40,11 +40,12 @@ _ROOM: Final = 2.2  # time steps a character, blanks between equal characters in
 _STRIDE: Final = 4  # columns a time step
 _WIDTHS: Final = 64, 768
 _AS_GOOD: Final = 1.03  # a loss so much larger is as good: grey takes less time than colour
+_CLEARLY: Final = 0.9  # another case of the letters has to lower the loss to this fraction
+_ALPHA: Final = 3
+
 _HARD: Final = 0.45
 """The loss a character from which on the larger network is taken. Three real kinds that the small
 one learns to read have 0.25 to 0.41, and six of seven packages' 0.51 to 1.4."""
-_CLEARLY: Final = 0.9  # another case of the letters has to lower the loss to this fraction
-_ALPHA: Final = 3
 
 _EPOCH: Final = 50  # steps
 _BATCH: Final = 32
@@ -97,12 +98,14 @@ def choose(
         TrainingError: If no way to see the pictures shows anything.
     """
     samples = [sample for sample in dataset.samples if sample.label]
-    base = load_preset(TRUNK)
+    looking = load_preset(TRUNK)
     frame, frame_reason = _frame(samples)
     looked_at = samples[:: max(1, len(samples) // _LOOKED_AT)][:_LOOKED_AT]
     trunk = load_trunk(TRUNKS[TRUNK])
     views = [
-        view for step in _steps(looked_at) for view in _views(looked_at, step, frame, base, trunk)
+        view
+        for step in _steps(looked_at)
+        for view in _views(looked_at, step, frame, looking, trunk)
     ]
     if not views:
         raise TrainingError("no recipe can use these pictures: see why each was skipped")

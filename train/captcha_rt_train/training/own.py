@@ -213,21 +213,20 @@ def _check_options(job: Job, preset: Preset, validation: float | None) -> None:
         RunError: If one is another.
     """
     chosen = preset.settings
-    given: dict[str, tuple[Any, Any]] = {
-        "--seed": (job.settings.seed, chosen.seed),
-        "--charset": (job.settings.characters, chosen.characters),
-        "--test": (job.settings.test, chosen.test),
-        "--validation": (validation or chosen.validation, chosen.validation),
+    held_back = validation or chosen.validation
+    given = {
+        f"--seed {job.settings.seed}": (job.settings.seed, chosen.seed),
+        f"--charset {job.settings.characters}": (job.settings.characters, chosen.characters),
+        f"--test {job.settings.test}": (job.settings.test, chosen.test),
+        f"--validation {held_back}": (held_back, chosen.validation),
+        "--small": (True if job.small and preset.start == LARGER else None, None),
     }
-    if job.small and preset.start == LARGER:
-        given["--small"] = "", None
     for option, (now, before) in given.items():
         if now != before:
             was = "without it" if before is None else f"with {before}"
-            wanted = f"{option} {now}".rstrip()
             raise RunError(
                 f"{job.run.folder} holds a stopped run that was started {was}, not with "
-                f"{wanted}: give the same options, choose another folder with -o, or delete it"
+                f"{option}: give the same options, choose another folder with -o, or delete it"
             )
 
 
