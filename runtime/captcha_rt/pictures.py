@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -27,6 +27,9 @@ _WRONG_SUFFIXES: Final = frozenset(
         *(".php", ".asp", ".aspx", ".ashx", ".jsp", ".cgi", ".do", ".action", ".htm", ".html"),
     }
 )
+
+NO_PICTURES: Final = "no picture files (PNG, JPEG, BMP, GIF or WebP) in"
+_LOOKED_AT: Final = 10_000  # files below a folder without pictures, for the hint where some are
 
 _SLASHES: Final = re.escape(os.sep + (os.altsep or ""))
 
@@ -88,7 +91,15 @@ def stream_pictures(folder: Path) -> Iterator[Path]:
     for name in names:
         yield folder / name
     if name is None:
-        raise FolderError(f"no picture files (PNG, JPEG, BMP, GIF or WebP) in {folder}")
+        raise _no_pictures(folder)
+
+
+def _no_pictures(folder: Path) -> FolderError:
+    """The error for a folder without pictures, which names a folder below that has some."""
+    files = islice(walk(folder), _LOOKED_AT)
+    below = next((path.parent for path in files if is_picture(path)), None)
+    hint = "" if below is None else f"; there are some in {below}"
+    return FolderError(f"{NO_PICTURES} {folder}{hint}")
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -133,7 +144,7 @@ def find_pictures(folder: Path) -> list[Path]:
         raise FolderError(f"not a folder: {folder}")
     paths = [path for path in list_visible(folder) if is_picture(path)]
     if not paths:
-        raise FolderError(f"no picture files (PNG, JPEG, BMP, GIF or WebP) in {folder}")
+        raise _no_pictures(folder)
     return paths
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import uuid
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from labelled import draw, numbered, pairs
 from captcha_rt.errors import FolderError, LabelError
 from captcha_rt.labels import read_labels
 from captcha_rt.labels.stems import form_of
+from captcha_rt.pictures import stream_pictures
 
 TEXTS = ("226md", "4n8xp", "bc3g7", "e5w2y")
 
@@ -343,7 +345,9 @@ def test_paths_lead_into_several_folders_and_never_out(tmp_path: Path) -> None:
     assert pairs(labels, tmp_path / "in") == {"a/1.png": "x", "b/1.png": "y"}
     assert [where for where, _ in labels.problems] == ["labels.txt:3", "labels.txt:4"]
     (tmp_path / "in" / "labels.txt").unlink()
-    with pytest.raises(FolderError, match="sub-folders a, b hold some"):
+    with pytest.raises(
+        FolderError, match=r"WebP\) in \S*; its sub-folders a, b hold some: name one"
+    ):
         read_labels(tmp_path / "in")
 
 
@@ -430,6 +434,16 @@ def test_a_folder_of_part_of_the_pictures_is_read(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("\n".join(["filename,label", *rows]))
     labels = read_labels(tmp_path)
     assert (len(labels.items), len(labels.problems)) == (3, 96)
+
+
+def test_pictures_further_down_are_named(tmp_path: Path) -> None:
+    """Archives often unpack to a folder in a folder in a folder."""
+    draw(tmp_path, "set/images/1.png")
+    where = re.escape(f"; there are some in {tmp_path / 'set' / 'images'}")
+    with pytest.raises(FolderError, match=where):
+        read_labels(tmp_path)
+    with pytest.raises(FolderError, match=where):
+        next(stream_pictures(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["none", "empty", "file.png"])

@@ -35,6 +35,16 @@ def test_a_folder_is_trained_in_once_at_a_time(tmp_path: Path) -> None:
     assert not run.exists()  # nothing was trained
 
 
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """The error names the option that chooses another."""
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(TrainingError, match=r"file/run: .*; choose another with --pool$"),
+        alone_in(tmp_path / "file" / "run", "drawn", "--pool"),
+    ):
+        pass
+
+
 def test_what_was_trained_stays(tmp_path: Path) -> None:
     """Only the lock goes away, also after an error."""
 

@@ -150,7 +150,11 @@ def test_a_killed_training_goes_on(folder: Path, tmp_path: Path) -> None:
 def test_ctrl_c_keeps_what_was_trained(interrupt, folder: Path, tmp_path: Path) -> None:
     """The checkpoint of the last epoch is there; other options than at the start are refused."""
     run = Run(tmp_path / "run")
-    assert interrupt(run.folder, folder, *SHORT).returncode == 130
+    stopped = interrupt(run.folder, folder, *SHORT)
+    assert stopped.returncode == 130
+    assert (
+        f"stopped: the same command goes on from the last epoch in {run.folder}" in stopped.stderr
+    )
     assert list(run.checkpoints.glob("*.weights.h5"))
     for option, before, changes in (
         ("--seed 1", "with 0", {"seed": 1}),

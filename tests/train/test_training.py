@@ -78,6 +78,8 @@ def test_ctrl_c_ends_it_quietly(interrupt, sample_folder: Path, tmp_path: Path) 
     stopped = interrupt(tmp_path / "stopped", sample_folder, "--preset", "crnn")
     assert stopped.returncode == 130
     assert "Traceback" not in stopped.stderr
+    last = f"stopped: the same command with --resume goes on from the last epoch in {tmp_path}"
+    assert stopped.stderr.splitlines()[-1].startswith(last)
     assert not (tmp_path / "stopped" / "preset.toml").exists()  # it is no choice to go on with
 
 

@@ -25,11 +25,15 @@ def alone_in(folder: Path, doing: str = "trained", option: str = "-o") -> Iterat
         option: The option that names another folder.
 
     Raises:
-        TrainingError: If another process is at work in the folder.
-        OSError: If the folder can't be made.
+        TrainingError: If another process is at work in the folder, or it can't be made.
     """
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"can't make the folder {folder}: {error.strerror}; choose another with {option}"
+        ) from error
     path = folder / LOCK
     remedy = f"wait until it ends, or choose another folder with {option}"
     try:

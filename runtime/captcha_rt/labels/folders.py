@@ -23,7 +23,14 @@ from captcha_rt.labels.matching import Tree
 from captcha_rt.labels.names import find_names, find_out, read_names
 from captcha_rt.labels.result import Labels, only_one
 from captcha_rt.labels.stems import parse_form
-from captcha_rt.pictures import describe_passed_over, find_pictures, list_visible, name_below, walk
+from captcha_rt.pictures import (
+    NO_PICTURES,
+    describe_passed_over,
+    find_pictures,
+    list_visible,
+    name_below,
+    walk,
+)
 
 AUTO = "auto"
 FORMS_HELP = (
@@ -130,12 +137,16 @@ def _pictures(folder: Path) -> tuple[list[Path], FolderError | None]:
                 continue
         if len(below) == 1:
             return next(iter(below.values())), None
-        hint = f"; its sub-folders {', '.join(below)} hold some: name one" if below else ""
+        message = str(error)
+        if below:
+            message = (
+                f"{NO_PICTURES} {folder}; its sub-folders {', '.join(below)} hold some: name one"
+            )
         train, held_back = ([p for p in folders if p.name.lower() in n] for n in _SPLIT_NAMES)
         if train and held_back:
             parts = f"{quote(str(train[0]))} --validation {quote(str(held_back[0]))}"
-            hint += f", or train on both: captcha-rt train {parts}"
-        return [], FolderError(f"{error}{hint}")
+            message += f", or train on both: captcha-rt train {parts}"
+        return [], FolderError(message)
 
 
 def _finish(labels: Labels, tree: Tree, files: Sequence[Path], without: Collection[Path]) -> Labels:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from captcha_rt.labels import FORMS_HELP
 from captcha_rt.progress import Watch, track
 
 if TYPE_CHECKING:
+    from captcha_rt_export.run import Run
     from captcha_rt_train.training.job import Observer
 
 
@@ -46,6 +49,22 @@ def folder_beside(source: Path, ending: str) -> Path:
     """A folder beside a source, named after it: `mine-run` for `mine/` and for `mine.tar.gz`."""
     path = Path(os.path.abspath(source))  # noqa: PTH100  (a link's run stands beside the link)
     return path.with_name((path.name.split(".")[0] if path.is_file() else path.name) + ending)
+
+
+@contextmanager
+def telling_how_to_go_on(run: "Run", how: str) -> Iterator[None]:
+    """After Ctrl-C, says how a training goes on, if it had begun.
+
+    Args:
+        run: The training's folder.
+        how: What goes on with it, such as `the same command`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run.settings_file.exists() and not run.finished:
+            typer.echo(f"stopped: {how} goes on from the last epoch in {run.folder}", err=True)
+        raise
 
 
 def show_reading(quiet: bool) -> Watch:

@@ -18,6 +18,7 @@ from captcha_rt_train.cli.options import (
     ValidationOption,
     folder_beside,
     observe,
+    telling_how_to_go_on,
 )
 from captcha_rt_train.presets import preset_names
 
@@ -127,7 +128,9 @@ def train(
     if preset is not None:
         if start is not None:
             raise typer.BadParameter("choose one of --from and --preset")
-        _print_result(job.run, train(job))
+        with telling_how_to_go_on(job.run, "the same command with --resume"):
+            manifest = train(job)
+        _print_result(job.run, manifest)
         return
     if (epochs, batch_size, digit) != (None, None, None):
         raise typer.BadParameter("--epochs, --batch-size and --digit need a --preset")
@@ -164,7 +167,8 @@ def _train_own(job: "Job", minutes: float, validation: float | None) -> None:
 
     # A bar of ours on stderr, for all trainings alike, in place of Keras's on stdout.
     job = replace(job, observer=replace(job.observer, verbose=0))
-    result = train_own(job, minutes, validation)
+    with telling_how_to_go_on(job.run, "the same command"):
+        result = train_own(job, minutes, validation)
     for line in result.verdict:
         typer.echo(line)
     typer.echo(f"report: {job.run.report_file}")
