@@ -23,6 +23,13 @@ def rows_of(file: Path) -> list[list[str]]:
         return list(csv.reader(table))
 
 
+def put_into_an_archive(folder: Path) -> None:
+    """In the folder's place, and with its name."""
+    file = shutil.make_archive(str(folder.with_name("packed")), "zip", folder)
+    shutil.rmtree(folder)
+    Path(file).rename(folder)
+
+
 def test_page_and_pictures_come_with_headers_that_keep_others_out(start, unlabelled) -> None:
     """The page's files, the pictures as PNG, and no caching, framing or inline scripts."""
     server = start(unlabelled)
@@ -358,6 +365,7 @@ def test_command_prints_and_opens_the_address(unlabelled, tmp_path) -> None:
     ("prepare", "options", "message"),
     [
         (lambda folder: shutil.rmtree(folder), (), "not a folder"),
+        (put_into_an_archive, (), "is an archive: unpack it, and name the folder"),
         (lambda _: None, ("-o", "labels.txt"), "name a .csv file"),
         (lambda _: None, ("--model", "gone.onnx"), "gone.onnx"),
         (lambda _: None, ("--suspects", "gone.csv"), "can't read the suspects"),

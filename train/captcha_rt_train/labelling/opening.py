@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
+from captcha_rt.archives import is_archive
 from captcha_rt.errors import FolderError, LabelError
 from captcha_rt.labels import AUTO, NO_ROW, Labels, parse_form, pictures_of, read_labels
 from captcha_rt.labels.files import find_label_file, find_label_files, read_label_files
@@ -63,6 +64,10 @@ def open_folder(folder: Path, form: str = AUTO, out: Path | None = None) -> Open
         LabelError: If the labels could be read in several ways, or their file can't be kept up. The
             message says what to type.
     """
+    if is_archive(folder):
+        raise FolderError(
+            f"{folder} is an archive: unpack it, and name the folder, where the labels are kept"
+        )
     if out is not None and out.suffix.lower() != ".csv":
         raise LabelError(f"-o {out}: labels are written as CSV: name a .csv file")
     if out is not None and not out.parent.is_dir():
