@@ -243,9 +243,10 @@ class Solver:
 
         At most `batch_size` pictures are taken from `images` before their answers are yielded. So
         the stream may be endless. With other `workers` than 1, `images` runs in a thread, so that
-        answers also come while it pauses. Several processes each take up to 256 pictures ahead.
-        They are spawned: a program has to begin its work below `if __name__ == "__main__":`. One
-        that dies is replaced, and its pictures are read again. They end with the iterator.
+        answers also come while it pauses. Several processes take pictures ahead: as many as are
+        read in a second or so, and at least 256 each. They are spawned: a program has to begin its
+        work below `if __name__ == "__main__":`. One that dies is replaced, and its pictures are
+        read again. They end with the iterator.
 
         Args:
             images: The pictures, each as `solve` takes it. An error in place of a picture, for
@@ -318,7 +319,7 @@ class Solver:
         """The generator behind `solve_many`, whose arguments are checked."""
         waiting: list[Opened | CaptchaRTError] = []
         for image in images:
-            waiting.append(self._decode(image))
+            waiting.append(self.try_to_open(image))
             if len(waiting) == batch_size:
                 yield from self._read_waiting(waiting, constraints)
                 waiting.clear()
@@ -335,8 +336,8 @@ class Solver:
             plain=self._plain,
         )
 
-    def _decode(self, image: ImageSource | CaptchaRTError) -> Opened | CaptchaRTError:
-        """Decodes one picture; returns the error if that fails."""
+    def try_to_open(self, image: ImageSource | CaptchaRTError) -> Opened | CaptchaRTError:
+        """As `open`, but returns an error, or takes one in place of a picture."""
         if isinstance(image, CaptchaRTError):
             return image
         try:

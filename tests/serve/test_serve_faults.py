@@ -1,14 +1,18 @@
 """What strangers send: after each attack the process lives, and answers the next good request."""
 
+import base64
 import contextlib
 import gzip
 import json
+import random
 import socket
 import struct
 import threading
 import time
 import zlib
 
+import cv2
+import numpy as np
 import pytest
 
 from .conftest import SAMPLE
@@ -263,12 +267,44 @@ def test_too_many_pictures_are_a_413(server):
     assert server.ask("POST", "/solve", body, Content_Type=media)[0] in (400, 413)
 
 
-def test_a_slow_body_is_a_408(server):
-    """A body that doesn't arrive in time is refused, and its connection closed."""
-    head = b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: 100\r\n\r\nabc"
+@pytest.mark.parametrize("begun", [b"", b"abc"])
+def test_a_slow_body_is_a_408(server, begun):
+    """A body that doesn't arrive in time, or never begins, is refused; its connection is closed."""
+    head = b"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: 100\r\n\r\n" + begun
     started = time.monotonic()
     assert b" 408 " in server.send(head)[:30]
     assert time.monotonic() - started < 8
+
+
+def test_clients_that_leave_while_others_are_read(server):
+    """Whenever they leave, the others get their answers, and so does who comes later."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 200, 3), np.uint8)
+    image = base64.b64encode(cv2.imencode(".png", noise)[1].tobytes()).decode()
+    requests = []
+    for count in (1, 3, 4):  # several of them are read together
+        body = json.dumps({"images": [image] * count}).encode()
+        head = f"POST /solve HTTP/1.1\r\nHost: 1\r\nContent-Length: {len(body)}\r\n"
+        head += "Content-Type: application/json\r\nConnection: close\r\n\r\n"
+        requests.append(head.encode() + body)
+    end = time.monotonic() + 4
+    answers: list[bytes] = []
+
+    def ask(number: int) -> None:
+        rng = random.Random(number)
+        while time.monotonic() < end:
+            patience = rng.uniform(0.01, 0.3) if number % 4 else 30
+            answer = server.send(rng.choice(requests), patience)
+            if not number % 4:
+                answers.append(answer[:15])
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) >= 6
+    assert set(answers) <= {b"HTTP/1.1 200 OK", b"HTTP/1.1 503 Se"}
+    assert b"HTTP/1.1 200 OK" in answers
 
 
 def test_half_a_million_tiny_chunks(server):

@@ -51,7 +51,8 @@ def serve(
     workers: Annotated[
         str,
         _option(
-            "--workers", "How many processes; auto fits them to the cores, and takes one on CUDA."
+            "--workers",
+            "How many processes; auto fits them to the cores; one on --device cuda.",
         ),
     ] = "auto",
     device: Annotated[Device, _option("--device", DEVICE_HELP)] = _DEFAULTS.device,

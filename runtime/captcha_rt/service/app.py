@@ -25,15 +25,12 @@ from captcha_rt.service.metrics import MEDIA_TYPE, Metrics, forget_the_dead
 from captcha_rt.service.models import Models
 from captcha_rt.service.pages import Pages
 from captcha_rt.service.reading import Reading
-from captcha_rt.service.settings import Settings
+from captcha_rt.service.settings import CANT_LOAD, Settings
 from captcha_rt.service.solve import Solve
 from captcha_rt.service.state import State
 
 READY_MARK: Final = "ready"
 """A file in the processes' folder: some process could load the models."""
-
-CANT_LOAD: Final = 3
-"""The exit code of a process that can't load the models; uvicorn then ends all."""
 
 _CANT_LOAD_AGAIN: Final = 1  # uvicorn starts another one
 _PAUSE: Final = 2  # seconds, until then

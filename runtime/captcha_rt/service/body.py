@@ -68,17 +68,15 @@ class Intake:
                 "a body is sent as it is, or with gzip or deflate",
                 headers={"Connection": "close", "Accept-Encoding": "gzip, deflate"},
             )
-        body, more = await self._receive(request, held)
-        if more:  # most bodies are there at once, and need no clock
-            body = await self._receive_rest(request, body, held)
+        body = await self._receive_all(request, held)
         if coding == b"identity":
             return body
         whole = _decompress(body, _WINDOW[coding], limit)
         self._hold(len(whole), held)
         return whole
 
-    async def _receive_rest(self, request: Request, begun: bytes, held: list[int]) -> bytes:
-        parts, size, more = [begun], len(begun), True
+    async def _receive_all(self, request: Request, held: list[int]) -> bytes:
+        parts, size, more = [], 0, True
         try:
             async with asyncio.timeout(self._settings.body_seconds):
                 while more:

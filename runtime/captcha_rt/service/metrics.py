@@ -20,8 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable of the environment that names the processes' folder."""
+from captcha_rt.service.settings import METRICS_FOLDER
 
 MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -73,7 +72,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """The metrics of all processes in Prometheus's format."""
-        if FOLDER not in os.environ:
+        if METRICS_FOLDER not in os.environ:
             return generate_latest(self._own)
         everything = CollectorRegistry()
         MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
@@ -82,7 +81,7 @@ class Metrics:
 
 def forget_the_dead() -> None:
     """Removes what processes that have ended hold: their pictures are no longer pending."""
-    folder = os.environ.get(FOLDER)
+    folder = os.environ.get(METRICS_FOLDER)
     for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
         process = file.stem.rpartition("_")[2]
         if process.isdecimal() and not _lives(int(process)):

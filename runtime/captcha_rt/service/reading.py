@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from time import perf_counter, thread_time
 from typing import Any, Final, TypeAlias
 
@@ -129,7 +130,7 @@ class Reading:
         job = Job(len(pictures), served, pictures, known or _PLAIN)
         answers: Answers
         if not self._active and len(request.scope[REQUESTS]) == 1 and self._is_short([job]):
-            [result] = self._do([job])
+            [result] = self._do([job], [job.pictures])
             if isinstance(result, Exception):
                 raise result
             answers = result
@@ -189,11 +190,13 @@ class Reading:
             if not jobs:
                 self._active = False
                 return
+            # Taken here: a client that leaves meanwhile takes its pictures along.
+            groups = [job.pictures for job in jobs]
             if not self._is_short(jobs):
-                done = self._second.submit(self._do, jobs)
+                done = self._second.submit(self._do, jobs, groups)
                 done.add_done_callback(partial(self._hand_over, jobs))
                 return
-            _deliver(jobs, self._do(jobs))
+            _deliver(jobs, self._do(jobs, groups))
             now = perf_counter()
         self._rest()
 
@@ -206,8 +209,10 @@ class Reading:
         """Gives results from the second thread to the one that answers."""
 
         def take_over() -> None:
-            _deliver(jobs, done.result())
-            self._rest()
+            try:
+                _deliver(jobs, done.result())
+            finally:  # whatever happened, others are waiting
+                self._rest()
 
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(take_over)
@@ -226,8 +231,10 @@ class Reading:
             self._jobs.popleft()
         return jobs
 
-    def _do(self, jobs: Sequence[Job]) -> list[Any]:
-        """The results of jobs: for each its answers, or an exception."""
+    def _do(
+        self, jobs: Sequence[Job], groups: Sequence[Sequence[bytes | CaptchaRTError]]
+    ) -> list[Any]:
+        """The results of jobs with their pictures: for each its answers, or an exception."""
         started = perf_counter()
         for job in jobs:
             self._metrics.queued.observe(started - job.begun)
@@ -235,8 +242,8 @@ class Reading:
         try:
             if first.call is not None:
                 return [first.call()]
-            answers = iter(self._read(first, [job.pictures for job in jobs]))
-            return [[next(answers) for _ in range(job.places)] for job in jobs]
+            answers = iter(self._read(first, groups))
+            return [[*islice(answers, len(group))] for group in groups]
         except Exception as error:  # noqa: BLE001  (the thread has to live)
             return [error] * len(jobs)
 
@@ -244,7 +251,7 @@ class Reading:
         assert job.served is not None  # noqa: S101  (for mypy: only `call` has none)
         solver = job.served.solver
         started, used = perf_counter(), thread_time()
-        opened = [_open(solver, picture) for group in groups for picture in group]
+        opened = [solver.try_to_open(picture) for group in groups for picture in group]
         decoded = perf_counter()
         answers = _solve(solver, opened, job.known)
         ended = perf_counter()
@@ -264,15 +271,6 @@ class Reading:
         It is the time of the processor: what other processes take is no reason for a thread more.
         """
         self._pace = max(seconds, 0.9 * self._pace + 0.1 * seconds)
-
-
-def _open(solver: Solver, picture: bytes | CaptchaRTError) -> Opened | CaptchaRTError:
-    if isinstance(picture, CaptchaRTError):
-        return picture
-    try:
-        return solver.open(picture)
-    except CaptchaRTError as error:
-        return error
 
 
 def _solve(

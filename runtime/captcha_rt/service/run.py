@@ -27,16 +27,13 @@ from captcha_rt.service.connection import Connection
 from captcha_rt.service.hangups import hold, let_through
 from captcha_rt.service.hosts import KnownHosts
 from captcha_rt.service.logs import LOGGING
-from captcha_rt.service.settings import Address, Settings
+from captcha_rt.service.settings import CANT_LOAD, METRICS_FOLDER, Address, Settings
 from captcha_rt.session import import_onnxruntime
-
-METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # as prometheus-client calls it
 
 _BACKLOG: Final = 2048
 _STALLED_MS: Final = 30_000  # a client that takes nothing for so long is disconnected
 _KEEP_ALIVE: Final = 75  # seconds, longer than the 60 of common load balancers
 _LAST_ANSWERS: Final = 30  # seconds for the requests that are being answered at the end
-_CANT_LOAD: Final = 3
 
 _log = logging.getLogger("captcha_rt.service")
 
@@ -105,7 +102,7 @@ def _run_several(settings: Settings, listeners: list[socket.socket]) -> int:
         let_through()
         supervisor.run()
         codes = [process.exitcode for process in supervisor.processes]
-    return _CANT_LOAD if _CANT_LOAD in codes else 0
+    return CANT_LOAD if CANT_LOAD in codes else 0
 
 
 @contextmanager
@@ -188,7 +185,7 @@ class Supervisor(Multiprocess):
         for place, process in enumerate(self.processes):
             if process.exitcode is None or self.should_exit.is_set():
                 continue
-            if process.exitcode == _CANT_LOAD:
+            if process.exitcode == CANT_LOAD:
                 self.should_exit.set()
                 return
             _log.error("a process ended with %s; starting another", process.exitcode)
