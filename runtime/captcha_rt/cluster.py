@@ -24,7 +24,7 @@ from captcha_rt.errors import (
     WorkerError,
     in_one_line,
 )
-from captcha_rt.model import load_model
+from captcha_rt.model import GENERAL, load_model
 from captcha_rt.rows import merge
 from captcha_rt.solver import Solver
 
@@ -233,7 +233,8 @@ class _Readers(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         self.model = None if target.model is None else loaded.data
         self.settings, self.read_with = target.settings, read_with
         described = repr((self.version, self.settings, self.read_with)).encode()
-        self.digest = hashlib.sha256(described + loaded.data).digest()
+        general = b"" if target.model else load_model(GENERAL).data
+        self.digest = hashlib.sha256(described + loaded.data + general).digest()
 
     def setup(self, worker: Any) -> None:  # noqa: ANN401, ARG002
         """Loads the model. Dask calls this in each process."""

@@ -415,9 +415,12 @@ def _texts_by_position(
         return []
     texts: dict[tuple[int, ...], float] = {(): 1.0}
     for row in probabilities:
+        classes = np.argsort(-row)[: count + 1].tolist()
+        if blank is not None and blank not in classes:  # a text of a length may need it
+            classes.append(blank)
         grown: dict[tuple[int, ...], float] = {}
         for text, probability in texts.items():
-            for c in np.argsort(-row)[: count + 1].tolist():
+            for c in classes:
                 longer = text if c == blank else (*text, c)
                 if row[c] and (length is None or len(longer) <= length):
                     grown[longer] = grown.get(longer, 0.0) + probability * float(row[c])

@@ -15,6 +15,7 @@ from typing import Final
 
 _PARTIAL: Final = re.compile(r"\.partial-[0-9a-f]{16}(\..*)?")
 _STALE_SECONDS: Final = 3600
+_OPEN_FILE: Final = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})|/dev/(stdout|stderr)")
 
 
 @contextmanager
@@ -26,8 +27,9 @@ def write_atomically(path: Path) -> Iterator[Path]:
     permissions that the umask allows; a file that is replaced keeps its permissions and, where the
     process may give files away, its owner.
 
-    What is no file can't be replaced: a pipe or a character device, such as `/dev/stdout`, gets the
-    bytes when they are complete.
+    What is no file can't be replaced: a pipe or a character device gets the bytes when they are
+    complete. So does an open file by its number, such as `/dev/stdout`: whatever was written there
+    before stays.
 
     Args:
         path: The file to write, or a symbolic link to it. The folder must exist.
@@ -38,9 +40,10 @@ def write_atomically(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If the file can't be written, or `path` is a folder, a socket or a block device.
     """
+    descriptor = _descriptor(path)
     before = _status(path)
-    if before is not None and not stat.S_ISREG(before.st_mode):
-        with _write_through(path, before.st_mode) as whole:
+    if before is not None and (descriptor is not None or not stat.S_ISREG(before.st_mode)):
+        with _write_through(path, before.st_mode, descriptor) as whole:
             yield whole
         return
     target = Path(os.path.realpath(path))  # unlike Path.resolve, raises no error for a loop
@@ -123,18 +126,26 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
+def _descriptor(path: Path) -> int | None:
+    """The number of the open file that a path such as `/dev/stdout` or `/dev/fd/3` stands for."""
+    found = _OPEN_FILE.fullmatch(os.fspath(path))
+    return None if found is None else int(found[1] or ("stdout", "stderr").index(found[2]) + 1)
+
+
 @contextmanager
-def _write_through(path: Path, mode: int) -> Iterator[Path]:
-    """Writes a temporary file, and its bytes into a pipe or a device."""
+def _write_through(path: Path, mode: int, descriptor: int | None) -> Iterator[Path]:
+    """Writes a temporary file, and its bytes into a pipe, a device or an open file."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder: name a file in it", str(path))
-    if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+    if descriptor is None and not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
         raise OSError(errno.EINVAL, "is a socket or a block device: name a file", str(path))
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / path.name
         whole.touch()
         yield whole
-        with whole.open("rb") as data, path.open("wb") as out:
+        # An open file that is opened anew would be emptied, or written from its start on.
+        to = path if descriptor is None else os.dup(descriptor)
+        with whole.open("rb") as data, open(to, "wb") as out:  # noqa: PTH123
             shutil.copyfileobj(data, out)
 
 

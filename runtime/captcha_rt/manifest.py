@@ -371,7 +371,7 @@ def _field(name: str, value: Any) -> Any:  # noqa: ANN401  (JSON in, a field's t
         case "recipe":
             return Recipe.from_json(value)
         case "input" | "output":
-            return Tensor(value["name"], tuple(value["shape"]))
+            return Tensor(**{**value, "shape": tuple(value["shape"])})
         case "graph":
             return None if value is None else Graph(**value)
         case _:

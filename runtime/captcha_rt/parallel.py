@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from captcha_rt.cores import available_cores
+from captcha_rt.device import CPU
 from captcha_rt.errors import CaptchaRTError
 from captcha_rt.solution import Alternative, Character, Solution
 from captcha_rt.workers import MAX_WORKERS, answer
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 Workers: TypeAlias = int | Literal["auto"]
 """The number of processes that read; `"auto"` is one for few pictures, then one for each core."""
 
-_CPU = "CPUExecutionProvider"
-
 
 def count_workers(solver: Solver, workers: Workers) -> int:
     """The number of processes that read with a solver.
@@ -36,7 +35,7 @@ def count_workers(solver: Solver, workers: Workers) -> int:
         ValueError: If the number is out of range.
     """
     if workers == "auto":
-        if solver.providers[0] != _CPU:
+        if solver.providers[0] != CPU:
             return 1
         return max(1, available_cores() // solver.threads)
     if type(workers) is not int or not 1 <= workers <= MAX_WORKERS:

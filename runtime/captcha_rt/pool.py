@@ -226,12 +226,21 @@ class _Pool(Generic[T, R]):
 
 
 def _start(work: Work[Any, Any]) -> _Worker:
-    """Starts a process."""
+    """Starts a process.
+
+    Raises:
+        WorkerError: If the system doesn't allow one more.
+    """
     context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), daemon=True)
-    with _deaf_to_ctrl_c():
-        process.start()
+    try:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        with _deaf_to_ctrl_c():
+            process.start()
+    except OSError as error:
+        raise WorkerError(
+            f"can't start another process: {error.strerror}; ask for fewer of them"
+        ) from error
     theirs.close()
     ours.send(work)
     return _Worker(process, ours)

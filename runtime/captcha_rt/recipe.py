@@ -135,13 +135,16 @@ class Recipe:
             The recipe.
 
         Raises:
-            RecipeError: If a step is unknown, or has settings that it doesn't take.
+            RecipeError: If a step is unknown, stands in a wrong place, or has settings that it
+                doesn't take.
         """
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
             raise RecipeError(f"a recipe is a list of objects, not {steps!r:.80}")
         built = tuple(_build(step) for step in steps)
         if any(step.name == "frames" for step in built[1:]):
             raise RecipeError('the step "frames" is the first step, or there is none')
+        if any(step.name == "channels_first" for step in built[:-1]):
+            raise RecipeError('the step "channels_first" is the last step, or there is none')
         return cls(built)
 
 

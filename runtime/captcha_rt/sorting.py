@@ -2,11 +2,22 @@
 
 import heapq
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 
 RUN = 50_000
 """How many texts are sorted in memory: some 5 MB of names."""
+
+
+@contextmanager
+def _naming_the_folder(folder: str) -> Iterator[None]:
+    """Names the folder of the temporary files in their errors: they have no names themselves."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:  # of the texts' own source
+            raise
+        raise OSError(error.errno, error.strerror, folder) from error
 
 
 def sorted_texts(texts: Iterable[str]) -> Iterator[str]:
@@ -31,7 +42,7 @@ def sorted_texts(texts: Iterable[str]) -> Iterator[str]:
         return
     import tempfile  # 4 ms that most commands don't need
 
-    with ExitStack() as files:
+    with ExitStack() as files, _naming_the_folder(tempfile.gettempdir()):
         runs: list[Iterator[str]] = []
         while run:
             # A name may hold a line's end, but no NUL; and what is not UTF-8 is half of a pair.

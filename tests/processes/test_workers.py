@@ -187,6 +187,16 @@ def test_killed_processes_lose_and_repeat_nothing(command, stripes: Path, many: 
 
 
 @linux
+def test_too_many_processes_are_said_in_a_line(stripes: Path, many: Path) -> None:
+    """Where the system allows no more of them, it isn't the output's fault."""
+    program = [sys.executable, "-m", "captcha_rt", "solve", many, "-m", stripes, "--workers", "60"]
+    shell = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", *map(str, program)]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert "can't start another process: Too many open files" in done.stderr.splitlines()[-1]
+
+
+@linux
 def test_ctrl_c_keeps_what_was_answered(stripes: Path, many: Path) -> None:
     """A terminal interrupts all processes: one ends with code 130, the others without a word."""
     program = [sys.executable, "-m", "captcha_rt", "solve", many, many, many, "-m", stripes]

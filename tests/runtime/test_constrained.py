@@ -142,6 +142,16 @@ def test_positions_are_read_alike(seed: int, length: int | None) -> None:
     assert [p for _, p in read.alternatives] == pytest.approx(wanted, abs=1e-3)
 
 
+def test_a_shorter_text_has_alternatives_where_no_position_seems_empty() -> None:
+    """The blank isn't among the likeliest classes of any position, but a length needs it."""
+    row = [0.06, 0.7, 0.2, 0.04]
+    scores = np.array([[row] * 5], np.float32)
+    read = decode(scores, ctc=False, length=4, alternatives=1)
+    assert read.ids == (1, 1, 1, 1)
+    [(text, _)] = read.alternatives
+    assert text == read.ids
+
+
 @given(TEXTS)
 def test_only_allowed_characters_are_read(seed: int) -> None:
     """The others' probability goes to those that are left."""

@@ -57,6 +57,7 @@ def test_channels_first_is_the_last_step() -> None:
     ("steps", "message"),
     [
         ([{"step": "stretch", "low": 1, "high": 1}], "low and high are different numbers"),
+        ([{"step": "channels_first"}, {"step": "scale"}], '"channels_first" is the last step'),
         ([{"step": "stretch", "low": "a"}], "low and high are numbers, not 'a'"),
         ([{"step": "stretch", "high": float("nan")}], "low and high are numbers, not nan"),
         ([{"step": "normalize", "std": 0}], "std is above 0"),

@@ -149,6 +149,25 @@ def test_standard_output_can_be_named() -> None:
 
 
 @posix
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="open files have no paths here")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_standard_output_may_be_a_file(tmp_path: Path, name: str) -> None:
+    """What others write there, before and after, stays."""
+    code = "import sys; from pathlib import Path; from captcha_rt.files import write_atomically\n"
+    code += "with write_atomically(Path(sys.argv[1])) as path: path.write_text('answers\\n')"
+    log = tmp_path / "log.txt"
+    log.write_text("old\n")
+    for mode, expected in (
+        ("a", "old\nbefore\nanswers\nafter\n"),
+        ("w", "before\nanswers\nafter\n"),
+    ):
+        with log.open(mode) as out:
+            print("before", file=out, flush=True)
+            subprocess.run([sys.executable, "-c", code, name], check=True, stdout=out)
+            print("after", file=out, flush=True)
+        assert log.read_text() == expected
+
+
 def test_planted_links_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link at a partial file's name leads no bytes elsewhere, be its name guessed or not."""
     path, victim = tmp_path / "model.onnx", tmp_path / "victim"

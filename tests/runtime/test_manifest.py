@@ -267,6 +267,7 @@ def test_what_is_no_model_is_named(data: bytes, message: str) -> None:
         ({"recipe": []}, 'no step "scale"'),
         ({"recipe": [{"step": "sharpen"}]}, "unknown recipe step"),
         ({"input": {"name": "image"}}, "malformed"),
+        ({"input": {"name": "image", "shape": [None, 16, 4, 1], "surprise": 1}}, "surprise"),
         ({"graph": None}, "which graph"),
         ({"surprise": 1}, "surprise"),
         ({"decoder": "glyph"}, "go together"),

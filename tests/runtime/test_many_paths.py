@@ -150,3 +150,16 @@ def test_the_affinity_limits_the_cores(run_python) -> None:
     code += "from captcha_rt.cores import available_cores; print(available_cores())"
     assert run_python(code).stdout == "1\n"
     assert available_cores() >= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX has the limit")
+def test_a_full_disk_of_temporary_files_is_named(run_python) -> None:
+    """The error names their folder: nobody has asked for them."""
+    done = run_python(
+        "import resource, tempfile\n"
+        "from captcha_rt.sorting import sorted_texts\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n    next(sorted_texts(str(n) for n in range(60_000)))\n"
+        "except OSError as error:\n    print(error.filename == tempfile.gettempdir())\n"
+    )
+    assert done.stdout == "True\n"

@@ -11,7 +11,7 @@ import typer
 from captcha_rt.cli.answers import Printer, Read, Source
 from captcha_rt.cli.output import LOW_CONFIDENCE, OK, SOME_FAILED, USAGE, complain, fail
 from captcha_rt.cluster import Line, Target, read_to_file
-from captcha_rt.errors import CaptchaRTError
+from captcha_rt.errors import ArchiveError, CaptchaRTError
 from captcha_rt.pictures import expand_path, read_list
 from captcha_rt.progress import track
 from captcha_rt.rows import check_parquet
@@ -22,6 +22,7 @@ from captcha_rt.stores import expand_url, is_url
 def solve_on_cluster(
     target: Target,
     paths: Sequence[str],
+    damaged: Mapping[str, ArchiveError],
     files_from: str | None,
     options: Mapping[str, Any],
     printer: Printer,
@@ -33,6 +34,7 @@ def solve_on_cluster(
     Args:
         target: The cluster, the output and the model.
         paths: What is to be read: files, folders and globs, also as URLs.
+        damaged: Why archives among them can't be unpacked.
         files_from: A list of files.
         options: Arguments of `solve_many`.
         printer: Makes the lines of the output.
@@ -46,7 +48,7 @@ def solve_on_cluster(
     Solver(target.model, device="cpu").solve_many((), **options)  # raises what is wrong with them
     counts = read_to_file(
         target,
-        _sources(paths, files_from),
+        _sources(paths, damaged, files_from),
         read_with=partial(Read, options=options, printer=printer),
         lost=partial(_lost, printer),
         watch=lambda read: track(read, None, what="solving", quiet=quiet),
@@ -65,9 +67,14 @@ def _lost(printer: Printer, source: Source, error: CaptchaRTError) -> Line:
     return text, notes
 
 
-def _sources(paths: Sequence[str], files_from: str | None) -> Iterator[Source]:
+def _sources(
+    paths: Sequence[str], damaged: Mapping[str, ArchiveError], files_from: str | None
+) -> Iterator[Source]:
     """Finds the pictures, as they are needed; local paths are absolute."""
     for path in paths:
+        if path in damaged:
+            yield os.path.abspath(path), damaged[path]  # noqa: PTH100
+            continue
         if is_url(path):
             yield from expand_url(path)
             continue

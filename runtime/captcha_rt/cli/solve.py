@@ -128,7 +128,7 @@ def solve(
         from captcha_rt.cluster import Target
 
         target = Target(cluster, output, model, {"device": device, "threads": threads})
-        solve_on_cluster(target, given, files_from, options, printer, quiet=quiet)
+        solve_on_cluster(target, given, damaged, files_from, options, printer, quiet=quiet)
     pictures = _count(given, files_from) if device == "auto" else None
     solver = Solver(model, device=device, threads=threads, batch_size=batch_size, pictures=pictures)
     solver.solve_many((), **options)  # raises what is wrong with the options
