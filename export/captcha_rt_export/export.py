@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from captcha_rt.archives import unpack
 from captcha_rt.files import write_atomically
 from captcha_rt.labels import pictures_of
 from captcha_rt.manifest import Manifest
@@ -116,7 +115,7 @@ def write_model(
         What was made.
 
     Raises:
-        ExportError: If 8 bits cost more than one picture in a thousand.
+        ExportError: If the graph in 8 bits is not valid.
     """
     described = describe_probabilities(manifest)
     proto = _end_in_probabilities(graph, manifest)
@@ -153,11 +152,11 @@ def export_run(
     Args:
         run: A finished run of `captcha-rt train`.
         out: The `.onnx` file to write.
-        pictures: A folder of pictures to check on, or an archive of one; None takes those that the
-            run held back.
+        pictures: A folder of pictures to check on; None takes those that the run held back.
         name: The model's name in its answers; None takes the run's.
         int8: Whether the graph may compute in 8 bits (`choose_form`). Where it does, the manifest
-            holds the accuracy of the 8-bit graph, measured on the pictures that the run held back.
+            holds the accuracy of the 8-bit graph, measured on the pictures that the run held back,
+            unless the model has learned from these, too.
         min_confidence: The confidence below which `solve` rejects an answer by default, in 0..1.
 
     Returns:
@@ -167,20 +166,23 @@ def export_run(
         ExportError: If `export_model` refuses the model, the run is not finished or damaged, or
             its pictures are gone.
         FolderError: If `pictures` is not a folder, or holds no pictures.
-        ArchiveError: If `pictures` is an archive that can't be unpacked.
         ImageDecodeError: If a picture can't be decoded.
         RecipeError: If the recipe can't use a picture.
     """
     manifest = run.manifest
     manifest = replace(manifest, name=name or manifest.name, min_confidence=min_confidence)
     if pictures is not None:
-        samples = pictures_of(unpack(pictures).folder)
+        samples = pictures_of(pictures)
     else:
         samples = [sample.path for sample in run.held_back()]
     int8_samples = None
     if int8:
         int8_samples = Int8Samples(choose_calibration(run.training_samples()), run.held_back())
-    return export_model(load_keras(run), manifest, samples, out, int8=int8_samples)
+    # What was held back at first is no measure of a model that has learned from it since.
+    accuracy = manifest.accuracy if manifest.training.get("trained_on_all") else None
+    return export_model(
+        load_keras(run), manifest, samples, out, int8=int8_samples, accuracy=accuracy
+    )
 
 
 def load_keras(run: Run) -> "keras.Model":

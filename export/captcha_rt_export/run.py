@@ -17,8 +17,8 @@ RUN/
 ├── report.html     the report; its images are inside
 ├── report/         the report's images as PNG files
 ├── pool/           a pretraining's drawn pictures, if they are not in a folder of their own
-├── average.npz     a pretraining's average of the weights after the last epoch; before-average.npz
-│                   is that of the epoch before
+├── average.npz     the average of the weights after the last epoch, if it is taken;
+│                   before-average.npz is that of the epoch before
 ├── trunk.npz       the weights of a pretraining, for others to start from
 ├── model.keras     the model as it is used for inference, with the best weights
 └── manifest.json   the model's description; it is written last
@@ -134,7 +134,7 @@ class Run:
 
     @property
     def average_file(self) -> Path:
-        """A pretraining's average of the weights."""
+        """The average of the weights, of a training that takes it."""
         return self.folder / "average.npz"
 
     @property

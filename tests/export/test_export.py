@@ -16,10 +16,8 @@ from captcha_rt import Solver, decode_image, load_model
 from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt_export.convert import convert
 from captcha_rt_export.errors import ExportError
-from captcha_rt_export.export import export_run
 from captcha_rt_export.int8 import Candidate, best
 from captcha_rt_export.parity import check_parity
-from captcha_rt_export.run import Run
 
 
 @pytest.fixture(scope="session")
@@ -77,14 +75,21 @@ def test_real_pictures_too(command, trained_run: Path, tmp_path: Path, captcha_d
     assert out.exists()
 
 
+@pytest.mark.parametrize("to", [(), ("--to", "ddddocr")])
 def test_the_pictures_may_be_in_an_archive(
-    trained_run: Path, sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call,
+    trained_run: Path,
+    sample_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    to: tuple[str, ...],
 ) -> None:
-    """`--pictures x.zip` is the folder in it."""
+    """`--pictures x.zip` is the folder in it, whatever is made."""
     monkeypatch.setenv("CAPTCHA_RT_CACHE", str(tmp_path / "cache"))
     archive = shutil.make_archive(str(tmp_path / "x"), "zip", sample_folder)
-    report = export_run(Run(trained_run), tmp_path / "model.onnx", pictures=Path(archive))
-    assert report.pictures == 40
+    out = tmp_path / ("made" if to else "model.onnx")
+    result = call("export", trained_run, "-o", out, "--pictures", archive, *to)
+    assert "40 pictures" in result.stdout, result.stderr
 
 
 def run(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

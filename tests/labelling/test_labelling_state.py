@@ -193,6 +193,18 @@ def test_suspects_are_found_by_their_paths(tmp_path) -> None:
     assert [p.name for p in labelling.pictures if p.listed] == ["b/1.png"]
 
 
+def test_suspects_with_folded_labels_are_found(tmp_path) -> None:
+    """`suspects --fold-case` lists labels in lower case."""
+    fill(tmp_path, ("1.png", "2.png"))
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,AbC\n2.png,xyz\n")
+    labelling = begin(tmp_path)
+    suspects = [
+        (name, "abc", Suggestion("abd", 0.9, "suspects.csv")) for name in ("1.png", "2.png")
+    ]
+    assert labelling.list_suspects(suspects) == 1
+    assert [p.name for p in labelling.pictures if p.listed] == ["1.png"]
+
+
 def test_a_csv_in_utf_16_stays_so(tmp_path) -> None:
     """Excel's Unicode text."""
     folder = fill(tmp_path / "pictures", ("1.png", "2.png"))
@@ -305,6 +317,20 @@ def test_undo_goes_back_step_by_step(tmp_path) -> None:
     assert labelling.undo("a") == place_of(labelling, "7.jpg")  # a has none of its own left
     assert labelling.undo("b") is None
     assert set(shown(labelling).values()) == {None}
+
+
+def test_undo_reaches_the_file_after_another_program(tmp_path) -> None:
+    """A label that the file was read again with is taken back there, too."""
+    folder = fill(tmp_path / "pictures", ("1.png", "2.png", "3.png"))
+    labelling = begin(folder)
+    put(labelling, "2.png", "new")
+    file = folder / "labels.csv"
+    file.write_text(f"{file.read_text()}1.png,theirs\n")
+    put(labelling, "3.png", "later")
+    for _ in range(2):
+        labelling.undo()
+    expected = {"1.png": "theirs", "2.png": None, "3.png": None}
+    assert shown(labelling) == shown(begin(folder)) == expected
 
 
 def test_undo_after_another_tab_is_a_conflict_once(tmp_path) -> None:

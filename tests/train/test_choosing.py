@@ -1,5 +1,6 @@
 """What `captcha-rt train` chooses without a preset, and the presets that it writes."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from captcha_rt_train.data.sources import read_dataset
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import load_preset, preset_names, write_preset
 from captcha_rt_train.training.choosing import LARGER, TRUNK, Choice, case_hint, choose
+from captcha_rt_train.training.fitting import repeats
 
 TEXTS = ("KHRT7", "XMAN4", "PETR9", "FLAG3", "HAND2", "MARK8", "NEXT6", "TRAM5")
 
@@ -158,3 +160,16 @@ def test_a_preset_that_is_none_is_refused(text: str, message: str, tmp_path: Pat
     file.write_text(text)
     with pytest.raises(TrainingError, match=message):
         load_preset(str(file))
+
+
+@pytest.mark.parametrize("copies", [5, 30, 124, 200, 225])
+def test_it_trains_as_many_steps_as_it_says(tmp_path: Path, copies: int) -> None:
+    """An epoch uses each picture equally often, so that its steps are no round number."""
+    dataset = read(tmp_path, {text: draw(text) for text in TEXTS})
+    many = replace(dataset, samples=dataset.samples * copies)
+    choice = choose(many, "own", 10, seed=0)
+    settings = choice.preset.settings
+    learned = round(len(many.samples) * (1 - settings.validation))
+    steps = math.ceil(learned * repeats(learned, 50, 32) / 32)
+    said = int(choice.reasons[-1].split()[3])
+    assert said <= settings.epochs * steps < said + steps

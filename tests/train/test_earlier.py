@@ -44,7 +44,7 @@ def sources(dataset: Dataset) -> dict[str, str]:
 def test_copies_of_old_pictures_are_not_new(tmp_path: Path, earlier: Run) -> None:
     """What was held back once stays held back under another path; the label is the folder's."""
     new = written(tmp_path / "new", {"gh.png": 4, "ab.bmp": 1, "eg.png": 3})
-    dataset = add_earlier(read_dataset(new, RECIPE), earlier, RECIPE)
+    dataset = add_earlier(read_dataset(new, RECIPE), earlier, RECIPE, new)
     expected = {"gh": NEW, "ab": EARLIER, "CD": EARLIER, "eg": HELD_BACK}
     assert sources(dataset) == expected
     assert len(dataset.samples) == 4
@@ -55,7 +55,7 @@ def test_a_copy_beside_the_old_picture_is_not_new(tmp_path: Path, earlier: Run) 
     """A folder that has both is no reason to validate on what was learned."""
     cv2.imwrite(str(tmp_path / "old" / "ab.bmp"), np.full((8, 24), 1, np.uint8))
     cv2.imwrite(str(tmp_path / "old" / "gh.png"), np.full((8, 24), 4, np.uint8))
-    dataset = add_earlier(read_dataset(tmp_path / "old", RECIPE), earlier, RECIPE)
+    dataset = add_earlier(read_dataset(tmp_path / "old", RECIPE), earlier, RECIPE, tmp_path / "old")
     found = {sample.name: sample.source for sample in dataset.samples}
     assert (found["ab.bmp"], found["ab.png"], found["gh.png"]) == (EARLIER, EARLIER, NEW)
 
@@ -67,19 +67,36 @@ def test_a_moved_folder_is_not_new(tmp_path: Path, earlier: Run) -> None:
     earlier.write_split([replace(f, pixels=pixels[f.path.name]) for f in earlier.samples()])
     cv2.imwrite(str(old / "gh.png"), np.full((8, 24), 4, np.uint8))
     old.rename(tmp_path / "moved")
-    dataset = add_earlier(read_dataset(tmp_path / "moved", RECIPE), earlier, RECIPE)
+    dataset = add_earlier(
+        read_dataset(tmp_path / "moved", RECIPE), earlier, RECIPE, tmp_path / "moved"
+    )
     assert sources(dataset) == {"ab": EARLIER, "CD": EARLIER, "ef": HELD_BACK, "gh": NEW}
     assert not any("gone" in note for note in dataset.notes)
     (tmp_path / "moved" / "ab.png").unlink()
-    dataset = add_earlier(read_dataset(tmp_path / "moved", RECIPE), earlier, RECIPE)
+    dataset = add_earlier(
+        read_dataset(tmp_path / "moved", RECIPE), earlier, RECIPE, tmp_path / "moved"
+    )
     assert any(note.startswith("1 pictures of the earlier run are gone") for note in dataset.notes)
+
+
+def test_a_label_that_was_taken_away_does_not_come_back(tmp_path: Path, earlier: Run) -> None:
+    """The earlier run's label of a picture counts only where the folder has none to say."""
+    old = tmp_path / "old"
+    cv2.imwrite(str(old / "gh.png"), np.full((8, 24), 4, np.uint8))
+    rows = "file,label\nab.png,\nCD.png,CD\nef.png,ef\ngh.png,gh\n"
+    (old / "labels.csv").write_text(rows)
+    found = add_earlier(read_dataset(old, RECIPE), earlier, RECIPE, old)
+    assert sources(found) == {"CD": EARLIER, "ef": HELD_BACK, "gh": NEW}
+    (old / "labels.csv").write_text("file,label\ngh.png,gh\n")  # of the new one alone
+    found = add_earlier(read_dataset(old, RECIPE), earlier, RECIPE, old)
+    assert sources(found) == {"ab": EARLIER, "CD": EARLIER, "ef": HELD_BACK, "gh": NEW}
 
 
 def test_old_labels_are_folded_as_the_new_ones(tmp_path: Path, earlier: Run) -> None:
     """`--fold-case` is for both; `CD` becomes `cd`."""
     new = written(tmp_path / "new", {"GH.png": 4})
     dataset = read_dataset(new, RECIPE, fold_case=True)
-    found = add_earlier(dataset, earlier, RECIPE, fold_case=True)
+    found = add_earlier(dataset, earlier, RECIPE, new, fold_case=True)
     assert sources(found).keys() == {"gh", "ab", "cd", "ef"}
     assert found.charset.characters == "abcdefgh"
 
@@ -88,7 +105,7 @@ def test_old_labels_are_checked_by_the_charset(tmp_path: Path, earlier: Run) -> 
     """`--charset` leaves out old pictures with other characters, and says which."""
     new = written(tmp_path / "new", {"gh.png": 4})
     dataset = read_dataset(new, RECIPE, characters="abefgh")
-    found = add_earlier(dataset, earlier, RECIPE, characters="abefgh")
+    found = add_earlier(dataset, earlier, RECIPE, new, characters="abefgh")
     assert sources(found).keys() == {"gh", "ab", "ef"}
     assert found.charset.characters == "abefgh"
     assert found.skipped[-1][1] == "characters outside of the charset: CD"

@@ -18,6 +18,7 @@ from captcha_rt import Solver
 from captcha_rt.charset import Charset
 from captcha_rt.model import load_model
 from captcha_rt_export.errors import RunError
+from captcha_rt_export.export import export_run
 from captcha_rt_export.run import Run
 from captcha_rt_train.cli.options import folder_beside
 from captcha_rt_train.data.samples import characters_of, with_recipe
@@ -30,6 +31,7 @@ from captcha_rt_train.training.fitting import Fit, fit
 from captcha_rt_train.training.job import Job
 from captcha_rt_train.training.own import preset_of, train_own
 from captcha_rt_train.training.planning import plan
+from captcha_rt_train.training.train import train
 
 SHORT = ("--minutes", "0.1")
 
@@ -87,6 +89,16 @@ def test_the_model_file_reads_what_was_held_back(run: Run) -> None:
     assert run.model_file.exists()
 
 
+def test_a_later_export_keeps_the_accuracy_measured_before(run: Run, tmp_path: Path) -> None:
+    """The network has learned the pictures held back since: in 8 bits, they measure nothing."""
+    shutil.copytree(run.folder, tmp_path / "run")
+    copy = Run(tmp_path / "run")
+    told = {"validation": {**run.manifest.accuracy["validation"], "exact_match": 0.125}}
+    copy.write_manifest(replace(run.manifest, accuracy=told))
+    report = export_run(copy, tmp_path / "model.onnx", int8=True)
+    assert report.manifest.accuracy == told
+
+
 def test_what_was_chosen_is_a_preset(run: Run) -> None:
     """It starts from the trunk, says why in comments, and is read again."""
     preset = load_preset(str(run.preset_file))
@@ -100,13 +112,15 @@ def test_the_preset_trains_again_with_a_changed_line(
     """`--preset FILE` takes the file of a run."""
     file = tmp_path / "mine.toml"
     text = run.preset_file.read_text("utf-8")
-    file.write_text(text.replace("batch_size = 32", "batch_size = 16"), "utf-8")
+    changed = 'batch_size = 16\nseed = 7\ntest = 0.1\nlicence = "MIT"'
+    file.write_text(text.replace("batch_size = 32", changed), "utf-8")
     options = ("--preset", file, "--epochs", "2")
     result = command("train", folder, "-o", tmp_path / "run", *options)
     assert result.returncode == 0, result.stderr
     later = Run(tmp_path / "run")
     manifest = later.manifest
-    assert manifest.training["batch_size"] == 16
+    assert (manifest.training["batch_size"], manifest.training["seed"]) == (16, 7)
+    assert (manifest.training["pictures"]["test"], manifest.licence) == (4, "MIT")
     kept = preset_of(later)  # so that `--from` can go on
     assert (kept.settings.batch_size, kept.settings.epochs) == (16, 2)
     assert replace(kept, name="mine", settings=load_preset(str(file)).settings) == load_preset(
@@ -255,6 +269,15 @@ def test_a_refused_start_leaves_no_choice(command, tmp_path: Path) -> None:
     result = command("train", folder, *SHORT)
     assert "going on" not in result.stderr
     assert "3 characters" in result.stderr
+
+
+def test_a_start_that_is_no_trunk_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    """With the name mended, the same command trains."""
+    preset = replace(load_preset(TRUNK), start="genral")
+    run = Run(tmp_path / "run")
+    with pytest.raises(TrainingError, match="no trunk 'genral'"):
+        train(Job(folder, run, preset, preset.settings))
+    assert not run.folder.exists()
 
 
 def test_an_earlier_run_without_new_pictures(command, run: Run, folder: Path, tmp_path) -> None:

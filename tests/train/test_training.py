@@ -13,6 +13,7 @@ import pytest
 
 from captcha_rt.manifest import Manifest
 from captcha_rt_train.generators.kaptcha import write_samples
+from captcha_rt_train.presets import preset_text
 
 
 def history(run: Path) -> list[dict[str, str]]:
@@ -95,25 +96,31 @@ def test_tensorboard_gets_its_logs(command, sample_folder: Path, tmp_path: Path)
 
 
 def test_another_backend_trains_the_same_run(command, sample_folder: Path, tmp_path: Path) -> None:
-    """`KERAS_BACKEND=jax` trains, and TensorFlow loads the model that it saved."""
+    """`KERAS_BACKEND=jax` trains, averages, and TensorFlow loads the model that it saved."""
     pytest.importorskip("jax", reason="the second backend is not installed")
     run = tmp_path / "run"
+    preset = tmp_path / "averaged.toml"
+    preset.write_text(f"{preset_text('crnn')}averaged = true\n")
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
     result = command(
         "train",
         sample_folder,
         "-o",
         run,
         "--preset",
-        "crnn",
+        preset,
         "--epochs",
         "1",
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env=environment,
     )
     assert result.returncode == 1  # 1: it has learned nothing yet
     manifest = Manifest.from_json((run / "manifest.json").read_bytes())
     assert manifest.training["backend"] == "jax"
     model = keras.models.load_model(run / "model.keras", compile=False)
     assert model.output_shape == manifest.output.shape
+    refused = command("train", sample_folder, "-o", tmp_path / "own", env=environment)
+    assert refused.returncode == 2
+    assert "unset KERAS_BACKEND, or name a --preset" in refused.stderr
 
 
 @pytest.mark.parametrize(

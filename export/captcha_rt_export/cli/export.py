@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from captcha_rt.archives import unpack
 from captcha_rt.cli.output import USAGE, fail
 from captcha_rt.labels import AUTO
 from captcha_rt_export.cli.along import (
@@ -52,11 +53,19 @@ OutOption = Annotated[
         help="The .onnx file to write. With --to a .keras or .tflite file, or a new folder.",
     ),
 ]
+
+
+def _unpacked(pictures: Path | None) -> Path | None:
+    """The folder of pictures, also if it is in an archive."""
+    return None if pictures is None else unpack(pictures).folder
+
+
 PicturesOption = Annotated[
     Path | None,
     typer.Option(
+        callback=_unpacked,
         help="A folder of pictures to check on, or a zip or tar file of one; of a run, by default "
-        "those that it held back."
+        "those that it held back.",
     ),
 ]
 

@@ -27,7 +27,7 @@ from captcha_rt_export.foreign.loading import made_by
 from captcha_rt_export.foreign.network import ForeignNetwork
 from captcha_rt_export.foreign.reading import THEN, Reading, find_reading
 from captcha_rt_export.foreign.recipes import in_short
-from captcha_rt_export.foreign.samples import Samples, limited, prepare_samples, spread
+from captcha_rt_export.foreign.samples import Samples, limited, prepare_samples
 from captcha_rt_export.foreign.surgery import (
     constant,
     set_shape,
@@ -49,6 +49,7 @@ from captcha_rt_export.parity import (
     run_batches,
 )
 from captcha_rt_export.run import SampleFile
+from captcha_rt_export.spread import spread
 from captcha_rt_export.temperature import fit_temperature
 
 PART: Final = "pictures"

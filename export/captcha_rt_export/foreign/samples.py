@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from captcha_rt.errors import CaptchaRTError, ImageDecodeError, LabelError, Reci
 from captcha_rt.image import decode_image
 from captcha_rt.labels import AUTO, pictures_of, read_labels
 from captcha_rt.manifest import Manifest
+from captcha_rt_export.spread import spread
 
 MOST: Final = 2000
 """The largest number of pictures that a model is checked on; of more, every n-th is taken."""
@@ -104,10 +105,3 @@ def limited(samples: Samples, numbers: int) -> Samples:
     labels = None if samples.labels is None else spread(samples.labels, most)
     note = f"{samples.note}; {most} are taken, since the network answers {numbers:,} numbers each"
     return Samples(spread(samples.paths, most), labels, note)
-
-
-def spread(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many items, evenly spread."""
-    if len(items) <= most:
-        return list(items)
-    return [items[index * len(items) // most] for index in range(most)]

@@ -19,6 +19,7 @@ from captcha_rt.files import write_folder_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt.model import Model
 from captcha_rt.session import import_onnxruntime
+from captcha_rt_export.spread import spread
 from captcha_rt_export.to.ddddocr_graph import (
     Frame,
     build,
@@ -26,7 +27,7 @@ from captcha_rt_export.to.ddddocr_graph import (
     characters_of,
     is_over_white,
 )
-from captcha_rt_export.to.source import Source, Taken, choose, compare, read_texts
+from captcha_rt_export.to.source import MAX_CHECKED, Source, Taken, compare, read_texts
 
 LEAST_SAME: Final = 0.98
 """The smallest part of the pictures that ddddocr has to read as captcha-rt does."""
@@ -57,7 +58,7 @@ def write(source: Source, out: Path) -> Taken:
     """
     model = source.model()
     manifest = model.manifest
-    samples = choose(source.samples())
+    samples = spread(source.samples(), MAX_CHECKED)
     wanted = read_texts(model, samples)
     frame, network, texts = _choose_frame(model, samples, wanted)
     who = "ddddocr" + _explain(samples, frame)

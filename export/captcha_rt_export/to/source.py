@@ -151,11 +151,6 @@ class Taken:
     only_answer: str | None = None
 
 
-def choose(samples: Sequence[Path]) -> list[Path]:
-    """Chooses at most `MAX_CHECKED` of the pictures, spread over all of them."""
-    return list(samples[:: -(-len(samples) // MAX_CHECKED)])
-
-
 def read_texts(model: Model, samples: Sequence[Path]) -> list[str]:
     """Reads pictures with captcha-rt.
 

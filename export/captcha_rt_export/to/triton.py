@@ -5,7 +5,8 @@ from pathlib import Path
 from captcha_rt.deploy.triton import check_name, write_triton
 from captcha_rt.metrics import only_answer
 from captcha_rt_export.errors import ExportError
-from captcha_rt_export.to.source import Source, Taken, choose
+from captcha_rt_export.spread import spread
+from captcha_rt_export.to.source import MAX_CHECKED, Source, Taken
 
 
 def write(source: Source, out: Path) -> Taken:
@@ -29,7 +30,7 @@ def write(source: Source, out: Path) -> Taken:
         check_name(out.name)
     except ValueError as error:
         raise ExportError(str(error)) from None
-    model, samples = source.model(), choose(source.samples())
+    model, samples = source.model(), spread(source.samples(), MAX_CHECKED)
     texts = write_triton(
         out,
         None if source.is_pair else model,

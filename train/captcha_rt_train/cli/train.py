@@ -73,8 +73,13 @@ def train(
         int | None, typer.Option(min=1, help="Train only this digit of an ensemble, from scratch.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seeds split, weights, shuffling and dropout.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Seeds split, weights, shuffling and dropout; by default the preset's.",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="The largest number of epochs; by default the preset's.")
     ] = None,
@@ -84,12 +89,17 @@ def train(
     validation: ValidationOption = None,
     fold_case: FoldCaseOption = False,
     test: Annotated[
-        float, typer.Option(help="The fraction of the pictures for the test, in 0..1.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="The fraction of the pictures for the test, in 0..1; by default the preset's."
+        ),
+    ] = None,
     charset: Annotated[
         str | None, typer.Option(help="The characters in order; by default those of the labels.")
     ] = None,
-    licence: Annotated[str, typer.Option(help="The model's licence.")] = "unknown",
+    licence: Annotated[
+        str | None, typer.Option(help="The model's licence; by default the preset's.")
+    ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Write TensorBoard's logs into this folder.")
     ] = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from captcha_rt.charset import Charset
+from captcha_rt.labels import NO_ROW
 from captcha_rt.progress import Watch
 from captcha_rt.recipe import Recipe
 from captcha_rt_export.run import TRAINING, Run, SampleFile
@@ -37,6 +38,7 @@ def add_earlier(
     dataset: Dataset,
     run: Run,
     recipe: Recipe,
+    folder: Path,
     *,
     characters: str | None = None,
     fold_case: bool = False,
@@ -46,9 +48,11 @@ def add_earlier(
 
     Args:
         dataset: The pictures of a folder, without sources. It may hold the earlier run's pictures,
-            too, or copies of them; their labels are those of the folder.
+            too, or copies of them; their labels are those of the folder. What is skipped there, as
+            a picture whose label was taken away, is left out.
         run: The earlier run.
         recipe: The preprocessing.
+        folder: The folder.
         characters: The charset's characters in order; None takes those of the labels, sorted.
         fold_case: Whether labels and `characters` are folded to lower case.
         watch: Shows the progress while pictures are read.
@@ -62,6 +66,8 @@ def add_earlier(
     """
     parts = {file.path: file for file in run.samples()}
     here = {sample.path.resolve() for sample in dataset.samples if sample.path}
+    refused = [name for name, why in dataset.skipped if not why.startswith(NO_ROW)]
+    here |= {(folder / name).resolve() for name in refused}
     others = [file for path, file in parts.items() if path not in here]
     there = [
         (file.path, fold_label(file.label) if fold_case else file.label)

@@ -78,6 +78,8 @@ def read_real(path: Path, manifest: Manifest, settings: Settings) -> RealPicture
     sources = []
     for source in dataset.settings:
         samples = [sample for sample in parts["training"] if sample.source == source]
+        if not samples:  # all of the source's pictures validate
+            continue
         labels = np.full((len(samples), LENGTH), manifest.charset.blank, np.int32)
         for row, sample in zip(labels, samples, strict=True):
             if len(sample.label) > LENGTH:

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from captcha_rt.errors import RecipeError
 from captcha_rt.recipe import Recipe
+from captcha_rt_export.spread import spread
 from captcha_rt_train.data.samples import Sample
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import Preset, load_preset, preset_names
 
 _PICTURES: Final = 64
-"""The number of pictures that are looked at; they are spread evenly over the samples."""
+"""The number of pictures that are looked at."""
 
 _GREY_LEVELS: Final = 4
 """A picture whose pixels differ by so many levels of 255, or less, is plain to the eye."""
@@ -34,7 +35,7 @@ def check_visible(samples: Sequence[Sample], preset: Preset) -> None:
         TrainingError: If half of the tensors, or more, show nothing. The message names the channels
             of the pictures in which something is to be seen, and a preset that shows it.
     """
-    looked_at = samples[:: -(-len(samples) // _PICTURES)]
+    looked_at = spread(samples, _PICTURES)
     seen = _count_seen([sample.tensor for sample in looked_at], _GREY_LEVELS / 255)
     if 2 * seen > len(looked_at):
         return

@@ -204,7 +204,8 @@ class Labelling:
         with self._lock:
             for name, label, suggestion in suspects:
                 for place in by_path.get(name) or by_name.get(name, []):
-                    if self._pictures[place].label == label:
+                    # `suspects --fold-case` lists labels that are folded.
+                    if (self._pictures[place].label or "").lower() == label.lower():
                         self._put(place, suggestion=suggestion, listed=True)
                         count += 1
         return count
@@ -234,13 +235,18 @@ class Labelling:
         if marks != old:
             write_marks(self._work, marks)
         if before.label != after.label:
+            table = self._table
+            # A label that is taken back may be in the file as read again after another program.
+            if after.label is None and table.labels.get(after.name) == before.label:
+                table = table.without_label(after.name)
             try:
-                self._table.write({picture.name: picture.label for picture in saved})
+                table.write({picture.name: picture.label for picture in saved})
             except OSError:
                 if marks != old:
                     _write_quietly(self._work, old)
                 raise
-            self._seen = signature(self._table.path)
+            self._table = table
+            self._seen = signature(table.path)
 
     def _merge(self) -> None:
         """Takes over labels that another program has written into the label file meanwhile.

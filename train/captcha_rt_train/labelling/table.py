@@ -113,6 +113,15 @@ class LabelTable:
         first = next((len(cells) for cells in self.lines if any(cells)), 0)
         return max(first, 2, *(place + 1 for place in self.places))
 
+    def without_label(self, name: str) -> "LabelTable":
+        """The file with an empty label in the rows of a picture."""
+        label = self.places[1]
+        lines = (
+            (*cells[:label], "", *cells[label + 1 :]) if self.named.get(place) == name else cells
+            for place, cells in enumerate(self.lines)
+        )
+        return replace(self, lines=tuple(lines))
+
     def write(self, labels: Mapping[str, str | None]) -> None:
         """Writes the file with new labels, as `render` returns it.
 

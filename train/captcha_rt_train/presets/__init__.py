@@ -155,7 +155,8 @@ class Preset:
         recipe: The preprocessing.
         settings: The default settings of the training.
         layers: The keyword arguments that the network's function takes beside its dimensions.
-        start: The name of the trunk to start from, in `trunks`; empty starts with random weights.
+        start: The name of the trunk to start from, in `trunks`, or the path of a run's
+            `model.keras`; empty starts with random weights.
         letters: Which of the trunk's letters the labels' letters stand for.
     """
 

@@ -63,6 +63,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Adds the weights after a step."""
+        self.model  # noqa: B018  (JAX's trainer keeps the weights until a callback asks for it)
         keep = np.float32(min(self._kept, (1 + self._steps) / (10 + self._steps)))
         for average, weight in zip(self.weights, self._network.get_weights(), strict=True):
             average *= keep

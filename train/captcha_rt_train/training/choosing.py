@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from captcha_rt.charset import Charset
 from captcha_rt.errors import RecipeError
 from captcha_rt.recipe import Recipe
+from captcha_rt_export.spread import spread
 from captcha_rt_train.data.samples import Dataset, Sample, characters_of
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.networks import NETWORKS, Dimensions
 from captcha_rt_train.presets import Letters, Preset, Settings, load_preset
+from captcha_rt_train.training.fitting import repeats
 from captcha_rt_train.training.trunk import Trunk, load_trunk
 from captcha_rt_train.trunks import TRUNKS
 
@@ -100,7 +102,7 @@ def choose(
     samples = [sample for sample in dataset.samples if sample.label]
     looking = load_preset(TRUNK)
     frame, frame_reason = _frame(samples)
-    looked_at = samples[:: max(1, len(samples) // _LOOKED_AT)][:_LOOKED_AT]
+    looked_at = spread(samples, _LOOKED_AT)
     trunk = load_trunk(TRUNKS[TRUNK])
     views = [
         view
@@ -110,7 +112,7 @@ def choose(
     if not views:
         raise TrainingError("no recipe can use these pictures: see why each was skipped")
     view, view_reasons = _best(views, looked_at)
-    characters = characters_of(samples)
+    characters = dataset.charset.characters
     network, network_reason = _network(view, small=small)
     base = load_preset(network)
     settings, settings_reason = _settings(base.settings, samples, minutes, seed)
@@ -152,18 +154,19 @@ def go_on_from(file: Path, preset: Preset, dataset: Dataset, minutes: float, see
         The preset, with a wider input if the new texts or pictures need one, and the reasons.
     """
     samples = [sample for sample in dataset.samples if sample.label]
-    frame, frame_reason = _frame(samples)
+    frame, _ = _frame(samples)
+    frame_reason = "input: as before"
     steps = preset.recipe.to_json()
     places = [place for place, step in enumerate(steps) if step["step"] in ("fit", "resize")]
     if preset.network == load_preset(TRUNK).network and places:
         old = steps[places[-1]]
-        if frame["width"] > old["width"]:
-            steps[places[-1]] = {**old, "width": frame["width"]}
-        else:
-            frame_reason = f"input: {old['width']} x {old['height']}, as before"
+        width = max(frame["width"], old["width"])
+        steps[places[-1]] = {**old, "width": width}
+        frame_reason = f"input: {width} x {old['height']}, "
+        frame_reason += "as before" if width == old["width"] else "wider, for the new pictures"
     settings, settings_reason = _settings(preset.settings, samples, minutes, seed)
     settings = replace(settings, learning_rate=settings.learning_rate / 2)
-    characters = characters_of(samples)
+    characters = dataset.charset.characters
     reasons = (
         f"start: {file}; charset: {characters} ({len(characters)})",
         frame_reason,
@@ -306,8 +309,8 @@ def _network(view: _View, *, small: bool) -> tuple[str, str]:
 
 
 def epoch_steps(pictures: int) -> int:
-    """The training steps of an epoch with a number of training pictures."""
-    return max(_EPOCH, math.ceil(pictures / _BATCH))
+    """The training steps of an epoch, which uses each of the training pictures equally often."""
+    return math.ceil(repeats(pictures, _EPOCH, _BATCH) * pictures / _BATCH)
 
 
 def _settings(
@@ -316,7 +319,7 @@ def _settings(
     """The training's settings by the number of pictures, and why."""
     count = len(samples)
     validation = 0.2 if count < 500 else 0.1
-    steps = int(np.interp(count, (50, 200, 1000, 5000, 20000), (400, 600, 2000, 5000, 12000)))
+    steps = int(np.interp(count, (50, 200, 1000, 5000, 20000), (400, 600, 2280, 5000, 12000)))
     epochs = math.ceil(steps / epoch_steps(round(count * (1 - validation))))
     settings = Settings(
         batch_size=_BATCH,

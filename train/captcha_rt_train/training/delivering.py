@@ -13,6 +13,7 @@ from captcha_rt.metrics import Prediction, evaluate
 from captcha_rt_export.export import export_model
 from captcha_rt_export.int8 import Int8Samples, choose_calibration
 from captcha_rt_export.run import TRAINING, Run
+from captcha_rt_export.spread import spread
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.training.fitting import predict
 from captcha_rt_train.training.job import Job
@@ -64,7 +65,7 @@ def deliver(
 def as_it_is(dataset: Dataset) -> str:
     """How well the embedded models read the pictures as they are, in plain words."""
     labelled = [sample for sample in dataset.samples if sample.path and sample.label]
-    looked_at = labelled[:: max(1, len(labelled) // _AS_IT_IS)][:_AS_IT_IS]
+    looked_at = spread(labelled, _AS_IT_IS)
     if not looked_at:
         return "all pictures are drawn"
     read = _solve(Solver(), looked_at)

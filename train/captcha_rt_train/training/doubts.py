@@ -49,7 +49,7 @@ def contradict(
     wrong = np.zeros(len(samples))
     other = [n for n, sample in enumerate(samples) if read[n] not in ("", sample.label)]
     if other:
-        rows = scores.reshape(len(samples), -1, scores.shape[-1])[other]
+        rows = scores.reshape(len(samples), -1, scores.shape[-1])[other] / manifest.temperature
         likelier = _likelihoods([replace(samples[n], label=read[n]) for n in other], manifest, rows)
         likelier -= _likelihoods([samples[n] for n in other], manifest, rows)
         odds = np.exp(np.minimum(likelier, _SUREST)) * _WRONG / (1 - _WRONG)

@@ -142,7 +142,7 @@ def _train_start(job: Job, planned: Plan, parts: Parts, settings: Settings) -> k
     epochs = _START_EPOCHS * settings.epochs
     settings = replace(settings, epochs=epochs, patience=epochs)
     run = job.run.network("start")
-    fit(model, Fit(planned.manifest, parts, settings, run, observer=_observe(job, run)))
+    fit(model, Fit(planned.manifest, parts, settings, run, observer=observe(job, run)))
     return model
 
 
@@ -164,7 +164,7 @@ def _train_digit(
         settings=replace(settings, learning_rate=_DIGIT_RATE * settings.learning_rate),
         run=run,
         window=((digit - 2) / length, (digit + 1) / length),
-        observer=_observe(job, run),
+        observer=observe(job, run),
     )
     epochs = fit(model, task, train=job.digit in (None, digit))
     return Network(f"digit {digit}", model, epochs)
@@ -174,7 +174,7 @@ def _digit_run(job: Job, digit: int) -> Run:
     return job.run.network(f"digit-{digit}")
 
 
-def _observe(job: Job, run: Run) -> Observer:
+def observe(job: Job, run: Run) -> Observer:
     """The job's observer, but with a separate folder for the network's TensorBoard logs."""
     logs = job.observer.tensorboard
     return replace(job.observer, tensorboard=logs and logs / run.folder.name)

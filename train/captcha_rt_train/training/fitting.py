@@ -69,7 +69,9 @@ class _Trainable:
 
 
 def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
-    """Trains a network after the last epoch of its history, then loads its best weights.
+    """Trains a network after the last epoch of its history.
+
+    It ends with the best epoch's weights, or, if the settings ask for it, with their average.
 
     Args:
         model: A new model from inputs to logits, as the manifest says. Its weights are changed.
@@ -204,11 +206,9 @@ class _Looking(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             self._batches.leave_out(np.flatnonzero(doubted & few))
 
 
-def _repeat(task: Fit) -> int:
-    """How often an epoch uses each picture, so that it has enough steps."""
-    settings = task.settings
-    wanted = settings.epoch_steps * settings.batch_size
-    return max(settings.repeat, -(-wanted // len(task.parts["training"])))
+def repeats(pictures: int, steps: int, batch_size: int) -> int:
+    """How often an epoch uses each picture, so that it has at least so many steps."""
+    return max(1, -(-steps * batch_size // pictures))
 
 
 def _load_epochs(model: keras.Model, task: Fit, average: WeightAverage | None) -> Epochs:
@@ -270,7 +270,10 @@ def _training_batches(task: Fit, *, outputs: int, epoch: int) -> Batches:
             warm_up=settings.warm_up,
             window=task.window,
         ),
-        repeat=_repeat(task),
+        repeat=max(
+            settings.repeat,
+            repeats(len(task.parts["training"]), settings.epoch_steps, settings.batch_size),
+        ),
         counts=task.counts,
         seed=settings.seed,
         epoch=epoch,

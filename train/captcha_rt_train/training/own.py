@@ -6,7 +6,7 @@ all of them, and the model keeps the accuracy that was measured before.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from shlex import quote
@@ -90,8 +90,8 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
 
     Raises:
         FolderError, LabelError, CharsetError: As `train.train` does.
-        TrainingError: If there are too few pictures, none can be used, or another process trains in
-            the folder.
+        TrainingError: If there are too few pictures, none can be used, Keras doesn't run on
+            TensorFlow, or another process trains in the folder.
         RunError: If the folder holds a finished run, or one of other pictures.
     """
     with alone_in(job.run.folder):
@@ -100,6 +100,11 @@ def train_own(job: Job, minutes: float, validation: float | None = None) -> Resu
 
 def _train_alone(job: Job, minutes: float, validation: float | None) -> Result:
     """`train_own` in a folder in which no other process trains."""
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError(
+            "a training without a preset exports its model, for which it has to run on TensorFlow: "
+            "unset KERAS_BACKEND, or name a --preset"
+        )
     if job.run.finished:
         raise RunError(f"{job.run.folder} holds a finished run: choose another folder with -o")
     if job.earlier is not None and (job.validation is not None or is_sources_file(job.source)):
@@ -122,6 +127,7 @@ def _train_alone(job: Job, minutes: float, validation: float | None) -> Result:
     count = sum(map(len, prepared.parts.values()))
     main, half, whole = (minutes * share for share in _SHARES["few" if count < _FEW else "many"])
     job, network = _fit(job, prepared, main)
+    prepared = replace(prepared, settings=_as_trained(job, prepared.settings))
     measured = measure(job, prepared, [network], network.model)
     part = "test" if prepared.parts["test"] else "validation"
     found = evaluate(_unseen(measured.predictions[part], prepared.parts[part]))
@@ -263,6 +269,9 @@ def _fit(job: Job, prepared: Prepared, minutes: float) -> tuple[Job, Network]:
     job.observer.say(f"training on {learned} pictures; {held_back} are held back to measure it")
     for name, changes, start in attempts:
         if network is not None:
+            minutes -= sum(row["seconds"] for row in network.epochs.history) / 60
+            if minutes <= 0:
+                break
             job.observer.say("the network reads nothing yet: training it in another way")
         plateau = math.ceil(_PLATEAU / epoch_steps(learned))
         settings = replace(job.settings, plateau=plateau, minutes=minutes, **changes)
@@ -275,6 +284,14 @@ def _fit(job: Job, prepared: Prepared, minutes: float) -> tuple[Job, Network]:
             break
     assert network is not None  # noqa: S101  (there are attempts)
     return attempt, network
+
+
+def _as_trained(job: Job, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The run's settings, with those that another way of training has changed."""
+    changed = {"start": job.preset.start} if "start" in settings else {}
+    for name in ("learning_rate", "position_weight", "warm_up"):
+        changed[name] = getattr(job.settings, name)
+    return {**settings, **changed}
 
 
 def _verdict(found: Evaluation, prepared: Prepared, part: str) -> list[str]:
@@ -326,7 +343,7 @@ def _doubted(job: Job, prepared: Prepared, model: keras.Model, manifest: Manifes
     samples = [s for s in prepared.parts[TRAINING] if s.path and s.source not in _OLD]
     if not samples:
         return []
-    scores = predict_scores(model, manifest, samples) / manifest.temperature
+    scores = predict_scores(model, manifest, samples)
     labels = "" if job.labels == AUTO else f" --labels {quote(job.labels)}"
     command = f"captcha-rt suspects {quote(str(job.source))}{labels}"
     command += " --fold-case" if job.fold_case else ""

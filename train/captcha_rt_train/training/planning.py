@@ -1,9 +1,9 @@
 """Plans a training: a preset's network for a data set, and the samples that fit the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import keras
 
@@ -14,6 +14,8 @@ from captcha_rt_train.data.targets import TARGETS
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.networks import NETWORKS, Dimensions
 from captcha_rt_train.presets import Preset
+
+T = TypeVar("T")
 
 _ENOUGH: Final = 50
 """The number of labels of one length from which on other lengths are taken to be none."""
@@ -48,20 +50,21 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
         The plan; its data set may have no samples left.
 
     Raises:
-        TrainingError: If the network can't be built for inputs of this shape, or for texts of this
-            length.
+        TrainingError: If there is no such network or decoder, or the network can't be built with
+            these layers, for inputs of this shape, or for texts of this length.
     """
-    target = TARGETS[preset.decoder]
+    network = _known("network", preset.network, NETWORKS)
+    target = _known("decoder", preset.decoder, TARGETS)
     length = target.text_length(dataset)
     shape = target.input_shape(dataset.tensor_shape)
 
     def build(classes: int, characters: int) -> keras.Model:
         dimensions = Dimensions(shape, characters, classes)
-        return NETWORKS[preset.network](dimensions, **preset.layers)
+        return network(dimensions, **preset.layers)
 
     try:
         model = build(dataset.charset.classes, length)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # unknown layers, or inputs that don't suit them
         raise TrainingError(
             f"preset {preset.name!r} can't read {length} characters from inputs of {shape}: {error}"
         ) from error
@@ -83,6 +86,17 @@ def plan(dataset: Dataset, preset: Preset) -> Plan:
     )
     length = target.text_length(dataset) if dataset.samples else 0
     return Plan(dataset, manifest, length, partial(build, classes))
+
+
+def _known(setting: str, name: str, known: Mapping[str, T]) -> T:
+    """What a preset names.
+
+    Raises:
+        TrainingError: If there is no such thing.
+    """
+    if name not in known:
+        raise TrainingError(f"{setting} is {name!r}; it must be one of {', '.join(known)}")
+    return known[name]
 
 
 def _are_sums(dataset: Dataset) -> bool:

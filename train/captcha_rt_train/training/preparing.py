@@ -10,6 +10,7 @@ import cv2
 from captcha_rt.files import write_atomically
 from captcha_rt_export.int8 import CALIBRATION_SAMPLES
 from captcha_rt_export.run import TRAINING, Run, SampleFile
+from captcha_rt_export.spread import spread
 from captcha_rt_train.data.duplicates import hash_pixels, skip_duplicates
 from captcha_rt_train.data.earlier import add_earlier
 from captcha_rt_train.data.lengths import skip_far_longer
@@ -21,6 +22,7 @@ from captcha_rt_train.presets import Preset, write_preset
 from captcha_rt_train.training.ensemble import Parts, check_settings
 from captcha_rt_train.training.job import Job
 from captcha_rt_train.training.planning import Plan, plan
+from captcha_rt_train.training.trunk import start_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ def prepare(job: Job, dataset: Dataset | None = None) -> Prepared:
     """
     run_settings = check_settings(job, _describe_settings(job))
     planned = _plan(job, read(job) if dataset is None else dataset)
+    if job.preset.start:  # a start that is refused leaves nothing in the folder
+        start_from(job.preset, planned.build(planned.length), planned.manifest.charset, seed=0)
     # A digit that is trained alone may have its own seed, but it has the run's split.
     parts = split(
         planned.dataset,
@@ -85,6 +89,7 @@ def read(job: Job) -> Dataset:
             dataset,
             job.earlier,
             recipe,
+            job.source,
             characters=job.settings.characters,
             fold_case=job.fold_case,
             watch=job.observer.watch,
@@ -166,7 +171,7 @@ def keep_drawn(run: Run, training: Sequence[Sample]) -> None:
     if any(sample.path for sample in training):
         return
     run.drawn.mkdir(parents=True, exist_ok=True)
-    for number, sample in enumerate(training[:: -(-len(training) // CALIBRATION_SAMPLES)]):
+    for number, sample in enumerate(spread(training, CALIBRATION_SAMPLES)):
         channels = sample.picture.shape[2]
         order = [2, 1, 0, 3][:channels] if channels > 1 else [0]  # OpenCV's: blue first
         png = cv2.imencode(".png", sample.picture[:, :, order])[1]

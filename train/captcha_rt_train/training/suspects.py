@@ -224,7 +224,7 @@ def _find_contradicted(preset: Preset, planned: Plan, task: Fit) -> tuple[list[S
     temperature = fit_temperature(model, task.manifest, held_back)
     manifest = replace(task.manifest, temperature=temperature)
     scores = predict_scores(model, manifest, held_back)
-    read, wrong = contradict(held_back, manifest, scores / temperature)
+    read, wrong = contradict(held_back, manifest, scores)
     suspects = [
         Suspect(sample.name, sample.label, text, probability)
         for sample, text, probability in zip(held_back, read, wrong.tolist(), strict=True)

@@ -22,6 +22,7 @@ from captcha_rt_train.training.ensemble import (
     Network,
     Parts,
     check_digit,
+    observe,
     train_ensemble,
 )
 from captcha_rt_train.training.epochs import Epochs
@@ -140,7 +141,8 @@ def fit_network(job: Job, planned: Plan, parts: Parts, run: Run) -> Network:
     model = planned.build(planned.length)
     start_from(job.preset, model, planned.manifest.charset, job.settings.seed)
     counts = {name: source.epoch for name, source in planned.dataset.settings.items()}
-    task = Fit(planned.manifest, parts, job.settings, run, counts=counts, observer=job.observer)
+    observer = job.observer if run == job.run else observe(job, run)
+    task = Fit(planned.manifest, parts, job.settings, run, counts=counts, observer=observer)
     return Network("", model, fit(model, task))
 
 

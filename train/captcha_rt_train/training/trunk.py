@@ -112,6 +112,8 @@ class Trunk:
         if model.input_shape[-1] == 1 and weights[0].shape[2] > 1:
             weights[0] = weights[0].sum(axis=2, keepdims=True)
         kernel, bias = weights[-2:]
+        before = kernel.shape[:-1]  # a last convolution's kernel has a width, too
+        kernel = kernel.reshape(-1, kernel.shape[-1])
         rows = [_rows(character, self.characters, letters) for character in characters]
         rng = np.random.default_rng(seed)
         new_kernel = rng.normal(0, kernel.std(), (len(kernel), 1 + len(rows))).astype(np.float32)
@@ -121,7 +123,7 @@ class Trunk:
             if classes:
                 new_kernel[:, place] = kernel[:, classes].mean(axis=1)
                 new_bias[place] = bias[classes].mean()
-        weights[-2:] = new_kernel, new_bias
+        weights[-2:] = new_kernel.reshape(*before, -1), new_bias
         if [weight.shape for weight in model.get_weights()] != [w.shape for w in weights]:
             raise TrainingError(
                 f"the weights of {self.preset!r} are not those of a network with these layers"
