@@ -97,9 +97,14 @@ def stream_pictures(folder: Path) -> Iterator[Path]:
 def _no_pictures(folder: Path) -> FolderError:
     """The error for a folder without pictures, which names a folder below that has some."""
     files = islice(walk(folder), _LOOKED_AT)
-    below = next((path.parent for path in files if is_picture(path)), None)
+    below = next((path.parent for path in files if is_picture(path) and _is_shown(path)), None)
     hint = "" if below is None else f"; there are some in {below}"
     return FolderError(f"{NO_PICTURES} {folder}{hint}")
+
+
+def _is_shown(path: Path) -> bool:
+    """Whether a file is one of somebody's: macOS adds hidden ones, and copies in `__MACOSX`."""
+    return not is_hidden(path) and "__MACOSX" not in path.parts
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -333,6 +333,19 @@ def test_undo_reaches_the_file_after_another_program(tmp_path) -> None:
     assert shown(labelling) == shown(begin(folder)) == expected
 
 
+@pytest.mark.parametrize("rows", ["1.png,3,4\n", "1.png,ab\n1.png,cd\n"])
+def test_undo_restores_rows_that_give_no_label(tmp_path, rows: str) -> None:
+    """A label that was cut at a separator, and two that differ, are not lost."""
+    folder = fill(tmp_path / "pictures", ("1.png", "2.png", "3.png"))
+    file = folder / "labels.csv"
+    file.write_text(f"file,label\n{rows}2.png,xy\n3.png,yz\n")
+    labelling = begin(folder)
+    assert labelling[place_of(labelling, "1.png")].label is None
+    put(labelling, "1.png", "")
+    labelling.undo()
+    assert file.read_text() == f"file,label\n{rows}2.png,xy\n3.png,yz\n"
+
+
 def test_undo_after_another_tab_is_a_conflict_once(tmp_path) -> None:
     """What another tab has changed since isn't taken back."""
     labelling = begin(fill(tmp_path / "pictures"))

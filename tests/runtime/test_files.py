@@ -168,6 +168,7 @@ def test_standard_output_may_be_a_file(tmp_path: Path, name: str) -> None:
         assert log.read_text() == expected
 
 
+@posix
 def test_planted_links_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link at a partial file's name leads no bytes elsewhere, be its name guessed or not."""
     path, victim = tmp_path / "model.onnx", tmp_path / "victim"

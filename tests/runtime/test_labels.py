@@ -438,7 +438,7 @@ def test_a_folder_of_part_of_the_pictures_is_read(tmp_path: Path) -> None:
 
 def test_pictures_further_down_are_named(tmp_path: Path) -> None:
     """Archives often unpack to a folder in a folder in a folder."""
-    draw(tmp_path, "set/images/1.png")
+    draw(tmp_path, "set/images/1.png", "set/__MACOSX/set/images/._1.png", "set/a/.1.png")
     where = re.escape(f"; there are some in {tmp_path / 'set' / 'images'}")
     with pytest.raises(FolderError, match=where):
         read_labels(tmp_path)

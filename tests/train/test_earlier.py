@@ -1,5 +1,6 @@
 """The pictures of an earlier run, beside those of a folder."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,9 @@ def test_a_label_that_was_taken_away_does_not_come_back(tmp_path: Path, earlier:
     rows = "file,label\nab.png,\nCD.png,CD\nef.png,ef\ngh.png,gh\n"
     (old / "labels.csv").write_text(rows)
     found = add_earlier(read_dataset(old, RECIPE), earlier, RECIPE, old)
+    assert sources(found) == {"CD": EARLIER, "ef": HELD_BACK, "gh": NEW}
+    shutil.copytree(old, tmp_path / "copy")
+    found = add_earlier(read_dataset(tmp_path / "copy", RECIPE), earlier, RECIPE, tmp_path / "copy")
     assert sources(found) == {"CD": EARLIER, "ef": HELD_BACK, "gh": NEW}
     (old / "labels.csv").write_text("file,label\ngh.png,gh\n")  # of the new one alone
     found = add_earlier(read_dataset(old, RECIPE), earlier, RECIPE, old)

@@ -39,7 +39,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     """The error names the option that chooses another."""
     (tmp_path / "file").touch()
     with (
-        pytest.raises(TrainingError, match=r"file/run: .*; choose another with --pool$"),
+        pytest.raises(TrainingError, match=r"file.run: .*; choose another with --pool$"),
         alone_in(tmp_path / "file" / "run", "drawn", "--pool"),
     ):
         pass

@@ -62,7 +62,7 @@ def telling_how_to_go_on(run: "Run", how: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if run.settings_file.exists() and not run.finished:
+        if run.settings_file.exists():
             typer.echo(f"stopped: {how} goes on from the last epoch in {run.folder}", err=True)
         raise
 

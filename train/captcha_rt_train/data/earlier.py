@@ -3,11 +3,12 @@
 A network that learns new pictures alone forgets the old ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from captcha_rt.archives import unpack
 from captcha_rt.charset import Charset
 from captcha_rt.labels import NO_ROW
 from captcha_rt.progress import Watch
@@ -52,7 +53,7 @@ def add_earlier(
             a picture whose label was taken away, is left out.
         run: The earlier run.
         recipe: The preprocessing.
-        folder: The folder.
+        folder: The folder, or an archive of it.
         characters: The charset's characters in order; None takes those of the labels, sorted.
         fold_case: Whether labels and `characters` are folded to lower case.
         watch: Shows the progress while pictures are read.
@@ -66,8 +67,6 @@ def add_earlier(
     """
     parts = {file.path: file for file in run.samples()}
     here = {sample.path.resolve() for sample in dataset.samples if sample.path}
-    refused = [name for name, why in dataset.skipped if not why.startswith(NO_ROW)]
-    here |= {(folder / name).resolve() for name in refused}
     others = [file for path, file in parts.items() if path not in here]
     there = [
         (file.path, fold_label(file.label) if fold_case else file.label)
@@ -76,7 +75,8 @@ def add_earlier(
     ]
     known = characters and compose_characters(characters, fold_case=fold_case)
     read, skipped = read_samples(there, Path(), recipe, characters=known, watch=watch)
-    samples, moved = _with_sources(dataset.samples, read, parts)
+    refused = _refused(dataset, unpack(folder).folder, recipe)
+    samples, moved = _with_sources(dataset.samples, read, refused, parts)
     shape = dataset.tensor_shape or (read[0].tensor.shape if read else ())
     samples = [sample for sample in samples if sample.tensor.shape == shape]
     charset = Charset(known or characters_of(samples), dataset.charset.blank)
@@ -99,8 +99,19 @@ def add_earlier(
     )
 
 
+def _refused(dataset: Dataset, folder: Path, recipe: Recipe) -> set[bytes]:
+    """The pixels of the pictures that a folder has, but no label for, or not any more."""
+    names = (name for name, why in dataset.skipped if not why.startswith(NO_ROW))
+    paths = [path for path in map(folder.joinpath, names) if path.is_file()]
+    samples, _ = read_samples([(path, "") for path in paths], folder, recipe)
+    return {hash_pixels(sample.picture) for sample in samples}
+
+
 def _with_sources(
-    own: Sequence[Sample], earlier: Sequence[Sample], parts: Mapping[Path, SampleFile]
+    own: Sequence[Sample],
+    earlier: Sequence[Sample],
+    refused: Collection[bytes],
+    parts: Mapping[Path, SampleFile],
 ) -> tuple[list[Sample], int]:
     """The pictures of a folder and those of an earlier run, with their sources.
 
@@ -110,6 +121,7 @@ def _with_sources(
     Args:
         own: The folder's pictures.
         earlier: The earlier run's pictures that are not in the folder.
+        refused: The pixels of those that are, but without a label.
         parts: The earlier run's parts by path.
 
     Returns:
@@ -129,7 +141,7 @@ def _with_sources(
         for digest, sample in zip([*own_pixels, *pixels], [*own, *earlier], strict=True)
         if (file := part_of(sample)) is not None
     }
-    copied = set(own_pixels)
+    copied = {*own_pixels, *refused}
     kept = [*zip(own, own_pixels, strict=True)]
     kept += [(s, digest) for s, digest in zip(earlier, pixels, strict=True) if digest not in copied]
     samples = []

@@ -127,7 +127,6 @@ def draw_pool(
         "seed": seed,
         "pictures": batches * BATCH,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder, "drawn", "--pool"):
         _check_settings(folder, json.loads(json.dumps(settings)))
         rows: tuple[tuple[tuple[int, ...], Any], ...] = (

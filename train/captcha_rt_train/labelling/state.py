@@ -194,7 +194,8 @@ class Labelling:
                 and what was read.
 
         Returns:
-            The number of suspects whose picture is here, with that label.
+            The number of suspects whose picture is here, with that label; `suspects --fold-case`
+            lists labels in lower case.
         """
         by_name: dict[str, list[int]] = {}
         for i, picture in enumerate(self.pictures):
@@ -204,8 +205,8 @@ class Labelling:
         with self._lock:
             for name, label, suggestion in suspects:
                 for place in by_path.get(name) or by_name.get(name, []):
-                    # `suspects --fold-case` lists labels that are folded.
-                    if (self._pictures[place].label or "").lower() == label.lower():
+                    own = self._pictures[place].label or ""
+                    if label in (own, own.lower()) and own != suggestion.text:
                         self._put(place, suggestion=suggestion, listed=True)
                         count += 1
         return count
@@ -237,7 +238,8 @@ class Labelling:
         if before.label != after.label:
             table = self._table
             # A label that is taken back may be in the file as read again after another program.
-            if after.label is None and table.labels.get(after.name) == before.label:
+            taken_back = before.label if after.label is None else None
+            if taken_back and table.labels.get(after.name) == taken_back:
                 table = table.without_label(after.name)
             try:
                 table.write({picture.name: picture.label for picture in saved})

@@ -131,6 +131,10 @@ class Settings:
             raise TrainingError(f"the minutes are a number above 0, not {self.minutes}")
         if self.local_weight and self.position_weight:
             raise TrainingError("set the local weight or the position weight, not both")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+            raise TrainingError(f"a seed is in 0..{2**32 - 1}, not {self.seed!r}")
+        if not isinstance(self.licence, str):
+            raise TrainingError(f"the licence is a text, not {self.licence!r}")
         if self.monitor not in get_args(Monitor):
             raise TrainingError(
                 f"monitor is {self.monitor!r}; it must be one of {get_args(Monitor)}"

@@ -320,7 +320,8 @@ def _settings(
     count = len(samples)
     validation = 0.2 if count < 500 else 0.1
     steps = int(np.interp(count, (50, 200, 1000, 5000, 20000), (400, 600, 2280, 5000, 12000)))
-    epochs = math.ceil(steps / epoch_steps(round(count * (1 - validation))))
+    each = epoch_steps(round(count * (1 - validation)))
+    epochs = math.ceil(steps / each)
     settings = Settings(
         batch_size=_BATCH,
         epochs=epochs,
@@ -340,4 +341,7 @@ def _settings(
         seed=seed,
     )
     # How many are held back may be an option, and is said when it is known.
-    return settings, f"training: at most {steps} steps of {_BATCH} pictures and {minutes:g} minutes"
+    return (
+        settings,
+        f"training: at most {epochs * each} steps of {_BATCH} pictures and {minutes:g} minutes",
+    )

@@ -289,7 +289,7 @@ def _fit(job: Job, prepared: Prepared, minutes: float) -> tuple[Job, Network]:
 def _as_trained(job: Job, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The run's settings, with those that another way of training has changed."""
     changed = {"start": job.preset.start} if "start" in settings else {}
-    for name in ("learning_rate", "position_weight", "warm_up"):
+    for name in ("epochs", "learning_rate", "position_weight", "warm_up"):
         changed[name] = getattr(job.settings, name)
     return {**settings, **changed}
 
