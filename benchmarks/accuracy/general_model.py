@@ -82,6 +82,8 @@ def make_model(trunk_file: Path) -> bytes:
             "RUN2/trunk.npz --seed 2 --drawn 262144 --halfway); "
             "captcha-rt pretrain -o RUN4 --faces FONTS/faces.npz --real benchmarks/general.toml "
             "--start RUN3/trunk.npz --seed 3 --drawn 262144; "
+            "captcha-rt pretrain -o RUN5 --faces FONTS/faces.npz --real benchmarks/general.toml "
+            "--start RUN4/trunk.npz --restart --seed 4 --drawn 262144; "
             "python -m benchmarks general",
             "epochs_trained": trunk.epoch,
             "epochs": settings.epochs,

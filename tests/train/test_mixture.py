@@ -102,6 +102,19 @@ def test_characters_stand_where_the_middles_say(faces: Faces) -> None:
         assert not ink[between.astype(int)].all()
 
 
+def test_gaps_may_be_uneven(faces: Faces) -> None:
+    """Some letters of a text touch and others stand apart; without `uneven`, all gaps are alike."""
+    even = replace(
+        STYLES["clean"][1], gap=(0.6, 0.6), uneven=0, turn=0, shear=0, skew=0, length=(6, 6)
+    )
+    spreads = []
+    for style in (even, replace(even, uneven=0.6)):
+        draws = (draw(np.random.default_rng(seed), faces, style) for seed in range(30))
+        steps = [np.diff(drawn.centres) / len(drawn.picture) for drawn in draws]
+        spreads.append(np.mean([step.std() / step.mean() for step in steps]))
+    assert spreads[1] > 1.5 * spreads[0]
+
+
 def test_letters_differ_from_the_paper(faces: Faces) -> None:
     """Without strokes and noise there is always something to see."""
     bare = replace(FREE, strokes=(0, 0), specks=(0, 0), noise=0, papers={"plain": 1}, frame=0)

@@ -154,6 +154,34 @@ def test_another_machine_goes_on_from_a_trunk(
         pretrain(job(run, longer, faces, start=changed, halfway=True, resume=True))
 
 
+def test_the_learning_rate_rises_anew(
+    small: Preset, faces: Path, whole: Run, tmp_path: Path
+) -> None:
+    """With `restart` the last epochs change the weights more; stopped ones go on as if not."""
+    trunk = replace(load_trunk(whole.folder / "trunk.npz"), epoch=20)
+    longer = replace(small, settings=replace(small.settings, epochs=22))
+    moved = {}
+    for restart in (False, True):
+        run = Run(tmp_path / str(restart))
+        pretrain(job(run, longer, faces, start=trunk, restart=restart))
+        ends = zip(trunk.weights, load_trunk(run.trunk_file).weights, strict=True)
+        kernels = [(first, last) for first, last in ends if first.ndim > 1]
+        moved[restart] = np.mean([np.abs(last - first).mean() for first, last in kernels])
+    assert moved[True] > 4 * moved[False], moved
+    stopped = Run(tmp_path / "stopped")
+    for resume in (False, True):
+        minutes = None if resume else 0
+        again = job(
+            stopped, longer, faces, start=trunk, restart=True, resume=resume, minutes=minutes
+        )
+        pretrain(again)
+    assert np.allclose(losses(stopped), losses(run), rtol=1e-3)
+    with pytest.raises(RunError, match=r"run\.json differs"):
+        pretrain(job(run, longer, faces, start=trunk, resume=True))
+    with pytest.raises(TrainingError, match="name a trunk"):
+        job(run, small, faces, restart=True)
+
+
 def test_a_training_ends_halfway(small: Preset, faces: Path, whole: Run, tmp_path: Path) -> None:
     """Between the trunk that it started from and its end; also of a training that is finished."""
     trunk = load_trunk(whole.folder / "trunk.npz")

@@ -9,6 +9,7 @@ import typer
 
 from captcha_rt.cli.options import QuietOption
 from captcha_rt.progress import track
+from captcha_rt_train.cli.options import telling_how_to_go_on
 
 if TYPE_CHECKING:
     from captcha_rt_train.data.real import RealPictures
@@ -50,6 +51,14 @@ def pretrain(
     start: Annotated[
         Path | None, typer.Option(help="The trunk.npz of an earlier training, to go on from.")
     ] = None,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="After --start, let the learning rate rise anew, to half of the preset's, and "
+            "fall over the epochs that are left.",
+        ),
+    ] = False,
     halfway: Annotated[
         bool,
         typer.Option(
@@ -85,13 +94,15 @@ def pretrain(
         seed=seed,
         minutes=minutes,
         start=None if start is None else load_trunk(start),
+        restart=restart,
         halfway=halfway,
         teacher=None if teacher is None else load_trunk(teacher),
         resume=resume,
         verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,
         watch=partial(track, what="drawing", quiet=quiet),
     )
-    manifest = pretrain(job)
+    with telling_how_to_go_on(job.run, "the same command with --resume"):
+        manifest = pretrain(job)
     accuracy, training = manifest.accuracy["validation"], manifest.training
     typer.echo(
         f"{training['epochs_trained']} of {training['epochs']} epochs, "

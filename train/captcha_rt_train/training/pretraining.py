@@ -56,6 +56,7 @@ _CTC_WEIGHT: Final = 0.25
 _ALIGNED: Final = 0.05  # the weight of the cross-entropy falls from 1 to this
 _ALIGNED_STEPS: Final = 3000  # within this number of steps
 _WARM_UP: Final = 500  # steps over which the learning rate rises
+_RESTARTED: Final = 0.5  # a restarted learning rate, as a share of the preset's
 _TAUGHT: Final = 4.0  # the weight of the cross-entropy to a teacher's probabilities
 
 
@@ -74,6 +75,10 @@ class Pretraining:
         seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
         start: A trunk to go on from; None starts with random weights.
+        restart: Whether the learning rate rises anew after `start`, to half of the preset's, and
+            falls over the epochs that are left (Loshchilov and Hutter, SGDR, 2017). Else it falls
+            over all epochs, those before `start` included, so that hardly any is left for new
+            layers or other pictures.
         halfway: Whether the result has the mean of the weights of `start` and of those at the end;
             of layers that `start` lacks, those at the end.
             It reads what either has learned from, and other kinds better than the end alone
@@ -100,6 +105,7 @@ class Pretraining:
     seed: int = 0
     minutes: float | None = None
     start: Trunk | None = None
+    restart: bool = False
     halfway: bool = False
     teacher: Trunk | None = None
     resume: bool = False
@@ -115,6 +121,8 @@ class Pretraining:
             raise TrainingError(f"a seed is in 0..{2**32 - 1}, not {self.seed}")
         if self.halfway and self.start is None:
             raise TrainingError("--halfway is between --start and the end: name a trunk")
+        if self.restart and self.start is None:
+            raise TrainingError("--restart is of the learning rate after --start: name a trunk")
         for name in ("drawn", "steps", "validation"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is at least 1, not {getattr(self, name)}")
@@ -252,6 +260,7 @@ def _describe(job: Pretraining, settings: Settings, start: int) -> dict[str, Any
         "real": 0 if job.real is None else len(job.real),
         "start": start,
         **({"start_weights": _digest(job.start)} if job.start else {}),
+        **({"restart": True} if job.restart else {}),
         **({"teacher": job.teacher.preset} if job.teacher else {}),
         "batch_size": settings.batch_size,
         "steps": job.steps,
@@ -299,19 +308,22 @@ def _fit(
 ) -> None:
     """Trains until the epochs or the minutes are over."""
     done = start + epochs.done
-    total = settings.epochs * job.steps
+    first, highest = 0, settings.learning_rate
+    if job.restart:
+        first, highest = start, _RESTARTED * highest
+    total = (settings.epochs - first) * job.steps
     warm_up = min(_WARM_UP, max(1, total // 10))
     rate = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate / warm_up,
+        highest / warm_up,
         max(1, total - warm_up),
         alpha=0.02,
-        warmup_target=settings.learning_rate,
+        warmup_target=highest,
         warmup_steps=warm_up,
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=settings.clip_norm)
     model.compile(optimizer)
     optimizer.build(model.trainable_variables)  # else a checkpoint's state would have no place
-    optimizer.iterations.assign(done * job.steps)
+    optimizer.iterations.assign((done - first) * job.steps)
     batches = DrawnBatches(
         pool,
         batch_size=settings.batch_size,

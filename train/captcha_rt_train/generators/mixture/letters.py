@@ -52,6 +52,7 @@ def place(
     )
     stretch = np.exp(rng.uniform(*np.log(style.stretch)))
     gap = rng.uniform(*style.gap) * em * min(stretch, 1)
+    uneven = max(0.04, rng.uniform(-1, 1) * style.uneven) * em  # most texts are nearly even
     skew = rng.random() * style.skew if rng.random() < 0.5 else 0
     x = rng.uniform(*style.ends) * height / 2
     middle = height * rng.uniform(0.44, 0.56)
@@ -70,9 +71,10 @@ def place(
         row = round(middle + rng.uniform(-jump, jump) * height - len(ink) / 2) + top
         letters.append(Letter(ink[top : top + rows, left : left + width], round(x), row))
         centres.append(x + width / 2)
+        end = x + width
         # However narrow the gap, a letter does not cover the one before it.
-        x += max(width + gap + rng.uniform(-0.04, 0.04) * em, 0.4 * width)
-    x += rng.uniform(*style.ends) * height / 2 - gap
+        x += max(width + gap + rng.uniform(-uneven, uneven), 0.4 * width)
+    x = end + rng.uniform(*style.ends) * height / 2
     return letters, np.array(centres, np.float32), max(round(x), height)
 
 

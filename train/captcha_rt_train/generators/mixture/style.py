@@ -76,6 +76,8 @@ class Style:
         height: Of the picture, in pixels.
         size: Of the letters: an em as a share of the picture's height.
         gap: Between two letters' ink, as a share of an em; below 0 they overlap.
+        uneven: The largest change of single gaps, as a share of an em, at least 0.04: some letters
+            touch, others stand apart.
         ends: Paper before the text, and after it, as a share of half the height.
         common_face: The probability of a face like those that servers have.
         many_faces: The probability that each letter has a face of its own.
@@ -137,6 +139,7 @@ class Style:
     height: Range = (22, 100)
     size: Range = (0.4, 1.1)
     gap: Range = (-0.14, 0.5)
+    uneven: float = 0.3
     ends: Range = (0.05, 1.2)
     common_face: float = 0.5
     many_faces: float = 0.25

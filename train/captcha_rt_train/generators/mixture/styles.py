@@ -96,7 +96,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
     ),
     # Plain letters before many short strokes.
     "dashed": (
-        1.5,
+        2.5,
         replace(
             FREE,
             length=(4, 6),
@@ -144,7 +144,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
     ),
     # Black warped letters that touch, no colours.
     "warped": (
-        1.5,
+        2,
         replace(
             FREE,
             texts={SMALL: 2, CAPITALS: 1, UNAMBIGUOUS_SMALL: 1, DIGITS + CAPITALS + SMALL: 1},
@@ -161,6 +161,24 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             strokes=(0, 2),
             stroke_kinds={"wave": 2, "curve": 1},
             specks=(0, 0.01),
+        ),
+    ),
+    # Letters that touch and cover each other; in half of the texts some stand apart.
+    "crowded": (
+        2,
+        replace(
+            FREE,
+            height=(30, 90),
+            size=(0.6, 1.1),
+            gap=(-0.25, 0.05),
+            uneven=0.5,
+            common_face=0.6,
+            many_faces=0.15,
+            stretch=(0.45, 1.2),
+            many_inks=0.25,
+            strokes=(0, 3),
+            specks=(0, 0.04),
+            noise=6,
         ),
     ),
     # Thick strikes in the letters' colour, over the text.
@@ -194,7 +212,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
     ),
     # svg-captcha: outlines of letters, filled, with thin curves.
     "svg": (
-        1,
+        1.5,
         replace(
             _CALM,
             length=(4, 5),
