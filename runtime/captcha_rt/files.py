@@ -15,7 +15,8 @@ from typing import Final
 
 _PARTIAL: Final = re.compile(r"\.partial-[0-9a-f]{16}(\..*)?")
 _STALE_SECONDS: Final = 3600
-_OPEN_FILE: Final = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})|/dev/(stdout|stderr)")
+_STANDARD: Final = {"/dev/stdout": 1, "/dev/stderr": 2}
+_OPEN_FILE: Final = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 
 
 @contextmanager
@@ -28,8 +29,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
     process may give files away, its owner.
 
     What is no file can't be replaced: a pipe or a character device gets the bytes when they are
-    complete. So does an open file by its number, such as `/dev/stdout`: whatever was written there
-    before stays.
+    complete. So does an open file that is named by its number, as `/dev/stdout` is: they come after
+    what it holds already.
 
     Args:
         path: The file to write, or a symbolic link to it. The folder must exist.
@@ -129,7 +130,7 @@ def _status(path: Path) -> os.stat_result | None:
 def _descriptor(path: Path) -> int | None:
     """The number of the open file that a path such as `/dev/stdout` or `/dev/fd/3` stands for."""
     found = _OPEN_FILE.fullmatch(os.fspath(path))
-    return None if found is None else int(found[1] or ("stdout", "stderr").index(found[2]) + 1)
+    return _STANDARD.get(os.fspath(path)) if found is None else int(found[1])
 
 
 @contextmanager

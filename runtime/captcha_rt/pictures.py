@@ -103,7 +103,7 @@ def _no_pictures(folder: Path) -> FolderError:
 
 
 def _is_shown(path: Path) -> bool:
-    """Whether a file is one of somebody's: macOS adds hidden ones, and copies in `__MACOSX`."""
+    """Whether a file is neither hidden nor in `__MACOSX`, which macOS adds to archives."""
     return not is_hidden(path) and "__MACOSX" not in path.parts
 
 

@@ -337,7 +337,7 @@ class Solver:
         )
 
     def try_to_open(self, image: ImageSource | CaptchaRTError) -> Opened | CaptchaRTError:
-        """As `open`, but returns an error, or takes one in place of a picture."""
+        """As `open`, but returns the error; an error in place of a picture is passed on."""
         if isinstance(image, CaptchaRTError):
             return image
         try:

@@ -103,7 +103,7 @@ def test_characters_stand_where_the_middles_say(faces: Faces) -> None:
 
 
 def test_gaps_may_be_uneven(faces: Faces) -> None:
-    """Some letters of a text touch and others stand apart; without `uneven`, all gaps are alike."""
+    """Some letters of a text touch and others stand apart; without `uneven` gaps hardly differ."""
     even = replace(
         STYLES["clean"][1], gap=(0.6, 0.6), uneven=0, turn=0, shear=0, skew=0, length=(6, 6)
     )

@@ -15,7 +15,7 @@ EMBEDDED_NAME: Final = "default"
 MEBI: Final = 2**20
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment's variable, of prometheus-client, that names the processes' folder."""
+"""The environment variable by which prometheus-client knows the folder of the processes."""
 
 CANT_LOAD: Final = 3
 """The exit code of a process that can't load the models; uvicorn then ends all."""

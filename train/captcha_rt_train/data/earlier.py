@@ -121,7 +121,7 @@ def _with_sources(
     Args:
         own: The folder's pictures.
         earlier: The earlier run's pictures that are not in the folder.
-        refused: The pixels of those that are, but without a label.
+        refused: The pixels of the pictures that the folder has without a label.
         parts: The earlier run's parts by path.
 
     Returns:

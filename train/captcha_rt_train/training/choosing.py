@@ -341,7 +341,5 @@ def _settings(
         seed=seed,
     )
     # How many are held back may be an option, and is said when it is known.
-    return (
-        settings,
-        f"training: at most {epochs * each} steps of {_BATCH} pictures and {minutes:g} minutes",
-    )
+    limits = f"{epochs * each} steps of {_BATCH} pictures and {minutes:g} minutes"
+    return settings, f"training: at most {limits}"

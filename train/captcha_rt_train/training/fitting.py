@@ -71,7 +71,8 @@ class _Trainable:
 def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
     """Trains a network after the last epoch of its history.
 
-    It ends with the best epoch's weights, or, if the settings ask for it, with their average.
+    The model gets the weights of the best epoch, or, with the setting `averaged`, the average of
+    the weights over the last steps.
 
     Args:
         model: A new model from inputs to logits, as the manifest says. Its weights are changed.
