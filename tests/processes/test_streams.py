@@ -103,15 +103,22 @@ def test_ctrl_c_at_any_moment_of_the_start_ends_it_quietly(
 ) -> None:
     """From the import of the command line on, the exit code is 130, and no error is printed."""
     (tmp_path / "abc.png").write_bytes(stripes_png(TEXT))
-    code = (
-        "import sys; from captcha_rt.cli import main; sys.stdout.write('.'); sys.stdout.flush()\n"
-        f"sys.argv[1:] = ['solve', '{tmp_path}/abc.png', '-m', {str(stripes)!r}]\n"
-        "main()"
+    (tmp_path / "start.py").write_text(
+        "import os, sys\n"
+        "from captcha_rt.cli import main\n"
+        "try:\n"
+        "    os.write(1, b'.')\n"
+        "    main()\n"
+        "except KeyboardInterrupt as interrupt:\n"
+        "    if interrupt.__traceback__.tb_next:  # raised in the command line\n"
+        "        raise\n"
+        "    sys.exit(130)  # raised here, before it\n"
     )
+    program = [sys.executable, "start.py", "solve", "abc.png", "-m", str(stripes)]
     codes = set()
     for moment in range(20):
-        program = [sys.executable, "-c", code]
-        with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(program, cwd=tmp_path, **pipes) as process:
             assert process.stdout.read(1) == b"."
             time.sleep(0.002 + 0.015 * moment)
             process.send_signal(signal.SIGINT)

@@ -4,6 +4,8 @@ import io
 import os
 import sys
 
+from captcha_rt.cli.interrupts import end_at_once
+
 # OpenBLAS starts a thread for each core when NumPy is loaded. That costs 55 ms of CPU, and no
 # command uses these threads. Only the command line sets this variable: in other programs that use
 # the library, the number of threads is for the program to choose.
@@ -13,8 +15,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 def main() -> None:
     """Runs the command line. `captcha-rt --help` lists the exit codes."""
     try:
-        from captcha_rt.cli.interrupts import end_at_once
-
+        # First of all: Python prints, and ignores, an exception in a module's clean-up, as imports
+        # have it.
         end_at_once()
         if sys.argv[1:2] == ["serve"]:  # its modules take a moment to load
             from captcha_rt.service.hangups import hold
