@@ -19,8 +19,8 @@ from captcha_rt_train.generators.mixture.faces import (
     read_faces,
 )
 from captcha_rt_train.generators.mixture.fetch import families, fetch_fonts, licence_of
-from captcha_rt_train.generators.mixture.letters import Letter, join, write
-from captcha_rt_train.generators.mixture.page import is_legible
+from captcha_rt_train.generators.mixture.letters import Letter, join, scatter, write
+from captcha_rt_train.generators.mixture.page import draw_paper, is_legible
 from captcha_rt_train.generators.mixture.styles import FREE, STYLES
 
 FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
@@ -122,6 +122,28 @@ def test_letters_differ_from_the_paper(faces: Faces) -> None:
         picture = draw(np.random.default_rng(seed), faces, bare).picture.astype(int)
         paper = np.median(picture, axis=(0, 1))
         assert (np.abs(picture - paper).max(axis=2) > 15).mean() > 0.002
+
+
+@pytest.mark.parametrize("paper", FREE.papers)
+def test_a_paper_has_its_own_texture(paper: str) -> None:
+    """Each paper but the plain one shows something, and all have colours that exist."""
+    style = replace(FREE, papers={paper: 1})
+    page = draw_paper(np.random.default_rng(0), style, (40, 120), np.full(3, 200, np.float32))
+    assert page.min() >= 0
+    assert page.max() <= 255
+    assert (np.ptp(page, axis=(0, 1)).max() > 0) == (paper != "plain")
+
+
+def test_scattered_letters_are_paler_than_the_text(faces: Faces) -> None:
+    """They lie all over the page, in colours that are not far from the paper's."""
+    paper = np.full(3, 200, np.float32)
+    page = np.tile(paper, (40, 160, 1))
+    scatter(np.random.default_rng(1), faces, replace(FREE, scattered=0), page, paper)
+    assert (page == paper).all()
+    scatter(np.random.default_rng(1), faces, replace(FREE, scattered=1), page, paper)
+    changed = (page != paper).any(axis=2)
+    assert all(part.any() for part in np.hsplit(changed, 4))
+    assert np.abs(page - paper).max() <= 80
 
 
 @pytest.mark.parametrize("fill", [name for name in FREE.fills if name != "shadow"])

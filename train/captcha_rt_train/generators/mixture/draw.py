@@ -61,6 +61,7 @@ def _draw_text(rng: np.random.Generator, faces: Faces, style: Style) -> tuple[Dr
     size = height, width
     paper, inks = page.choose_colours(rng, style, len(text))
     picture = page.draw_paper(rng, style, size, paper)
+    letters.scatter(rng, faces, style, picture, paper)
     aliased = rng.random() < style.aliased
     strokes = page.draw_strokes(rng, style, size, paper, inks)
     if aliased:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captcha_rt_train.generators.mixture.faces import BASELINE, CHARACTERS, EM, Faces
-from captcha_rt_train.generators.mixture.page import Pixels, mix
+from captcha_rt_train.generators.mixture.page import Pixels, mix, near
 from captcha_rt_train.generators.mixture.style import Style, pick
 
 _INDEX: Final = {character: number for number, character in enumerate(CHARACTERS)}
@@ -76,6 +76,34 @@ def place(
         x += max(width + gap + rng.uniform(-uneven, uneven), 0.4 * width)
     x = end + rng.uniform(*style.ends) * height / 2
     return letters, np.array(centres, np.float32), max(round(x), height)
+
+
+def scatter(
+    rng: np.random.Generator, faces: Faces, style: Style, picture: Pixels, paper: Pixels
+) -> None:
+    """Writes small letters all over the empty page, which are no part of the text.
+
+    Args:
+        rng: Chooses whether there are any, the letters and their places.
+        faces: The faces to draw with.
+        style: The probability that there are any.
+        picture: `(H, W, 3)`; changed in place.
+        paper: `(3,)`, the paper's colour, from which theirs are not far.
+    """
+    if rng.random() >= style.scattered:
+        return
+    height, width = picture.shape[:2]
+    face = _choose_face(rng, faces, style)
+    scale = rng.uniform(0.15, 0.4) * height / EM
+    turn = rng.uniform(0, 0.7)
+    for _ in range(int(rng.integers(3, 15) * width / height)):
+        glyph = faces.ink[face, rng.integers(faces.ink.shape[1])]
+        ink = _transform(glyph, (scale, scale), rng.uniform(-turn, turn), 0, None)
+        left, top = rng.integers((width, height)) - len(ink) // 2
+        rows, columns = slice(max(top, 0), height), slice(max(left, 0), width)
+        part = ink[rows.start - top :, columns.start - left :]
+        part = part[: height - rows.start, : width - columns.start]
+        mix(picture[rows, columns][: len(part), : part.shape[1]], part, near(rng, paper))
 
 
 def _choose_face(rng: np.random.Generator, faces: Faces, style: Style) -> int:

@@ -110,8 +110,20 @@ def draw_paper(
             edges = np.linspace(0, width, int(rng.integers(3, 9))).astype(int)
             for left, right in pairwise(edges):
                 page[:, left:right] += rng.uniform(-70, 70, 3).astype(np.float32)
-            page = page.clip(0, 255)
-    return page
+        case "checks":
+            side = int(rng.integers(5, 24))
+            page[(rows // side + columns // side) % 2 == 0] = other
+        case "blots":
+            for _ in range(int(rng.integers(4, 30))):
+                axes = rng.integers(2, max(4, height // 3), 2).tolist()
+                middle = int(rng.integers(width)), int(rng.integers(height))
+                cv2.ellipse(page, middle, axes, 0, 0, 360, near(rng, colour).tolist(), -1)
+    return page.clip(0, 255)
+
+
+def near(rng: np.random.Generator, colour: Pixels) -> Pixels:
+    """A colour that stands out little from another, `(3,)`."""
+    return np.asarray((colour + rng.uniform(-80, 80, 3)).clip(0, 255), np.float32)
 
 
 def draw_strokes(

@@ -45,6 +45,8 @@ _PAPERS: Final[Weights] = {
     "dots": 1,
     "hatch": 0.7,
     "panels": 0.5,
+    "checks": 0.3,
+    "blots": 0.6,
 }
 _STROKE_KINDS: Final[Weights] = {
     "line": 3,
@@ -97,7 +99,9 @@ class Style:
         fills: Weights of `solid`, `hollow`, `outlined`, `shadow`, `stippled`, `thin`, `bold`,
             `rimmed` (outlines of letters and shadows), `raised` (the sides of letters of paper),
             `faded`, `dotted`, `striped`, and `reversed` (letters of paper on blots of ink).
-        papers: Weights of `plain`, `gradient`, `cloud`, `grid`, `dots`, `hatch`, `panels`.
+        papers: Weights of `plain`, `gradient`, `cloud`, `grid`, `dots`, `hatch`, `panels`,
+            `checks`, `blots`.
+        scattered: The probability of small letters on the paper, which are no part of the text.
         wave: The largest shift of a wave over the picture, as a share of its height.
         fish: The strength of fish-eyes, in 0..1.
         tilt: The largest perspective, as a share of the height.
@@ -158,6 +162,7 @@ class Style:
     joins: Weights = field(default_factory=lambda: _JOINS)
     fills: Weights = field(default_factory=lambda: _FILLS)
     papers: Weights = field(default_factory=lambda: _PAPERS)
+    scattered: float = 0.06
     wave: float = 0.1
     fish: float = 0.3
     tilt: float = 0.1

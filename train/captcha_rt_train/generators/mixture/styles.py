@@ -88,6 +88,7 @@ STYLES: Final[dict[str, tuple[float, Style]]] = {
             turn=40,
             light_ink=0.05,
             papers={"plain": 5, "dots": 2, "cloud": 1},
+            scattered=0.25,
             wave=0.08,
             fish=0,
             specks=(0, 0.15),
