@@ -102,7 +102,7 @@ def test_trained_model_makes_the_suggestions(train, striped, tmp_path) -> None:
     run = striped / ".captcha-rt" / "run-30"
     note = json.loads((tmp_path / "notes.json").read_text())
     assert note["arguments"] == [str(striped), "-o", str(run), "--minutes", "2", "--quiet"]
-    assert (note["labels"], note["nice"]) == (30, os.nice(0) + 10)
+    assert (note["labels"], note["nice"]) == (30, min(os.nice(0) + 10, 19))
     server.kill()
     again = train("0.3")
     state = again.wait_for(lambda state: state["left"] == 0)
