@@ -383,7 +383,7 @@ def test_command_prints_and_opens_the_address(unlabelled, tmp_path) -> None:
         (
             lambda folder: (folder / "labels.csv").write_text("size,colour,age\n1,2,3\n"),
             (),
-            "size, colour, age; mend it, or name another file with -o",
+            "--labels FILE:COLUMN names another one; mend it, or name another file with -o",
         ),
         (
             lambda folder: (folder / "labels.csv").write_text("file,label\n0001.png,a\n"),

@@ -151,6 +151,142 @@ def test_what_excel_adds_is_removed(tmp_path: Path, content: str) -> None:
     assert labels.problems == ()
 
 
+OTHER_FORMS = {
+    "bar": ("labels.csv", "{n}.png|ab{n}"),
+    "space": ("labels.csv", "{n}.png ab{n}"),
+    "separator at the end": ("labels.csv", "{n}.png,ab{n},"),
+    "space after the comma": ("labels.csv", '{n}.png, "ab{n}"'),
+    "quotes in a text": ("gt.txt", '{n}.png, "ab{n}"'),
+    "colon": ("labels.txt", "{n}.png: ab{n}"),
+    "equals sign": ("labels.txt", "{n}.png=ab{n}"),
+    "two spaces": ("labels.txt", "{n}.png  ab{n}"),
+    "another suffix": ("labels.csv", "{n}.jpg,ab{n}"),
+    "another case": ("labels.csv", "{n}.PNG,ab{n}"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_FORMS)
+def test_rows_as_people_write_them(tmp_path: Path, case: str) -> None:
+    """Other separators, quotes, and names of pictures that were converted since."""
+    numbered(tmp_path, 12)
+    name, row = OTHER_FORMS[case]
+    (tmp_path / name).write_text("".join(f"{row.format(n=n)}\n" for n in range(1, 13)))
+    labels = read_labels(tmp_path)
+    assert pairs(labels, tmp_path) == {f"{n}.png": f"ab{n}" for n in range(1, 13)}
+    assert labels.problems == ()
+
+
+def test_a_text_may_hold_spaces(tmp_path: Path) -> None:
+    """Where each line begins with a picture's name, the rest is the label."""
+    numbered(tmp_path, 2)
+    (tmp_path / "labels.txt").write_text("1.png 3 + 4 =\n2.png 5 - 1 =\n")
+    assert pairs(read_labels(tmp_path), tmp_path) == {"1.png": "3 + 4 =", "2.png": "5 - 1 ="}
+
+
+def test_what_names_pictures_without_labels_is_of_no_use(tmp_path: Path) -> None:
+    """A list of names, or a table of other facts, doesn't give way to labels by chance."""
+    words = ("2nxcc", "4fwmb", "4x4mf")
+    draw(tmp_path, *(f"{word}.png" for word in words))
+    for name, header, cells in (
+        ("files.csv", "", ""),
+        ("split.csv", "filename,split\n", ",train"),
+        ("sizes.csv", "file,bytes\n", ",9019"),
+    ):
+        rows = "".join(f"{word}.png{cells}\n" for word in words)
+        (tmp_path / name).write_text(header + rows)
+    labels = read_labels(tmp_path)
+    assert pairs(labels, tmp_path) == {f"{word}.png": word for word in words}
+    assert [where for where, _ in labels.problems] == ["files.csv", "sizes.csv", "split.csv"]
+
+
+@pytest.mark.parametrize(("content", "column"), [("id,filename,shown\n", "shown"), ("", "3")])
+def test_any_column_may_be_named(tmp_path: Path, content: str, column: str) -> None:
+    """`FILE:COLUMN` names the column of the labels, whatever it is called."""
+    numbered(tmp_path)
+    rows = "".join(f"{n - 1},{n}.png,ab{n}\n" for n in range(1, 4))
+    (tmp_path / "labels.csv").write_text(content + rows)
+    with pytest.raises(LabelError, match=r"of no use: .*--labels FILE:COLUMN names another"):
+        read_labels(tmp_path)
+    labels = read_labels(tmp_path, f"labels.csv:{column}")
+    assert pairs(labels, tmp_path) == {f"{n}.png": f"ab{n}" for n in range(1, 4)}
+
+
+def test_a_header_without_a_known_name_shifts_no_label(tmp_path: Path) -> None:
+    """One row more than pictures may be a header or one label too many: nobody knows."""
+    numbered(tmp_path, 12)
+    (tmp_path / "labels.csv").write_text("shown\n" + "".join(f"ab{n}\n" for n in range(1, 13)))
+    with pytest.raises(LabelError, match=r"one row more than .* --labels labels.csv:shown"):
+        read_labels(tmp_path)
+    labels = read_labels(tmp_path, "labels.csv:shown")
+    assert pairs(labels, tmp_path) == {f"{n}.png": f"ab{n}" for n in range(1, 13)}
+
+
+def test_a_number_does_not_stand_in_for_a_name(tmp_path: Path) -> None:
+    """Where the names lead nowhere, a column of numbers that fits by chance is not taken."""
+    numbered(tmp_path, 12)
+    rows = "".join(f"{n},cap{n}.png,ab{n}\n" for n in range(12))
+    (tmp_path / "labels.csv").write_text("id,filename,label\n" + rows)
+    with pytest.raises(LabelError, match="0 of 12 rows fit pictures"):
+        read_labels(tmp_path)
+
+
+def test_what_stands_for_no_label_is_none(tmp_path: Path) -> None:
+    """Several `nan` are pictures without a label; one may be what its picture shows."""
+    numbered(tmp_path, 4)
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,nan\n2.png,ab\n3.png,nan\n4.png,null\n")
+    labels = read_labels(tmp_path)
+    assert pairs(labels, tmp_path) == {"2.png": "ab", "4.png": "null"}
+    assert [where for where, _ in labels.problems] == ["1.png", "3.png"]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".gt.txt"])
+@pytest.mark.parametrize("form", ["auto", "beside"])
+def test_a_text_beside_each_picture(tmp_path: Path, suffix: str, form: str) -> None:
+    """As for Tesseract: the only line is the label; a picture without one is listed."""
+    names = ("gmtrh", "hkgwk", "hskkv", "zzzzz")
+    draw(tmp_path, *(f"{name}.png" for name in names))
+    for number, name in enumerate(names[:3]):
+        (tmp_path / f"{name}{suffix}").write_text(f"ab{number}\n")
+    labels = read_labels(tmp_path, form)
+    assert labels.form == "beside"
+    assert pairs(labels, tmp_path) == {f"{name}.png": f"ab{n}" for n, name in enumerate(names[:3])}
+    assert labels.problems == (("zzzzz.png", "no row in the folder: no text beside it"),)
+    assert labels.notes == ()
+
+
+@pytest.mark.parametrize("text", ["0 0.5 0.5 0.25 0.5\n", "one\ntwo\n"])
+def test_a_text_of_several_lines_or_a_box_is_no_label(tmp_path: Path, text: str) -> None:
+    """YOLO's boxes lie beside the pictures, too."""
+    draw(tmp_path, "2nxcc.png", "4fwmb.png")
+    for name in ("2nxcc", "4fwmb"):
+        (tmp_path / f"{name}.txt").write_text(text)
+    labels = read_labels(tmp_path)
+    assert labels.form == "stem"
+    assert "hold no labels" in labels.problems[0][1]
+    with pytest.raises(LabelError, match="hold no labels"):
+        read_labels(tmp_path, "beside")
+
+
+def test_a_file_in_the_folder_beside_the_pictures(tmp_path: Path) -> None:
+    """`annotations/labels.csv` beside `images`."""
+    numbered(tmp_path / "images")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "labels.csv").write_text("file,label\n1.png,a\n2.png,b\n3.png,c\n")
+    found = pairs(read_labels(tmp_path), tmp_path)
+    assert found == {"images/1.png": "a", "images/2.png": "b", "images/3.png": "c"}
+
+
+def test_a_file_beside_the_folder_is_never_passed_over(tmp_path: Path) -> None:
+    """It is offered, unless it says what the names say."""
+    draw(tmp_path / "images", "gmtrh.png", "hkgwk.png")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\ngmtrh.png,a\nhkgwk.png,b\n")
+    with pytest.raises(LabelError, match=r"stem \(gmtrh.*labels.csv \(gmtrh.png shows 'a'\)"):
+        read_labels(tmp_path / "images")
+    table.write_text("file,label\ngmtrh.png,gmtrh\nhkgwk.png,hkgwk\n")
+    assert read_labels(tmp_path / "images").form == "stem"
+
+
 @pytest.mark.parametrize("file_form", ["NFC", "NFD"])
 @pytest.mark.parametrize("table_form", ["NFC", "NFD"])
 @pytest.mark.parametrize("name", ["labels.csv", "labels.json", "escaped.json"])

@@ -3,32 +3,52 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from unicodedata import normalize
 
-from captcha_rt.errors import LabelError
+from captcha_rt.errors import FolderError, LabelError
 from captcha_rt.labels.matching import Tree, match
 from captcha_rt.labels.result import Labels
 from captcha_rt.labels.stems import FIRST, LAST, STEM_FORMS
-from captcha_rt.labels.tables import FOREIGN_SUFFIXES, TABLE_SUFFIXES, read_tables, read_text
+from captcha_rt.labels.tables import TABLE_SUFFIXES, Table, read_tables
+from captcha_rt.labels.texts import FOREIGN_SUFFIXES, is_name, read_text
 from captcha_rt.pictures import is_picture, list_visible, name_below, stem_of
 
 _SUFFIXES: Final = TABLE_SUFFIXES | FOREIGN_SUFFIXES.keys()
 
 
 def find_label_files(tree: Tree) -> list[Path]:
-    """Finds the files that may hold labels, in the folder itself and in the pictures' folder."""
-    folders = sorted({tree.folder, *(path.parent for path in tree.pictures)})
-    paths = (path for parent in folders for path in list_visible(parent))
-    return sorted(
+    """Finds the files that may hold labels.
+
+    They are in the folder itself, in the pictures' folder, or in one beside that: `annotations`
+    beside `images`.
+    """
+    here = {path.parent for path in tree.pictures}
+    folders = {tree.folder, *here}
+    if tree.folder not in here:
+        folders |= {path for path in list_visible(tree.folder) if path.is_dir()}
+    return sorted(path for folder in folders for path in _label_files_in(folder))
+
+
+def find_label_files_above(tree: Tree) -> list[Path]:
+    """Finds those beside the folder: `labels.csv` beside `images`."""
+    above = tree.folder.resolve().parent
+    try:
+        return _label_files_in(above)
+    except FolderError:  # it can't be read
+        return []
+
+
+def _label_files_in(folder: Path) -> list[Path]:
+    return [
         path
-        for path in paths
+        for path in list_visible(folder)
         if path.suffix.lower() in _SUFFIXES and path.name.lower() != "thumbs.db"
         if path.is_file() and not is_picture(path)
-    )
+    ]
 
 
 def find_label_file(folder: Path, files: Sequence[Path], form: str) -> tuple[Path, str]:
@@ -62,11 +82,12 @@ def read_label_files(
     """
     found: list[Labels] = []
     refused: list[tuple[Path, str]] = []
+    names = {normalize("NFC", name) for p in tree.pictures for name in (p.name, stem_of(p))}
     for file in files:
         try:
             candidates = read_label_file(tree, file, None)
         except LabelError as error:
-            if file.suffix.lower() != ".txt" or _is_meant_as_labels(file, tree.pictures):
+            if file.suffix.lower() != ".txt" or _is_meant_as_labels(file, tree.pictures, names):
                 refused.append((file, str(error)))
         else:
             found += candidates
@@ -89,7 +110,7 @@ def read_label_file(tree: Tree, file: Path, column: str | None) -> list[Labels]:
         LabelError: If no column fits. The message says why the likeliest column doesn't.
     """
     name = name_below(file, tree.folder)
-    tables = read_tables(file)
+    tables = read_tables(file, column or "")
     if column:
         columns = list(dict.fromkeys(table.column for table in tables))
         tables = [table for table in tables if table.column == column]
@@ -97,8 +118,9 @@ def read_label_file(tree: Tree, file: Path, column: str | None) -> list[Labels]:
             raise LabelError(f"no label column {column!r} in {name}; there are {columns}")
     found: dict[str, Labels] = {}
     reasons: list[str] = []
+    settled: set[str] = set()  # columns of labels whose likeliest column of names is found
     for table in tables:
-        if table.column in found:  # read before, with a likelier file column
+        if table.column in settled:
             continue
         if table is not tables[0] and table.by_order:
             # The first table takes the first row as a header, this one as a label. A wrong choice
@@ -114,7 +136,10 @@ def read_label_file(tree: Tree, file: Path, column: str | None) -> list[Labels]:
             items, problems = match(table, tree, partly=column is not None)
         except LabelError as error:
             reasons.append(str(error))
+            if _holds_names(table):  # another column, such as `id`, would fit by chance
+                settled.add(table.column)
         else:
+            settled.add(table.column)
             found[table.column] = Labels(
                 f"{name}:{table.column}", table.source, items, problems, files=(file,)
             )
@@ -144,12 +169,16 @@ def describe_refused(tree: Tree, refused: Sequence[tuple[Path, str]]) -> list[tu
     return found
 
 
-def _is_meant_as_labels(file: Path, pictures: Sequence[Path]) -> bool:
+def _holds_names(table: Table) -> bool:
+    """Whether the column of names says by the suffixes that it is one."""
+    return not table.by_order and 2 * sum(is_name(row.file) for row in table.rows) > len(table.rows)
+
+
+def _is_meant_as_labels(file: Path, pictures: Sequence[Path], names: Collection[str]) -> bool:
     """Whether a text that isn't read has a line for each picture, or a line begins with a name."""
     try:
         lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     except LabelError:  # in an unknown encoding
         return True
-    names = {normalize("NFC", name) for path in pictures for name in (path.name, stem_of(path))}
     starts = {re.split(r"[\s,;:|=]", normalize("NFC", line))[0] for line in lines}
-    return len(lines) == len(pictures) > 1 or not starts.isdisjoint(names)
+    return len(lines) == len(pictures) > 1 or any(start in names for start in starts)

@@ -12,10 +12,12 @@ from shlex import quote
 from typing import Final
 
 from captcha_rt.errors import FolderError, LabelError
+from captcha_rt.labels.beside import BESIDE, find_texts, read_texts
 from captcha_rt.labels.files import (
     describe_refused,
     find_label_file,
     find_label_files,
+    find_label_files_above,
     read_label_file,
     read_label_files,
 )
@@ -36,9 +38,11 @@ AUTO = "auto"
 FORMS_HELP = (
     "How the pictures are labelled: auto finds it out; stem (226md.png); stem-first, before the "
     "first separator (226md-2.png); stem-last, after the last (17-226md.png); stem-first:_ names "
-    "the separator; re:PATTERN, a regular expression whose group is the label; or a file in the "
-    "folder, .csv, .json, .jsonl or .txt, as FILE or FILE:COLUMN (labels.csv:text)."
+    "the separator; re:PATTERN, a regular expression whose group is the label; beside, in a text "
+    "beside each picture (1.txt); or a file in the folder, .csv, .json, .jsonl or .txt, as FILE or "
+    "FILE:COLUMN (labels.csv:text)."
 )
+_NAMED: Final = 5  # sub-folders, at most
 _SPLIT_NAMES: Final = (("train", "training"), ("val", "valid", "validation", "dev", "test"))
 
 
@@ -60,9 +64,9 @@ def read_labels(folder: Path, form: str = AUTO, *, without: Collection[Path] = (
         form: `auto`; `stem` (`226md.png`); `stem-first` or `stem-last`, the part before the first
             or after the last separator, a `-`, `_`, `.` or space; with a separator of its own as
             `stem-first:_`; `re:PATTERN`, where the pattern's only group finds the label in the
-            name without the suffix; or a label file, such as `labels.csv`. If the file has several
-            label columns, `labels.csv:text` names one. Without a header, the columns are counted
-            from 1.
+            name without the suffix; `beside`, in a text beside each picture, `1.txt` or `1.gt.txt`
+            beside `1.png`; or a label file, such as `labels.csv`. `labels.csv:text` names the
+            column of the labels. Without a header, the columns are counted from 1.
         without: Pictures and label files that are left out, without being listed.
 
     Returns:
@@ -76,23 +80,34 @@ def read_labels(folder: Path, form: str = AUTO, *, without: Collection[Path] = (
     pictures, no_pictures = _pictures(folder)
     tree = Tree(folder, list(walk(folder)), pictures)
     resolved = {path.resolve() for path in without}
-    files = [path for path in find_label_files(tree) if path.resolve() not in resolved]
+    texts = find_texts(tree)
+    beside = {*texts.values()}
+    files = [p for p in find_label_files(tree) if p not in beside and p.resolve() not in resolved]
     stem_form = parse_form(form)
     if form == AUTO:
         found, refused = read_label_files(tree, files)
+        if texts:
+            try:
+                found.append(read_texts(tree, texts))
+            except LabelError as error:
+                refused.append((next(iter(texts.values())), str(error)))
         not_used = describe_refused(tree, refused)
         if found:
             labels = only_one(folder, found)
         elif no_pictures is not None:
             raise no_pictures
         else:
-            labels = find_out(find_names(folder, pictures), not_used)
+            above, _ = read_label_files(tree, find_label_files_above(tree))
+            labels = find_out(find_names(folder, pictures), not_used, above)
         labels = replace(labels, problems=(*not_used, *labels.problems))
         files = [*dict(refused), *(file for each in found for file in each.files)]
     elif stem_form is not None:
         if no_pictures is not None:
             raise no_pictures
         labels, files = read_names(find_names(folder, pictures), stem_form), []
+    elif form == BESIDE:
+        labels = read_texts(tree, texts)
+        files = [*texts.values()]
     else:
         file, column = find_label_file(folder, files, form)
         if not file.is_relative_to(folder):
@@ -139,8 +154,13 @@ def _pictures(folder: Path) -> tuple[list[Path], FolderError | None]:
             return next(iter(below.values())), None
         message = str(error)
         if below:
-            message = (
-                f"{NO_PICTURES} {folder}; its sub-folders {', '.join(below)} hold some: name one"
+            names = [*below][:_NAMED]
+            shown = ", ".join([*names, "..."] if len(below) > _NAMED else names)
+            message = f"{NO_PICTURES} {folder}; its sub-folders {shown} hold some: name one"
+        if len(below) > _NAMED:
+            message += (
+                f"; or list the pictures of all in {folder / 'labels.csv'}, "
+                "with the columns filename (a/1.png) and label"
             )
         train, held_back = ([p for p in folders if p.name.lower() in n] for n in _SPLIT_NAMES)
         if train and held_back:

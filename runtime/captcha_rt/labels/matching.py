@@ -4,12 +4,14 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from pathlib import Path, PureWindowsPath
+from itertools import chain
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Final, NamedTuple
 from unicodedata import normalize
 
 from captcha_rt.errors import LabelError
 from captcha_rt.labels.tables import Row, Table
+from captcha_rt.labels.texts import is_name
 from captcha_rt.pictures import find_pictures, is_hidden, is_picture, name_below, stem_of
 
 NO_ROW: Final = "no row in"
@@ -47,11 +49,13 @@ class Tree:
     def at(self, path: str, bases: Iterable[Path]) -> list[Path]:
         """The pictures at a path, relative to the first of some folders that has one.
 
-        The path may fit several pictures, as `7` fits `7.png` and `7.jpg`.
+        The path may fit several pictures, as `7` fits `7.png` and `7.jpg`. Where no path fits
+        exactly, case and suffix don't count: `A7.JPG` fits `a7.png`, which somebody has converted.
         """
-        for base in bases:
-            key = self._key(base / path)
-            named = self._by_path.get(key) or self._by_stem.get(key) or []
+        keys = [self._key(base / path) for base in bases]
+        exactly = (self._by_path.get(key) or self._by_stem.get(key) or [] for key in keys)
+        nearly = (self._by_loose_name.get(_loose(key)) or [] for key in keys)
+        for named in chain(exactly, nearly):
             if pictures := [*filter(is_picture, named)]:
                 return pictures
         return []
@@ -87,6 +91,10 @@ class Tree:
     @cached_property
     def _by_stem(self) -> dict[str, list[Path]]:
         return _group(self._visible, lambda path: self._key(path.with_name(stem_of(path))))
+
+    @cached_property
+    def _by_loose_name(self) -> dict[str, list[Path]]:
+        return _group(self._visible, lambda path: _loose(self._key(path)))
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
@@ -126,6 +134,11 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
     """
     problems: list[tuple[str, str]] = []
     labels: dict[Path, list[Row]] = defaultdict(list)
+    if table.by_order and len(table.rows) == len(tree.pictures) + 1 and not partly:
+        raise LabelError(
+            f"{table.source}: one row more than there are pictures; name the column, if the first "
+            f"row is its name: --labels {table.path.name}:{table.rows[0].label}"
+        )
     for row, found in pair_rows(table, tree):
         where = f"{table.path.name}:{row.line}"
         if len(found) == 1:
@@ -195,6 +208,11 @@ def pair_rows(table: Table, tree: Tree) -> list[tuple[Row, list[Path]]]:
     if not any(found):
         found = [tree.at(parts[-1], bases) if parts else [] for parts in paths]
     return list(zip(table.rows, found, strict=True))
+
+
+def _loose(path: str) -> str:
+    """A path without case and without the suffix of a picture."""
+    return path[: -len(PurePath(path).suffix)].casefold() if is_name(path) else path.casefold()
 
 
 def _split(path: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from captcha_rt.labels.stems import (
     form_of,
     read_stems,
     separators_beside,
+    structure,
 )
 from captcha_rt.pictures import name_below, stem_of
 
@@ -88,11 +89,18 @@ def find_names(folder: Path, pictures: Sequence[Path]) -> Names:
     return Names(folder, copies.stems, lonely, copies.describe())
 
 
-def find_out(names: Names, not_used: Iterable[tuple[str, str]]) -> Labels:
+def find_out(
+    names: Names, not_used: Iterable[tuple[str, str]], above: Sequence[Labels] = ()
+) -> Labels:
     """Finds out which part of the file names is the label, and reads it.
 
+    Args:
+        names: The names.
+        not_used: Label files that could not be used, with the reasons.
+        above: Labels in files beside the folder.
+
     Raises:
-        LabelError: If the form stays open.
+        LabelError: If the form stays open, or a file beside the folder gives other labels.
     """
     chosen = form_of(names.certain) if names.certain else STEM
     if chosen is None:
@@ -102,8 +110,17 @@ def find_out(names: Names, not_used: Iterable[tuple[str, str]]) -> Labels:
         )
         what = f"the file names leave open what the labels are{reasons}"
         label = f"captcha-rt label {quote(str(names.folder))}"
-        raise undecided(names.folder, candidates, what, f"if they hold none, type them: {label}")
-    return read_names(names, StemForm(chosen), strict=True)
+        instead = f"if they hold none, type them: {label}"
+        if any(len(structure(stem)) > 1 for stem in names.certain):
+            instead = f"a part in the middle by a pattern, as 're:^[^_]+_([^_]+)_'; {instead}"
+        raise undecided(names.folder, [*above, *candidates], what, instead)
+    found = read_names(names, StemForm(chosen), strict=True)
+    labelled = dict(found.items)
+    others = [one for one in above if any(labelled.get(p) != text for p, text in one.items)]
+    if others:
+        what = "the file names may be the labels, but a file beside the folder gives others"
+        raise undecided(names.folder, [found, *others], what)
+    return found
 
 
 def read_names(names: Names, form: StemForm, *, strict: bool = False) -> Labels:

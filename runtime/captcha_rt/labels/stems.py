@@ -30,6 +30,7 @@ _SEPARATOR = re.compile(
     rf"\s*(?:[{_PUNCTUATION}]|-(?![0-9]+ ?=)|(?<![0-9])[+*]|[+*](?![0-9])|=(?=[^\W_]))\s*|\s+"
 )
 _NUMBERED = re.compile(r"([A-Za-z]*)([0-9]+)")
+_MANY = 10  # so many pictures have no property by chance that one in ten has
 _FEWEST = 3  # with fewer pictures every number looks like a counter
 
 
@@ -230,8 +231,8 @@ def form_of(stems: Sequence[str]) -> str | None:
     parts = [_SEPARATOR.split(stem.strip()) for stem in alike]
     firsts, lasts = [p[0] for p in parts], [p[-1] for p in parts]
     for these, others in ((firsts, lasts), (lasts, firsts)):
-        if len(set(these)) == 1 and _numbers(others):
-            return None  # `img_0017.png`
+        if _numbers(others) and (len(set(these)) == 1 or _are_series(these, others)):
+            return None  # `img_0017.png`, `train_0017.png`
     open_forms = [FIRST] if _could_be_labels(firsts, lasts) else []
     open_forms += [LAST] if _could_be_labels(lasts, firsts) else []
     if len(usual) > 1 and _could_be_labels(["".join(p[1:-1]) for p in parts], firsts):
@@ -246,7 +247,7 @@ def _could_be_labels(parts: Sequence[str], others: Sequence[str]) -> bool:
         or sum(not part.strip() for part in parts) > RARE * len(parts)
         or _is_counter(parts)
         or _is_copy_number(parts, others)
-        or _is_hash(parts, shortest=8)
+        or _is_hash(parts, 8)
     )
 
 
@@ -263,9 +264,44 @@ def _is_counter(parts: Sequence[str]) -> bool:
     if not numbers or len(set(numbers)) < len(numbers):
         return False
     span = max(numbers) - min(numbers) + 1
-    if min(numbers) <= 1 and span == len(numbers) >= _FEWEST:
+    if _counts_on(numbers):
         return True
     return _are_unpadded(parts) and len(numbers) ** 2 >= 10 * span
+
+
+def _counts_on(numbers: Sequence[int]) -> bool:
+    """Whether numbers go on from 0 or 1 without a gap, in any order."""
+    start = min(numbers)
+    return (
+        start <= 1
+        and len(numbers) >= _FEWEST
+        and sorted(numbers) == [*range(start, start + len(numbers))]
+    )
+
+
+def _is_range(parts: Sequence[str]) -> bool:
+    """Whether numbers of one length are part of a counter.
+
+    They all begin with 0, as of ten labels or more only one in 10¹⁰ folders has them, or have no
+    gap, from whatever number on.
+    """
+    numbers = _numbers(parts) or []
+    if len(set(numbers)) < max(len(parts), _MANY):
+        return False
+    no_gap = max(numbers) - min(numbers) == len(numbers) - 1
+    return no_gap or all(part.startswith("0") for part in parts)
+
+
+def _are_series(texts: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the parts count the pictures of a few texts, as in `train_0001` and `test_0001`.
+
+    A label has a few copies at most.
+    """
+    of_text: dict[str, list[int]] = defaultdict(list)
+    for text, number in zip(texts, _numbers(parts) or [], strict=False):
+        of_text[text].append(number)
+    series = of_text.values()
+    return bool(series) and all(len(found) >= _MANY and _counts_on(found) for found in series)
 
 
 def _is_copy_number(parts: Sequence[str], texts: Sequence[str]) -> bool:
@@ -285,7 +321,7 @@ def _is_copy_number(parts: Sequence[str], texts: Sequence[str]) -> bool:
     return gapless >= 0.9 * len(of_text) or few >= 0.9 * len(numbers)
 
 
-def _is_hash(parts: Sequence[str], *, shortest: int) -> bool:
+def _is_hash(parts: Sequence[str], shortest: int) -> bool:
     """Whether the parts are hashes: hexadecimal, of one length, and nearly all different.
 
     Parts of digits alone count as hashes from 10 digits on, as time stamps have them.
@@ -294,18 +330,20 @@ def _is_hash(parts: Sequence[str], *, shortest: int) -> bool:
         return False
     if not all(re.fullmatch("[0-9a-fA-F]+", part) for part in parts):
         return False
-    return len(parts[0]) >= (max(10, shortest) if _numbers(parts) else shortest)
+    return len(parts[0]) >= (10 if _numbers(parts) else shortest)
 
 
 def _are_no_labels(stems: Sequence[str]) -> bool:
-    """Whether whole stems are no labels: numbers (`1`, `17`; `img001`) or hashes."""
+    """Whether whole stems are no labels: numbers (`1`, `17`; `img001`), time stamps or hashes."""
     if len(stems) < _FEWEST:
         return False
-    matches = [_NUMBERED.fullmatch(stem) for stem in stems]
-    prefixes = {match[1] if match else None for match in matches}
-    if len(prefixes) == 1 and None not in prefixes:
-        return prefixes != {""} or _are_unpadded(stems) or _is_counter(stems)
-    return _is_hash(stems, shortest=16)
+    matches = [match for match in map(_NUMBERED.fullmatch, stems) if match]
+    prefixes, numbers = [match[1] for match in matches], [match[2] for match in matches]
+    if len(matches) < len(stems) or not (len(set(prefixes)) == 1 or _are_series(prefixes, numbers)):
+        return _is_hash(stems, 12)
+    if any(prefixes):
+        return True
+    return _are_unpadded(stems) or _is_counter(stems) or _is_range(stems) or _is_hash(stems, 12)
 
 
 def _are_copies_of_plain(stems: Sequence[str]) -> bool:

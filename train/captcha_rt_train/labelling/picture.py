@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 from unicodedata import category
 
-from captcha_rt.labels.tables import clean
+from captcha_rt.labels.texts import clean
 from captcha_rt_train.errors import TrainingError
 
 MIN_CONFIDENCE: Final = 0.5

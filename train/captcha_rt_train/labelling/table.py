@@ -11,15 +11,8 @@ from unicodedata import normalize
 from captcha_rt.errors import LabelError
 from captcha_rt.files import write_atomically
 from captcha_rt.labels.matching import Tree, pair_rows
-from captcha_rt.labels.tables import (
-    Row,
-    Table,
-    clean,
-    encoding_of,
-    find_delimiter,
-    read_tables,
-    read_text,
-)
+from captcha_rt.labels.tables import Row, Table, read_tables
+from captcha_rt.labels.texts import clean, encoding_of, find_delimiter, read_text
 from captcha_rt.pictures import name_below
 
 SUFFIXES: Final = (".csv", ".tsv")
@@ -164,7 +157,7 @@ def read_table(path: Path, tree: Tree, column: str = "", source: str = "") -> La
             f"the labels come from {name}; the page writes only CSV: name a new one with "
             f"-o {path.with_suffix('.csv').name}; it starts with the labels of {name}"
         )
-    tables = read_tables(path)
+    tables = read_tables(path, column)
     tables = [t for t in tables if column in ("", t.column)] or tables
     table = next((t for t in tables if t.source == source), tables[0])
     if table.by_order:
