@@ -23,12 +23,11 @@ Drawn = tuple[str, Pixels]
 Draw = Callable[[np.random.Generator], Drawn]
 
 
-def draw_foreign(count: int, seed: int = 0) -> dict[str, list[Drawn]]:
-    """Draws pictures of each kind.
+def draw_foreign(count: int) -> dict[str, list[Drawn]]:
+    """Draws pictures of each kind, always the same.
 
     Args:
         count: The number of pictures of each kind.
-        seed: The same seed gives the same pictures.
 
     Returns:
         The pictures by the kind's name.
@@ -41,7 +40,7 @@ def draw_foreign(count: int, seed: int = 0) -> dict[str, list[Drawn]]:
         "empty": lambda rng: ("", _empty(rng)),
     }
     return {
-        name: [draw(np.random.default_rng([seed, index])) for index in range(count)]
+        name: [draw(np.random.default_rng([0, index])) for index in range(count)]
         for name, draw in kinds.items()
     }
 

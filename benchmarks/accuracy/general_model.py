@@ -16,8 +16,9 @@ from captcha_rt.manifest import Manifest
 from captcha_rt.metrics import Prediction, calibration_error, summarize
 from captcha_rt.model import EMBEDDED
 
-CALIBRATION, CALIBRATION_SEED = 4000, (2, 0)
-"""The number of drawn pictures that calibrate the model, and their seed; some set the ranges."""
+CALIBRATION, CALIBRATION_SEED = 4000, 2**32
+"""The number of drawn pictures that calibrate the model, and their seed, which no training can
+have; some set the ranges."""
 
 RANGES: Final = 400
 """The number of these pictures that set the ranges of 8 bits."""
@@ -54,7 +55,7 @@ def make_model(trunk_file: Path) -> bytes:
     model = planned.build(planned.length)
     trunk.load_into(model, planned.manifest.charset.characters)
     faces = chosen_faces()
-    drawn = [draw(np.random.default_rng([*CALIBRATION_SEED, n]), faces) for n in range(CALIBRATION)]
+    drawn = [draw(np.random.default_rng([CALIBRATION_SEED, n]), faces) for n in range(CALIBRATION)]
     prepare = planned.manifest.prepare
     inputs = np.stack([prepare(d.picture) for d in drawn])
     anew = np.stack([prepare(recut(d.picture)) for d in drawn])

@@ -84,12 +84,11 @@ class Reader:
                 f"a picture of {width} x {height} pixels becomes {made}, the model takes {taken}"
             )
 
-    def read(self, picture: NDArray[np.uint8], constraints: Constraints | None = None) -> Solution:
-        """Reads one picture.
+    def read(self, picture: NDArray[np.uint8]) -> Solution:
+        """Reads one picture of which nothing is known.
 
         Args:
             picture: A decoded picture, `(H, W, C)` uint8.
-            constraints: What is known of the text.
 
         Raises:
             RecipeError: If the recipe can't use the picture.
@@ -98,7 +97,7 @@ class Reader:
         """
         tensor = self.manifest.prepare(picture)
         scores = self.session.run(self.manifest.batch(tensor[None]))
-        [solution] = self.decode(scores, constraints)
+        [solution] = self.decode(scores)
         return solution
 
     def read_batch(

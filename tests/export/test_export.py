@@ -197,7 +197,7 @@ def test_eight_bits_give_nearly_the_same_scores(
     made = command("export", run, "-o", files["int8"], "--int8", "--min-confidence", "0.5")
     assert made.returncode in (0, 1), made.stderr
     table = made.stdout[made.stdout.index("ms a picture") :].splitlines()
-    assert table[0].split()[-1] == "909"
+    assert table[0].split()[-1] == "170"
     assert table[1].startswith("float32 ")
     [taken] = [line for line in table if line.endswith("taken")]
     assert taken.startswith("8 bits: ")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,6 +207,16 @@ def test_what_is_less_sure_than_asked_is_rejected(call, stripes: Path, folder: P
     assert "'abc'" in result.stderr
     answer = json.loads(call(*arguments, "--json").stdout)
     assert answer["error"]["type"] == "LowConfidenceError"
+
+
+def test_an_error_names_its_picture_whatever_the_name(
+    call, stripes: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a picture that is called as the message begins."""
+    shutil.copy(folder / "abc.png", tmp_path / "read")
+    monkeypatch.chdir(tmp_path)
+    result = call("solve", "read", "-m", stripes, "--min-confidence", "1")
+    assert result.stderr.startswith("captcha-rt: read: read 'abc' ")
 
 
 def test_a_model_brings_its_own_smallest_confidence(

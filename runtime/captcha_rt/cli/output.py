@@ -68,7 +68,7 @@ def complain(message: str) -> None:
 def about(name: str, error: CaptchaRTError) -> str:
     """The message of a picture's error, with the picture's name."""
     message = str(error)
-    return message if message.startswith(name) else f"{name}: {message}"
+    return message if message.startswith(f"{name}: ") else f"{name}: {message}"
 
 
 def complain_about(name: str, error: CaptchaRTError) -> None:

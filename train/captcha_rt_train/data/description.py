@@ -12,7 +12,7 @@ from captcha_rt.errors import ImageDecodeError
 from captcha_rt.image import open_image
 from captcha_rt.labels import AUTO
 from captcha_rt.pictures import name_below, stem_of
-from captcha_rt.progress import Watch
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt_train.data.duplicates import Duplicates, find_duplicates, hash_pixels
 from captcha_rt_train.data.sources import Source, find_sources
 
@@ -75,9 +75,7 @@ class _Labelled(NamedTuple):
     notes: list[str]
 
 
-def describe(
-    path: Path, labels: str = AUTO, *, watch: Watch = lambda items, _: items
-) -> Description:
+def describe(path: Path, labels: str = AUTO, *, watch: Watch = unwatched) -> Description:
     """Describes the labelled pictures of a folder or of several sources.
 
     Pictures that a generator would draw are not described; `Description.labels` says so.

@@ -11,7 +11,7 @@ from typing import Final
 from captcha_rt.archives import unpack
 from captcha_rt.charset import Charset
 from captcha_rt.labels import NO_ROW
-from captcha_rt.progress import Watch
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt.recipe import Recipe
 from captcha_rt_export.run import TRAINING, Run, SampleFile
 from captcha_rt_train.data.duplicates import hash_pixels
@@ -43,7 +43,7 @@ def add_earlier(
     *,
     characters: str | None = None,
     fold_case: bool = False,
-    watch: Watch = lambda items, _: items,
+    watch: Watch = unwatched,
 ) -> Dataset:
     """Adds an earlier run's pictures to a data set.
 

@@ -28,9 +28,6 @@ from captcha_rt_train.generators.mixture.batch import (
 from captcha_rt_train.generators.mixture.faces import load_faces
 from captcha_rt_train.lock import alone_in
 
-DRAWN: Final = 327_680
-"""The pictures of a pool, if not told otherwise: 9 GB."""
-
 BATCH: Final = 128
 """The pictures that a process draws at once. A part of a batch counts as a whole one."""
 
@@ -99,7 +96,7 @@ def draw_pool(
     manifest: Manifest,
     *,
     seed: int,
-    drawn: int = DRAWN,
+    drawn: int,
     watch: Watch = unwatched,
 ) -> Pool:
     """Draws a pool with all cores, or goes on with one that was not finished.

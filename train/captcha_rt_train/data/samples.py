@@ -15,7 +15,7 @@ from captcha_rt.charset import Charset
 from captcha_rt.errors import ImageDecodeError, RecipeError
 from captcha_rt.image import decode_image
 from captcha_rt.pictures import name_below
-from captcha_rt.progress import Watch
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt.recipe import Recipe
 from captcha_rt_train.errors import TrainingError
 
@@ -89,7 +89,7 @@ def read_samples(
     recipe: Recipe,
     *,
     characters: str | None = None,
-    watch: Watch = lambda items, _: items,
+    watch: Watch = unwatched,
 ) -> tuple[list[Sample], list[tuple[str, str]]]:
     """Reads labelled pictures on all cores.
 

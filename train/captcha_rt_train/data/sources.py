@@ -41,7 +41,7 @@ from captcha_rt.labels import (
     parse_form,
     read_labels,
 )
-from captcha_rt.progress import Watch
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt.recipe import Recipe
 from captcha_rt_train.data.corrections import Corrections, read_corrections
 from captcha_rt_train.data.samples import (
@@ -254,7 +254,7 @@ def read_dataset(
     characters: str | None = None,
     blank: bool = True,
     seed: int = 0,
-    watch: Watch = lambda items, _: items,
+    watch: Watch = unwatched,
     validation: str | None = None,
     fold_case: bool = False,
 ) -> Dataset:

@@ -29,6 +29,8 @@ from captcha_rt_train.training.job import Observer
 _LAST_RATE: Final = 0.01
 """The last value of a falling learning rate, as a fraction of its first value."""
 
+_PREDICTED: Final = 64  # pictures in a batch of which nothing is learned
+
 _KEPT: Final = 0.99
 """How much of the weights' average stays in a step: a short training's average is a short one."""
 
@@ -120,29 +122,26 @@ def fit(model: keras.Model, task: Fit, *, train: bool = True) -> Epochs:
     return epochs
 
 
-def predict(
-    model: keras.Model, manifest: Manifest, samples: Sequence[Sample], batch_size: int = 64
-) -> list[Prediction]:
+def predict(model: keras.Model, manifest: Manifest, samples: Sequence[Sample]) -> list[Prediction]:
     """Reads samples with a Keras model.
 
     Args:
         model: A model from inputs to scores, as the manifest says.
         manifest: The model's description.
         samples: The samples, at least one.
-        batch_size: The number of pictures in a batch.
 
     Returns:
         A prediction for each sample, in order.
     """
-    return _decode(samples, manifest, predict_scores(model, manifest, samples, batch_size))
+    return _decode(samples, manifest, predict_scores(model, manifest, samples))
 
 
 def predict_scores(
-    model: keras.Model, manifest: Manifest, samples: Sequence[Sample], batch_size: int = 64
+    model: keras.Model, manifest: Manifest, samples: Sequence[Sample]
 ) -> NDArray[np.float32]:
     """The scores that a Keras model gives samples; arguments are those of `predict`."""
     with kept_back():
-        scores = model.predict(Batches(samples, manifest, batch_size=batch_size), verbose=0)
+        scores = model.predict(Batches(samples, manifest, batch_size=_PREDICTED), verbose=0)
     return np.asarray(scores)
 
 

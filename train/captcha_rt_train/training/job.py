@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from captcha_rt.errors import InstallationError
 from captcha_rt.labels import AUTO
-from captcha_rt.progress import Watch
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt_export.run import Run
 from captcha_rt_train.errors import TrainingError
 from captcha_rt_train.presets import Preset, Settings
@@ -36,8 +36,8 @@ class Observer:
 
     verbose: int = 0
     tensorboard: Path | None = None
-    watch: Watch = lambda items, _: items
-    follow: Watch = lambda items, _: items
+    watch: Watch = unwatched
+    follow: Watch = unwatched
     report: "Callable[[Dataset], None]" = lambda _: None
     say: "Callable[[str], None]" = lambda _: None
 

@@ -27,7 +27,7 @@ from captcha_rt.progress import Watch, unwatched
 from captcha_rt.steps import Scale
 from captcha_rt_export.run import Run
 from captcha_rt_train.data.drawn import DrawnBatches
-from captcha_rt_train.data.pool import DRAWN, Pool, draw_pool
+from captcha_rt_train.data.pool import Pool, draw_pool
 from captcha_rt_train.data.real import RealPictures
 from captcha_rt_train.data.samples import Dataset, Sample
 from captcha_rt_train.errors import TrainingError
@@ -68,9 +68,9 @@ class Pretraining:
         run: The folder of the training.
         preset: The preset; its recipe ends with the steps `fit` and `scale`.
         faces: The file with the faces that the pictures are drawn with.
+        drawn: The number of drawn pictures, at least 1.
         pool: The folder for the drawn pictures, which several trainings may share; None is one in
             the run's folder.
-        drawn: The number of drawn pictures, at least 1.
         real: Labelled pictures that are mixed in.
         seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
@@ -99,8 +99,8 @@ class Pretraining:
     run: Run
     preset: Preset
     faces: Path
+    drawn: int
     pool: Path | None = None
-    drawn: int = DRAWN
     real: RealPictures | None = None
     seed: int = 0
     minutes: float | None = None
@@ -261,7 +261,7 @@ def _describe(job: Pretraining, settings: Settings, start: int) -> dict[str, Any
         "start": start,
         **({"start_weights": _digest(job.start)} if job.start else {}),
         **({"restart": True} if job.restart else {}),
-        **({"teacher": job.teacher.preset} if job.teacher else {}),
+        **({"teacher_weights": _digest(job.teacher)} if job.teacher else {}),
         "batch_size": settings.batch_size,
         "steps": job.steps,
         "epochs": settings.epochs,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from captcha_rt.files import write_atomically
-from captcha_rt.progress import Watch
+from captcha_rt.progress import Watch, unwatched
 from captcha_rt_train.errors import NPZ_ERRORS, TrainingError
 
 CHARACTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+-=?"
@@ -130,7 +130,7 @@ def find_fonts(folder: Path) -> list[Path]:
     )
 
 
-def read_faces(folder: Path, *, watch: Watch = lambda items, _: items) -> Faces:
+def read_faces(folder: Path, *, watch: Watch = unwatched) -> Faces:
     """Draws the glyphs of all legible font files in a folder and its sub-folders.
 
     Args:

@@ -1,7 +1,8 @@
 """The styles of the mixture.
 
-`FREE` has the widest ranges. The others are narrower, as the captcha engines that sites use draw:
-written from what is known of the engines, and of no single site.
+`FREE` mixes nearly everything. The others go further in what marks them, and are narrower in the
+rest, as the captcha engines that sites use draw: written from what is known of the engines, and of
+no single site.
 """
 
 from dataclasses import replace
