@@ -247,12 +247,38 @@ def test_labels_in_names_go_into_a_csv(tmp_path) -> None:
     assert set(shown(begin(folder, "none", folder / "new.csv")).values()) == {None}
 
 
+def test_labels_in_texts_go_into_a_csv(tmp_path) -> None:
+    """The page starts with them, and leaves the texts alone."""
+    folder = fill(tmp_path / "pictures", ("1.png", "2.png"))
+    for name in ("1", "2"):
+        (folder / f"{name}.txt").write_text(f"ab{name}\n")
+    labelling = begin(folder)
+    assert shown(labelling) == {"1.png": "ab1", "2.png": "ab2"}
+    put(labelling, "2.png", "cd")
+    assert saved(folder) == {"1.png": "ab1", "2.png": "cd"}
+    assert form_for_others(labelling.opened, labelling.items()) == ""
+    assert shown(begin(folder)) == {"1.png": "ab1", "2.png": "cd"}
+
+
+def test_a_column_that_was_asked_for_is_kept_up(tmp_path) -> None:
+    """Also after another program has written the file; other columns stay as they are."""
+    folder = fill(tmp_path / "pictures", ("1.png", "2.png"))
+    table = folder / "labels.csv"
+    table.write_text('filename, shown, note\n1.png, "a,b", x\n2.png, cd, y\n')
+    labelling = begin(folder, "labels.csv:shown")
+    table.write_text(table.read_text().replace("cd", "ef"))
+    put(labelling, "1.png", "gh")
+    rows = list(csv.reader(table.read_text().splitlines()))
+    assert rows == [["filename", "shown", "note"], ["1.png", "gh", "x"], ["2.png", "ef", "y"]]
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
         ("labels.json", '{"1.png": "one", "2.png": "two"}', "-o labels.csv"),
         ("labels.txt", "1.png\tone\n2.png\ttwo\n", "-o labels.csv"),
         ("labels.csv", "label\none\ntwo\nthree\n", "has no column with the names"),
+        ("labels.csv", "1.png one\n2.png two\n", "spaces between names and labels"),
         (
             "labels.csv",
             "filename,label\nC:\\old\\data\\1.png,one\nC:\\old\\data\\2.png,two\n",

@@ -199,6 +199,48 @@ def test_what_names_pictures_without_labels_is_of_no_use(tmp_path: Path) -> None
     assert [where for where, _ in labels.problems] == ["files.csv", "sizes.csv", "split.csv"]
 
 
+@pytest.mark.parametrize("row", ["{w}.png 120 50", "{w}.png,120,50", "{w}.png 1,2,3,4,0 5,6,7,8,1"])
+def test_other_facts_in_a_text_are_no_labels(tmp_path: Path, row: str) -> None:
+    """Sizes and boxes after the pictures' names."""
+    words = ("2nxcc", "4fwmb", "4x4mf")
+    draw(tmp_path, *(f"{word}.png" for word in words))
+    (tmp_path / "facts.txt").write_text("".join(f"{row.format(w=word)}\n" for word in words))
+    labels = read_labels(tmp_path)
+    assert pairs(labels, tmp_path) == {f"{word}.png": word for word in words}
+
+
+def test_separators_in_labels_stay(tmp_path: Path) -> None:
+    """Between names and labels there is the same separator in each line."""
+    numbered(tmp_path)
+    (tmp_path / "labels.txt").write_text("1.png ab\n2.png =cd\n3.png ;ef\n")
+    assert [label for _, label in read_labels(tmp_path).items] == ["ab", "=cd", ";ef"]
+    (tmp_path / "labels.txt").unlink()
+    (tmp_path / "labels.csv").write_text("1.png,a||b\n2.png,c|d\n3.png,ef\n")
+    assert [label for _, label in read_labels(tmp_path).items] == ["a||b", "c|d", "ef"]
+
+
+def test_a_row_of_a_picture_that_is_gone_is_not_another_ones(tmp_path: Path) -> None:
+    """A suffix that doesn't fit counts only for pictures that no row names, case for none then."""
+    draw(tmp_path, "1.png", "2.png", "abc.png")
+    rows = "1.png,ab\n1.jpg,xy\n2.tif,cd\nABC.png,ef\n"
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}")
+    labels = read_labels(tmp_path)
+    assert pairs(labels, tmp_path) == {"1.png": "ab", "2.png": "cd"}
+    assert [why for _, why in labels.problems] == [
+        *("no such picture: '1.jpg'", "no such picture: 'ABC.png'", "no row in labels.csv")
+    ]
+
+
+def test_the_likelier_of_two_columns(tmp_path: Path) -> None:
+    """`target` is the label where nothing else is; names that lead nowhere give way to paths."""
+    numbered(tmp_path)
+    rows = "".join(f"IMG_{n}.png,{n}.png,ab{n},{n}\n" for n in range(1, 4))
+    (tmp_path / "labels.csv").write_text(f"filename,path,label,target\n{rows}")
+    labels = read_labels(tmp_path)
+    assert labels.source == "labels.csv, columns path and label"
+    assert pairs(labels, tmp_path) == {f"{n}.png": f"ab{n}" for n in range(1, 4)}
+
+
 @pytest.mark.parametrize(("content", "column"), [("id,filename,shown\n", "shown"), ("", "3")])
 def test_any_column_may_be_named(tmp_path: Path, content: str, column: str) -> None:
     """`FILE:COLUMN` names the column of the labels, whatever it is called."""
@@ -230,15 +272,6 @@ def test_a_number_does_not_stand_in_for_a_name(tmp_path: Path) -> None:
         read_labels(tmp_path)
 
 
-def test_what_stands_for_no_label_is_none(tmp_path: Path) -> None:
-    """Several `nan` are pictures without a label; one may be what its picture shows."""
-    numbered(tmp_path, 4)
-    (tmp_path / "labels.csv").write_text("file,label\n1.png,nan\n2.png,ab\n3.png,nan\n4.png,null\n")
-    labels = read_labels(tmp_path)
-    assert pairs(labels, tmp_path) == {"2.png": "ab", "4.png": "null"}
-    assert [where for where, _ in labels.problems] == ["1.png", "3.png"]
-
-
 @pytest.mark.parametrize("suffix", [".txt", ".gt.txt"])
 @pytest.mark.parametrize("form", ["auto", "beside"])
 def test_a_text_beside_each_picture(tmp_path: Path, suffix: str, form: str) -> None:
@@ -252,9 +285,13 @@ def test_a_text_beside_each_picture(tmp_path: Path, suffix: str, form: str) -> N
     assert pairs(labels, tmp_path) == {f"{name}.png": f"ab{n}" for n, name in enumerate(names[:3])}
     assert labels.problems == (("zzzzz.png", "no row in the folder: no text beside it"),)
     assert labels.notes == ()
+    (tmp_path / f"{names[1]}{suffix}").unlink()
+    (tmp_path / f"{names[2]}{suffix}").unlink()
+    assert read_labels(tmp_path).form == "stem"  # a single text is no form
+    assert pairs(read_labels(tmp_path, "beside"), tmp_path) == {"gmtrh.png": "ab0"}
 
 
-@pytest.mark.parametrize("text", ["0 0.5 0.5 0.25 0.5\n", "one\ntwo\n"])
+@pytest.mark.parametrize("text", ["0 0.5 0.5 1e-05 -0.5\n", "one\ntwo\n"])
 def test_a_text_of_several_lines_or_a_box_is_no_label(tmp_path: Path, text: str) -> None:
     """YOLO's boxes lie beside the pictures, too."""
     draw(tmp_path, "2nxcc.png", "4fwmb.png")
@@ -283,8 +320,20 @@ def test_a_file_beside_the_folder_is_never_passed_over(tmp_path: Path) -> None:
     table.write_text("file,label\ngmtrh.png,a\nhkgwk.png,b\n")
     with pytest.raises(LabelError, match=r"stem \(gmtrh.*labels.csv \(gmtrh.png shows 'a'\)"):
         read_labels(tmp_path / "images")
+    assert read_labels(tmp_path / "images", without={table}).form == "stem"
     table.write_text("file,label\ngmtrh.png,gmtrh\nhkgwk.png,hkgwk\n")
     assert read_labels(tmp_path / "images").form == "stem"
+    table.unlink()
+    answers = [{"path": f"{n}.png", "text": "a", "confidence": 0.9} for n in ("gmtrh", "hkgwk")]
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    assert read_labels(tmp_path / "images").form == "stem"
+
+
+def test_a_comment_before_the_header_is_no_row(tmp_path: Path) -> None:
+    """A first line without a comma doesn't change what separates the others."""
+    numbered(tmp_path)
+    (tmp_path / "labels.csv").write_text("# exported\nfilename,label\n1.png,a\n2.png,b\n3.png,c\n")
+    assert pairs(read_labels(tmp_path), tmp_path) == {"1.png": "a", "2.png": "b", "3.png": "c"}
 
 
 @pytest.mark.parametrize("file_form", ["NFC", "NFD"])
@@ -415,6 +464,7 @@ def test_what_is_left_out_is_not_listed(tmp_path: Path) -> None:
 
 
 HINTS = {
+    "missing": (["nan", "ab", "nan", "cd"], "2 labels are 'nan': .* leave their cells empty"),
     "zeros": (["1234", "5678", "123", "4321", "9876"], "fewer than 4 digits, as 123, .* 0123"),
     "rounded": (["1.23E+11", "123456789012"], "1.23E[+]11 looks like a number"),
     "both cases": (["aCd", "Acd"], "have c and C: .*--fold-case"),
@@ -432,6 +482,7 @@ NO_HINTS = {
     "cases of other shapes": ["aBg", "AbG"],
     "sums": ["1+2=", "3+4=", "5+6=", "7+1=", "2+2="],
     "few": ["ab", "ac"],
+    "one nan": ["nan", "ab", "cd"],
 }
 
 

@@ -78,6 +78,8 @@ KNOWN = {
     "few words": ([f"{n}-{RNG.choice(['deadbeef', 'c0ffee00'])}" for n in range(400)], "stem-last"),
     "two lengths": (["017", *DIGITS], "stem"),
     "one odd name": ([*WORDS, "ab-cd"], "stem"),
+    "ten copies of each": ([f"{w}_{n}" for w in WORDS[:20] for n in range(10)], "stem-first"),
+    "long numbers": ([str(RNG.randrange(10**9, 10**10)) for _ in range(200)], "stem"),
 }
 OPEN = {
     "two numbers": [f"{a}-{b}" for a, b in zip(DIGITS, reversed(DIGITS), strict=True)],

@@ -17,35 +17,47 @@ from captcha_rt.labels.tables import TABLE_SUFFIXES, Table, read_tables
 from captcha_rt.labels.texts import FOREIGN_SUFFIXES, is_name, read_text
 from captcha_rt.pictures import is_picture, list_visible, name_below, stem_of
 
+_SMALL: Final = 2**20  # bytes of a label file beside a folder, at most
 _SUFFIXES: Final = TABLE_SUFFIXES | FOREIGN_SUFFIXES.keys()
 
 
 def find_label_files(tree: Tree) -> list[Path]:
-    """Finds the files that may hold labels.
+    """Finds the files that may hold labels, in the folder itself and in the pictures' folder."""
+    folders = {tree.folder, *(path.parent for path in tree.pictures)}
+    return sorted(path for folder in folders for path in _label_files_in(folder))
 
-    They are in the folder itself, in the pictures' folder, or in one beside that: `annotations`
-    beside `images`.
-    """
+
+def find_label_files_beside(tree: Tree) -> list[Path]:
+    """Finds those in folders beside that of the pictures: `annotations` beside `images`."""
     here = {path.parent for path in tree.pictures}
-    folders = {tree.folder, *here}
-    if tree.folder not in here:
-        folders |= {path for path in list_visible(tree.folder) if path.is_dir()}
+    if tree.folder in here:
+        return []
+    folders = {path for path in list_visible(tree.folder) if path.is_dir()} - here
     return sorted(path for folder in folders for path in _label_files_in(folder))
 
 
 def find_label_files_above(tree: Tree) -> list[Path]:
-    """Finds those beside the folder: `labels.csv` beside `images`."""
-    above = tree.folder.resolve().parent
-    try:
-        return _label_files_in(above)
-    except FolderError:  # it can't be read
-        return []
+    """Finds those beside the folder, `labels.csv` beside `images`.
+
+    Nobody has named that folder, which may hold anything: large files aren't read, and answers of
+    `captcha-rt solve` are no labels.
+    """
+    return [
+        path
+        for path in _label_files_in(tree.folder.resolve().parent)
+        if path.suffix.lower() != ".txt" and path.stat().st_size <= _SMALL
+        if b'"confidence"' not in path.read_bytes()
+    ]
 
 
 def _label_files_in(folder: Path) -> list[Path]:
+    try:
+        paths = list_visible(folder)
+    except FolderError:  # it can't be read
+        return []
     return [
         path
-        for path in list_visible(folder)
+        for path in paths
         if path.suffix.lower() in _SUFFIXES and path.name.lower() != "thumbs.db"
         if path.is_file() and not is_picture(path)
     ]
@@ -68,7 +80,7 @@ def find_label_file(folder: Path, files: Sequence[Path], form: str) -> tuple[Pat
     names = ", ".join(name_below(file, folder) for file in files)
     raise LabelError(
         f"no such form of labels: {form!r}; there are auto, {', '.join(STEM_FORMS)}, "
-        f"{FIRST}:SEPARATOR, {LAST}:SEPARATOR, re:PATTERN, and label files in {folder}: "
+        f"{FIRST}:SEPARATOR, {LAST}:SEPARATOR, re:PATTERN, beside, and label files in {folder}: "
         f"{names or 'none'}"
     )
 
@@ -118,9 +130,11 @@ def read_label_file(tree: Tree, file: Path, column: str | None) -> list[Labels]:
             raise LabelError(f"no label column {column!r} in {name}; there are {columns}")
     found: dict[str, Labels] = {}
     reasons: list[str] = []
-    settled: set[str] = set()  # columns of labels whose likeliest column of names is found
+    refused: set[str] = set()  # columns of labels beside names that lead nowhere
     for table in tables:
-        if table.column in settled:
+        if table.column in found:  # read before, with a likelier file column
+            continue
+        if table.column in refused and not _holds_names(table):  # numbers would fit by chance
             continue
         if table is not tables[0] and table.by_order:
             # The first table takes the first row as a header, this one as a label. A wrong choice
@@ -136,10 +150,9 @@ def read_label_file(tree: Tree, file: Path, column: str | None) -> list[Labels]:
             items, problems = match(table, tree, partly=column is not None)
         except LabelError as error:
             reasons.append(str(error))
-            if _holds_names(table):  # another column, such as `id`, would fit by chance
-                settled.add(table.column)
+            if _holds_names(table):
+                refused.add(table.column)
         else:
-            settled.add(table.column)
             found[table.column] = Labels(
                 f"{name}:{table.column}", table.source, items, problems, files=(file,)
             )

@@ -18,6 +18,7 @@ from captcha_rt.labels.files import (
     find_label_file,
     find_label_files,
     find_label_files_above,
+    find_label_files_beside,
     read_label_file,
     read_label_files,
 )
@@ -56,8 +57,8 @@ def read_labels(folder: Path, form: str = AUTO, *, without: Collection[Path] = (
     (`abcd (1).png` beside `abcd.png`) have its label; they are left out if their content is equal,
     too.
 
-    With `auto`, a label file is preferred to file names if at least half of its rows name pictures,
-    or half of the pictures have a row.
+    With `auto`, a label file is preferred to texts beside the pictures, and these to file names, if
+    at least half of its rows name pictures, or half of the pictures have a row.
 
     Args:
         folder: The folder.
@@ -80,24 +81,26 @@ def read_labels(folder: Path, form: str = AUTO, *, without: Collection[Path] = (
     pictures, no_pictures = _pictures(folder)
     tree = Tree(folder, list(walk(folder)), pictures)
     resolved = {path.resolve() for path in without}
-    texts = find_texts(tree)
+    texts = find_texts(tree) if form == AUTO else {}
     beside = {*texts.values()}
     files = [p for p in find_label_files(tree) if p not in beside and p.resolve() not in resolved]
     stem_form = parse_form(form)
     if form == AUTO:
         found, refused = read_label_files(tree, files)
-        if texts:
+        if texts and not found:
             try:
                 found.append(read_texts(tree, texts))
             except LabelError as error:
                 refused.append((next(iter(texts.values())), str(error)))
+        found = found or read_label_files(tree, find_label_files_beside(tree))[0]
         not_used = describe_refused(tree, refused)
         if found:
             labels = only_one(folder, found)
         elif no_pictures is not None:
             raise no_pictures
         else:
-            above, _ = read_label_files(tree, find_label_files_above(tree))
+            others = [p for p in find_label_files_above(tree) if p.resolve() not in resolved]
+            above, _ = read_label_files(tree, others)
             labels = find_out(find_names(folder, pictures), not_used, above)
         labels = replace(labels, problems=(*not_used, *labels.problems))
         files = [*dict(refused), *(file for each in found for file in each.files)]
@@ -106,8 +109,10 @@ def read_labels(folder: Path, form: str = AUTO, *, without: Collection[Path] = (
             raise no_pictures
         labels, files = read_names(find_names(folder, pictures), stem_form), []
     elif form == BESIDE:
-        labels = read_texts(tree, texts)
-        files = [*texts.values()]
+        if no_pictures is not None:
+            raise no_pictures
+        labels = read_texts(tree, find_texts(tree, partly=True), partly=True)
+        files = [*labels.files]
     else:
         file, column = find_label_file(folder, files, form)
         if not file.is_relative_to(folder):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 _SAME_SHAPES: Final = frozenset("ckopsuvwxz")  # a capital looks like a large small letter
+_MISSING: Final = ("nan", "NaN", "None", "null", "NULL", "<NA>", "N/A")  # as programs write them
 _FEWEST: Final = 5  # with fewer labels, all have something in common by chance
 
 
@@ -20,8 +21,18 @@ def find_hints(labels: Sequence[str]) -> list[str]:
         One line for each hint: what was seen, and what to do.
     """
     distinct = sorted(set(labels))
-    found = (_lost_zeros(labels), _rounded(distinct), _both_cases(distinct), _affix(distinct))
-    return [hint for hint in (*found, _invisible(distinct)) if hint]
+    in_all = (_missing(labels), _lost_zeros(labels))
+    in_some = (_rounded(distinct), _both_cases(distinct), _affix(distinct), _invisible(distinct))
+    return [hint for hint in (*in_all, *in_some) if hint]
+
+
+def _missing(labels: Sequence[str]) -> str:
+    """What programs write where there is no value; a single one may be a text."""
+    counts = Counter(labels)
+    text = next((text for text in _MISSING if counts[text] > 1), "")
+    return text and (
+        f"{counts[text]} labels are {text!r}: if no picture shows it, leave their cells empty"
+    )
 
 
 def _lost_zeros(labels: Sequence[str]) -> str:

@@ -4,14 +4,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from itertools import chain
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Final, NamedTuple
 from unicodedata import normalize
 
 from captcha_rt.errors import LabelError
 from captcha_rt.labels.tables import Row, Table
-from captcha_rt.labels.texts import is_name
 from captcha_rt.pictures import find_pictures, is_hidden, is_picture, name_below, stem_of
 
 NO_ROW: Final = "no row in"
@@ -49,14 +47,25 @@ class Tree:
     def at(self, path: str, bases: Iterable[Path]) -> list[Path]:
         """The pictures at a path, relative to the first of some folders that has one.
 
-        The path may fit several pictures, as `7` fits `7.png` and `7.jpg`. Where no path fits
-        exactly, case and suffix don't count: `A7.JPG` fits `a7.png`, which somebody has converted.
+        The path may fit several pictures, as `7` fits `7.png` and `7.jpg`.
         """
-        keys = [self._key(base / path) for base in bases]
-        exactly = (self._by_path.get(key) or self._by_stem.get(key) or [] for key in keys)
-        nearly = (self._by_loose_name.get(_loose(key)) or [] for key in keys)
-        for named in chain(exactly, nearly):
+        for base in bases:
+            key = self._key(base / path)
+            named = self._by_path.get(key) or self._by_stem.get(key) or []
             if pictures := [*filter(is_picture, named)]:
+                return pictures
+        return []
+
+    def near(self, path: str, bases: Iterable[Path], *, any_case: bool) -> list[Path]:
+        """As `at`, but a picture's suffix doesn't count: `7.tif` fits `7.png`, made from it.
+
+        With `any_case`, the case doesn't count either.
+        """
+        for base in bases:
+            full = base / path
+            key = self._key(full.with_name(stem_of(full)))
+            named = self._by_folded.get(key.casefold()) if any_case else self._by_stem.get(key)
+            if pictures := [*filter(is_picture, named or [])]:
                 return pictures
         return []
 
@@ -93,8 +102,10 @@ class Tree:
         return _group(self._visible, lambda path: self._key(path.with_name(stem_of(path))))
 
     @cached_property
-    def _by_loose_name(self) -> dict[str, list[Path]]:
-        return _group(self._visible, lambda path: _loose(self._key(path)))
+    def _by_folded(self) -> dict[str, list[Path]]:
+        return _group(
+            self._visible, lambda path: self._key(path.with_name(stem_of(path))).casefold()
+        )
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
@@ -115,7 +126,9 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
     A row names its picture by a path, with or without the suffix, relative to the label file, to
     the pictures' folder or to the folder. If few rows do, the path may also begin in a sub-folder.
     If no path leads to a picture, the first parts of the paths are dropped: the pictures were moved
-    after the table was written.
+    after the table was written. Pictures that no row names may be named with another suffix, and if
+    no picture is named at all in another case: they were converted since, or renamed by a system
+    that knows no case.
 
     Args:
         table: The rows.
@@ -134,11 +147,8 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
     """
     problems: list[tuple[str, str]] = []
     labels: dict[Path, list[Row]] = defaultdict(list)
-    if table.by_order and len(table.rows) == len(tree.pictures) + 1 and not partly:
-        raise LabelError(
-            f"{table.source}: one row more than there are pictures; name the column, if the first "
-            f"row is its name: --labels {table.path.name}:{table.rows[0].label}"
-        )
+    if table.by_order and not partly:
+        _refuse_one_row_more(table, tree.pictures)
     for row, found in pair_rows(table, tree):
         where = f"{table.path.name}:{row.line}"
         if len(found) == 1:
@@ -207,12 +217,13 @@ def pair_rows(table: Table, tree: Tree) -> list[tuple[Row, list[Path]]]:
         dropped += 1
     if not any(found):
         found = [tree.at(parts[-1], bases) if parts else [] for parts in paths]
+    any_case = not any(found)
+    taken = {picture for pictures in found for picture in pictures}
+    for number, parts in enumerate(paths):
+        if not found[number] and (tail := _join(parts)):
+            near = tree.near(tail, bases, any_case=any_case)
+            found[number] = [picture for picture in near if picture not in taken]
     return list(zip(table.rows, found, strict=True))
-
-
-def _loose(path: str) -> str:
-    """A path without case and without the suffix of a picture."""
-    return path[: -len(PurePath(path).suffix)].casefold() if is_name(path) else path.casefold()
 
 
 def _split(path: str) -> tuple[str, ...]:
@@ -256,6 +267,22 @@ def _assign_in_order(table: Table, pictures: Sequence[Path]) -> list[tuple[Row, 
         + (", whose numbers have gaps" if numbered else "")
         + "; name the pictures in a column of their own"
     )
+
+
+def _refuse_one_row_more(table: Table, pictures: Sequence[Path]) -> None:
+    """Refuses rows of which the first may be a header; not if a picture has the last row's number.
+
+    Raises:
+        LabelError: If nobody knows whether the first row is a label.
+    """
+    rows, name = table.rows, table.path.name
+    if table.column != "1" or len(rows) != len(pictures) + 1:
+        return
+    if not any(stem_of(path) == str(len(rows)) for path in pictures):
+        raise LabelError(
+            f"{table.source}: one row more than there are pictures: if the first one is a name, "
+            f"--labels {name}:{rows[0].label}; if it is a label, --labels {name}:1"
+        )
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

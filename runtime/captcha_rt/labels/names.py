@@ -116,7 +116,9 @@ def find_out(
         raise undecided(names.folder, [*above, *candidates], what, instead)
     found = read_names(names, StemForm(chosen), strict=True)
     labelled = dict(found.items)
-    others = [one for one in above if any(labelled.get(p) != text for p, text in one.items)]
+    others = [
+        one for one in above if any(labelled.get(path, text) != text for path, text in one.items)
+    ]
     if others:
         what = "the file names may be the labels, but a file beside the folder gives others"
         raise undecided(names.folder, [found, *others], what)

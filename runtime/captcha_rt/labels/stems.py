@@ -31,6 +31,7 @@ _SEPARATOR = re.compile(
 )
 _NUMBERED = re.compile(r"([A-Za-z]*)([0-9]+)")
 _MANY = 10  # so many pictures have no property by chance that one in ten has
+_PARTS = 3  # of a set: for training, validation and testing
 _FEWEST = 3  # with fewer pictures every number looks like a counter
 
 
@@ -295,13 +296,13 @@ def _is_range(parts: Sequence[str]) -> bool:
 def _are_series(texts: Sequence[str], parts: Sequence[str]) -> bool:
     """Whether the parts count the pictures of a few texts, as in `train_0001` and `test_0001`.
 
-    A label has a few copies at most.
+    There are more labels than so few, which have fewer copies.
     """
     of_text: dict[str, list[int]] = defaultdict(list)
     for text, number in zip(texts, _numbers(parts) or [], strict=False):
         of_text[text].append(number)
     series = of_text.values()
-    return bool(series) and all(len(found) >= _MANY and _counts_on(found) for found in series)
+    return 1 <= len(series) <= _PARTS and all(len(f) >= _MANY and _counts_on(f) for f in series)
 
 
 def _is_copy_number(parts: Sequence[str], texts: Sequence[str]) -> bool:
@@ -343,7 +344,8 @@ def _are_no_labels(stems: Sequence[str]) -> bool:
         return _is_hash(stems, 12)
     if any(prefixes):
         return True
-    return _are_unpadded(stems) or _is_counter(stems) or _is_range(stems) or _is_hash(stems, 12)
+    stamps = _is_hash(stems, 12) and len({stem[0] for stem in stems}) == 1
+    return _are_unpadded(stems) or _is_counter(stems) or _is_range(stems) or stamps
 
 
 def _are_copies_of_plain(stems: Sequence[str]) -> bool:

@@ -8,7 +8,6 @@ keeps its zero.
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from captcha_rt.errors import LabelError
-from captcha_rt.labels.texts import clean, find_delimiter, is_name, read_text
+from captcha_rt.labels.texts import begins_with_name, clean, find_delimiter, is_name, read_text
 
 TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".json", ".txt"})
 
@@ -27,13 +26,11 @@ FILE_COLUMNS: Final = (
 )
 LABEL_COLUMNS: Final = (
     *("label", "labels", "text", "captcha", "code", "solution", "answer"),
-    *("transcription", "ground_truth", "gt", "word", "words", "plate_text", "captcha_text"),
-    *("string", "target"),
+    *("transcription", "ground_truth", "gt", "word", "plate_text", "captcha_text"),
 )
+UNSURE_COLUMNS: Final = ("words", "string", "target")  # of labels, if no other column is
 FILE_NAMES: Final = frozenset(FILE_COLUMNS)
-LABEL_NAMES: Final = frozenset(LABEL_COLUMNS)
-
-_MISSING: Final = frozenset({"nan", "NaN", "None", "null", "NULL", "<NA>", "N/A"})
+LABEL_NAMES: Final = frozenset({*LABEL_COLUMNS, *UNSURE_COLUMNS})
 
 
 class Row(NamedTuple):
@@ -78,8 +75,9 @@ def read_tables(path: Path, asked: str = "") -> list[Table]:
 
     Args:
         path: A `.csv` or `.tsv` (comma, semicolon, tab or bar); a `.jsonl`; a `.json` with an
-            object of labels by file, or a list of objects; or a `.txt` with a tab, comma, semicolon
-            or space in each line. In UTF-8, or in UTF-16 with a byte order mark.
+            object of labels by file, or a list of objects; or a `.txt` whose lines begin with a
+            picture's name, or have a tab, comma, semicolon or space each. In UTF-8, or in UTF-16
+            with a byte order mark.
         asked: The name of a column that holds the labels, whatever its name, or without a header
             its number; empty if nobody has named one.
 
@@ -206,7 +204,7 @@ def _of_one_column(path: Path, rows: Sequence[tuple[int, list[str]]], asked: str
     """Reads labels alone, or names alone, which are of no use."""
     if path.suffix.lower() == ".txt":
         raise LabelError(f"{path.name} has no tab between picture and label")
-    if any(_has_suffix(cells, 0) for _, cells in rows):
+    if any(begins_with_name(cells[0]) for _, cells in rows if cells):
         raise LabelError(f"{path.name} names pictures, without a column of labels")
     # `code` may be the header or the first label; the number of pictures decides.
     header = rows[0][1][0]
@@ -216,10 +214,9 @@ def _of_one_column(path: Path, rows: Sequence[tuple[int, list[str]]], asked: str
 
 
 def _without_empty_columns(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """The rows without empty columns at their ends, as a separator at the end of each makes one."""
-    width = max((len(cells) for _, cells in rows), default=0)
-    while width > 1 and not any("".join(cells[width - 1 :]) for _, cells in rows):
-        width -= 1
+    """The rows without a third column and more that are empty, as separators at their ends make."""
+    filled = (n for _, cells in rows for n, cell in enumerate(cells, 1) if cell)
+    width = max(2, *filled, 0)
     return [(line, cells[:width]) for line, cells in rows]
 
 
@@ -234,6 +231,7 @@ def _with_header(
     known = [_plain(name) for name in header]
     files = [known.index(name) for name in FILE_COLUMNS if name in known]
     labels = [known.index(name) for name in LABEL_COLUMNS if name in known]
+    labels = labels or [known.index(name) for name in UNSURE_COLUMNS if name in known]
     if asked and asked in header:
         labels = [header.index(asked)]
         files = [file for file in files if file not in labels]
@@ -251,14 +249,13 @@ def _table(
 ) -> Table:
     source = f"{path.name}, columns {header[file]} and {header[label]}"
     texts = [cells[label] if label < len(cells) else "" for _, cells in rows]
-    if all(text[:1] == text[-1:] == '"' and len(text) > 2 for text in texts):
-        texts = [text[1:-1] for text in texts]  # in a .txt, where quotes are mostly text
-    missing = {text for text, count in Counter(texts).items() if text in _MISSING and count > 1}
+    quoted = all(text[:1] == text[-1:] == '"' and len(text) > 2 for text in texts)
+    if quoted and path.suffix.lower() == ".txt":  # where single quotes are text
+        texts = [text[1:-1] for text in texts]
     found = []
     for (line, cells), text in zip(rows, texts, strict=True):
-        shown = "" if text in missing else text
         name = cells[file] if file < len(cells) else ""
-        found.append(Row(line, name, shown, _find_fault(cells, shown, len(header))))
+        found.append(Row(line, name, text, _find_fault(cells, text, len(header))))
     return Table(path, header[label], source, tuple(found), places=(file, label))
 
 

@@ -29,11 +29,10 @@ _MARKS: Final = (  # UTF-32 first: its mark begins with that of UTF-16
 _AS_TEXT: Final = re.compile(r'="(.*)"', re.DOTALL)  # how Excel keeps the zeros of 0012: ="0012"
 
 _NAMED: Final = re.compile(
-    rf"(\S+(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))}))"
-    r"\s*(?:[:=,;\s]\s*(.+)|\|\s*([^|]+))",
+    rf"(\S+(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))}))(?:\s*([:=,;|])\s*|\s+)(\S.*)",
     re.IGNORECASE,
 )
-"""A line that begins with a picture's name."""
+"""A line that begins with a picture's name: the name, a separator other than space, the rest."""
 
 
 def read_text(path: Path) -> str:
@@ -77,23 +76,56 @@ def find_delimiter(path: Path, lines: Sequence[str]) -> tuple[str, Sequence[str]
     filled = [line.strip() for line in lines if line.strip()]
     first = filled[0] if filled else ""
     if path.suffix.lower() == ".txt":
-        # Between tabs all other characters are text. Without tabs, each line has one separator, or
-        # begins with a picture's name, as in `1.png: 3 + 4 =`.
+        # Between tabs all other characters are text. Without tabs, each line begins with a
+        # picture's name, as in `1.png: 3 + 4 =`, or has one separator.
         separators = (d for d in "\t,; " if filled and all(line.count(d) == 1 for line in filled))
         tabs = any("\t" in line for line in filled)
-        named = [_NAMED.fullmatch(line) for line in filled]
-        if filled and not tabs and all(named):
-            return "\t", [_NAMED.sub(r"\1\t\2\3", line.strip()) + "\n" for line in lines]
+        if not tabs and (named := _without_names(filled)):
+            rest = iter(named)
+            return "\t", [next(rest) if line.strip() else line for line in lines]
         return "\t" if tabs else next(separators, "\t"), lines
     if path.suffix.lower() == ".tsv":
         return "\t", lines
     if marked := re.fullmatch("sep=(.)", first):
         return marked[1], [line if line.strip() != first else "\n" for line in lines]
-    delimiter = max(",;\t|", key=first.count)
+    delimiter = max(",;\t", key=first.count)
+    if delimiter not in first and "|" in first:
+        return "|", lines
     pairs = [line.split(" ") for line in filled]
-    if delimiter not in first and all(len(p) == 2 and any(map(is_name, p)) for p in pairs[1:]):
+    if delimiter not in first and all(len(p) == 2 and any(map(is_name, p)) for p in pairs):
         return " ", lines
     return delimiter, lines
+
+
+def _without_names(lines: Sequence[str]) -> list[str] | None:
+    """Lines that begin with a picture's name, each with a tab after it; None if they don't.
+
+    One separator is the same in all lines. What stands after the names could be other facts, as
+    the sizes in `1.png 120 50`; then it isn't used.
+    """
+    found = [match for match in map(_NAMED.fullmatch, lines) if match]
+    separators = {match[2] for match in found}
+    if len(found) < max(len(lines), 2) or len(separators) > 1:
+        return None
+    separator, rests = separators.pop(), [match[3] for match in found]
+    if separator is None and all(len(numbers_in(rest)) > 1 for rest in rests):
+        return None
+    if separator in (",", ";", "|") and any(separator in rest for rest in rests):
+        return None
+    return [f"{match[1]}\t{match[3]}\n" for match in found]
+
+
+def numbers_in(text: str) -> list[float]:
+    """The numbers of a text that holds nothing else but spaces and commas between them."""
+    try:
+        return [float(word) for word in re.split(r"[\s,]+", text)]
+    except ValueError:
+        return []
+
+
+def begins_with_name(text: str) -> bool:
+    """Whether a text is a picture's name, or begins with one."""
+    return is_name(text) or _NAMED.match(text) is not None
 
 
 def clean(text: str) -> str:

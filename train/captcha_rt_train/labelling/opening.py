@@ -9,6 +9,7 @@ from typing import Final
 from captcha_rt.archives import is_archive
 from captcha_rt.errors import FolderError, LabelError
 from captcha_rt.labels import AUTO, NO_ROW, Labels, parse_form, pictures_of, read_labels
+from captcha_rt.labels.beside import BESIDE
 from captcha_rt.labels.files import find_label_file, find_label_files, read_label_files
 from captcha_rt.labels.matching import Tree
 from captcha_rt.labels.stems import structure
@@ -123,7 +124,7 @@ def read_again(opened: Opened) -> LabelTable:
     """
     folder = opened.folder
     tree = Tree(folder, list(walk(folder)), _found(folder))
-    return read_table(opened.table.path, tree, source=opened.source)
+    return read_table(opened.table.path, tree, opened.table.column, opened.source)
 
 
 def form_for_others(opened: Opened, labels: Sequence[tuple[Path, str]]) -> str:
@@ -166,7 +167,7 @@ def _read(folder: Path, form: str) -> Labels | None:
 
 def _label_file(folder: Path, form: str) -> tuple[Path | None, str]:
     """The label file that a form names, and its column; None if the form is about names."""
-    if form in (AUTO, NO_LABELS) or parse_form(form) is not None:
+    if form in (AUTO, NO_LABELS, BESIDE) or parse_form(form) is not None:
         return None, ""
     return find_label_file(folder, (), form)
 

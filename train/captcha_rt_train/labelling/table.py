@@ -50,6 +50,7 @@ class LabelTable:
         named: The picture that a line names, by the line's place: its path below the folder.
         form: How the file is written.
         seen: The file's signature just before it was read; None if there was no file.
+        column: The column of labels that was asked for; empty if none was.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class LabelTable:
     named: Mapping[int, str] = field(default_factory=dict)
     form: Form = Form()
     seen: tuple[int, int, int] | None = None
+    column: str = ""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -166,6 +168,11 @@ def read_table(path: Path, tree: Tree, column: str = "", source: str = "") -> La
             "another file with -o; it starts with these labels"
         )
     form, numbered = _read_lines(path)
+    if form.delimiter == " ":
+        raise LabelError(
+            f"{name} has spaces between names and labels, so it can't be kept up: name another "
+            "file with -o; it starts with these labels"
+        )
     of_line = {line: place for place, (line, _) in enumerate(numbered)}
     named: dict[int, str] = {}
     for row, found in pair_rows(table, tree):
@@ -173,7 +180,7 @@ def read_table(path: Path, tree: Tree, column: str = "", source: str = "") -> La
             named[of_line[row.line]] = name_below(found[0], tree.folder)
     lines = tuple(cells for _, cells in numbered)
     prefix = new_table(path, tree.folder).prefix
-    read = LabelTable(path, prefix, lines, table.places, named, form, seen)
+    read = LabelTable(path, prefix, lines, table.places, named, form, seen, column)
     _check_new_rows(read, table, tree)
     return read
 
@@ -205,7 +212,7 @@ def _read_lines(path: Path) -> tuple[Form, list[tuple[int, tuple[str, ...]]]]:
     raw = list(io.StringIO(text, newline=""))
     delimiter, lines = find_delimiter(path, raw)
     intro = next((line for line, kept in zip(raw, lines, strict=True) if line != kept), "")
-    reader = csv.reader(lines, delimiter=delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     numbered = [(reader.line_num, tuple(row)) for row in reader]
     if intro:
         numbered = numbered[1:]
