@@ -44,9 +44,9 @@ def test_the_pictures_that_are_timed_are_spread_over_each_folder(tmp_path: Path)
     for kind, count in zip(KINDS, (3, 20, 500, 1300), strict=True):
         (tmp_path / kind).mkdir()
         for number in range(count):
-            (tmp_path / kind / f"{100_000 + number}.png").write_bytes(PNG)
+            (tmp_path / kind / f"{100_000 + 7 * number}.png").write_bytes(PNG)
     found = spread_paths(tmp_path)
     assert {kind: len(paths) for kind, paths in found.items()} == dict(
         zip(KINDS, (3, 20, 500, 500), strict=True)
     )
-    assert found["metu"][-1].stem > "100990"
+    assert found["metu"][-1].stem > "109000"
