@@ -33,7 +33,7 @@ from captcha_rt_train.training.own import preset_of, train_own
 from captcha_rt_train.training.planning import plan
 from captcha_rt_train.training.train import train
 
-SHORT = ("--minutes", "0.05")
+SHORT = ("--minutes", "0.1")
 
 
 @pytest.fixture(scope="module")
