@@ -311,6 +311,14 @@ def test_a_file_in_the_folder_beside_the_pictures(tmp_path: Path) -> None:
     (tmp_path / "annotations" / "labels.csv").write_text("file,label\n1.png,a\n2.png,b\n3.png,c\n")
     found = pairs(read_labels(tmp_path), tmp_path)
     assert found == {"images/1.png": "a", "images/2.png": "b", "images/3.png": "c"}
+    draw(tmp_path / "named" / "images", "gmtrh.png", "hkgwk.png")
+    (tmp_path / "named" / "lists").mkdir()
+    table = tmp_path / "named" / "lists" / "m.csv"
+    table.write_text("file,label\n7.png,a\n8.png,b\n")
+    labels = read_labels(tmp_path / "named")
+    assert (labels.form, labels.problems[0][0]) == ("stem", "lists/m.csv")
+    table.write_text("file,label\ngmtrh.png,a\nhkgwk.png,b\n")
+    assert read_labels(tmp_path / "named", without={table}).form == "stem"
 
 
 def test_a_file_beside_the_folder_is_never_passed_over(tmp_path: Path) -> None:

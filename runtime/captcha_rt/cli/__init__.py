@@ -15,8 +15,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 def main() -> None:
     """Runs the command line. `captcha-rt --help` lists the exit codes."""
     try:
-        # First of all: Python prints, and ignores, an exception in a module's clean-up, as imports
-        # have it.
+        # Before any other import: in a callback of the import system, Python prints Ctrl-C's
+        # exception, and goes on.
         end_at_once()
         if sys.argv[1:2] == ["serve"]:  # its modules take a moment to load
             from captcha_rt.service.hangups import hold

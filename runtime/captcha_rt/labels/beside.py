@@ -22,13 +22,12 @@ def find_texts(tree: Tree, *, partly: bool = False) -> dict[Path, Path]:
 
     Without `partly` there are none if less than half of the pictures have one.
     """
-    files = set(tree.files)
-    found = {
-        picture: text
-        for picture in tree.pictures
-        for suffix in reversed(_SUFFIXES)  # the first one counts
-        if (text := picture.with_name(stem_of(picture) + suffix)) in files and text != picture
-    }
+    files = set(tree.files) - set(tree.pictures)
+    found: dict[Path, Path] = {}
+    for picture in tree.pictures:
+        paths = (picture.with_name(stem_of(picture) + suffix) for suffix in _SUFFIXES)
+        if text := next((path for path in paths if path in files), None):
+            found[picture] = text
     return found if partly or 2 * len(found) >= len(tree.pictures) else {}
 
 

@@ -39,15 +39,22 @@ def find_label_files_beside(tree: Tree) -> list[Path]:
 def find_label_files_above(tree: Tree) -> list[Path]:
     """Finds those beside the folder, `labels.csv` beside `images`.
 
-    Nobody has named that folder, which may hold anything: large files aren't read, and answers of
-    `captcha-rt solve` are no labels.
+    Nobody has named that folder, which may hold anything: texts and large files aren't read, and
+    answers of `captcha-rt solve` are no labels.
     """
     return [
         path
         for path in _label_files_in(tree.folder.resolve().parent)
-        if path.suffix.lower() != ".txt" and path.stat().st_size <= _SMALL
-        if b'"confidence"' not in path.read_bytes()
+        if path.suffix.lower() in TABLE_SUFFIXES - {".txt"} and _may_be_labels(path)
     ]
+
+
+def _may_be_labels(path: Path) -> bool:
+    """Whether a file beside the folder can be read, is small, and holds no answers."""
+    try:
+        return path.stat().st_size <= _SMALL and b'"confidence"' not in path.read_bytes()
+    except OSError:
+        return False
 
 
 def _label_files_in(folder: Path) -> list[Path]:
@@ -194,4 +201,4 @@ def _is_meant_as_labels(file: Path, pictures: Sequence[Path], names: Collection[
     except LabelError:  # in an unknown encoding
         return True
     starts = {re.split(r"[\s,;:|=]", normalize("NFC", line))[0] for line in lines}
-    return len(lines) == len(pictures) > 1 or any(start in names for start in starts)
+    return len(lines) == len(pictures) > 1 or not starts.isdisjoint(names)

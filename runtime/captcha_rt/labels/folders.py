@@ -80,47 +80,71 @@ def read_labels(folder: Path, form: str = AUTO, *, without: Collection[Path] = (
     """
     pictures, no_pictures = _pictures(folder)
     tree = Tree(folder, list(walk(folder)), pictures)
-    resolved = {path.resolve() for path in without}
-    texts = find_texts(tree) if form == AUTO else {}
-    beside = {*texts.values()}
-    files = [p for p in find_label_files(tree) if p not in beside and p.resolve() not in resolved]
+    left_out = {path.resolve() for path in without}  # two forms of a path are equal then
     stem_form = parse_form(form)
     if form == AUTO:
-        found, refused = read_label_files(tree, files)
-        if texts and not found:
-            try:
-                found.append(read_texts(tree, texts))
-            except LabelError as error:
-                refused.append((next(iter(texts.values())), str(error)))
-        found = found or read_label_files(tree, find_label_files_beside(tree))[0]
-        not_used = describe_refused(tree, refused)
-        if found:
-            labels = only_one(folder, found)
-        elif no_pictures is not None:
-            raise no_pictures
-        else:
-            others = [p for p in find_label_files_above(tree) if p.resolve() not in resolved]
-            above, _ = read_label_files(tree, others)
-            labels = find_out(find_names(folder, pictures), not_used, above)
-        labels = replace(labels, problems=(*not_used, *labels.problems))
-        files = [*dict(refused), *(file for each in found for file in each.files)]
+        labels, files = _find_form(tree, no_pictures, left_out)
+    elif no_pictures is not None and (stem_form is not None or form == BESIDE):
+        raise no_pictures
     elif stem_form is not None:
-        if no_pictures is not None:
-            raise no_pictures
         labels, files = read_names(find_names(folder, pictures), stem_form), []
     elif form == BESIDE:
-        if no_pictures is not None:
-            raise no_pictures
         labels = read_texts(tree, find_texts(tree, partly=True), partly=True)
         files = [*labels.files]
     else:
-        file, column = find_label_file(folder, files, form)
+        there = [path for path in find_label_files(tree) if path.resolve() not in left_out]
+        file, column = find_label_file(folder, there, form)
         if not file.is_relative_to(folder):
             # The file may be in a folder above: then its files are those of the folder, too.
             files_there = dict.fromkeys((*tree.files, *walk(file.parent)))
             tree = Tree(folder, list(files_there), pictures)
         labels, files = only_one(folder, read_label_file(tree, file, column)), [file]
-    return _finish(labels, tree, files, without)
+    return _finish(labels, tree, files, left_out)
+
+
+def _find_form(
+    tree: Tree, no_pictures: FolderError | None, left_out: Collection[Path]
+) -> tuple[Labels, list[Path]]:
+    """Finds out how a folder is labelled, as `read_labels` does with `auto`.
+
+    Args:
+        tree: The folder.
+        no_pictures: The error to raise if names have to give the labels, and there are none.
+        left_out: The resolved paths of files that are not looked at.
+
+    Returns:
+        The labels, and the label files that were looked at.
+
+    Raises:
+        FolderError: As given.
+        LabelError: If no form fits, or several.
+    """
+    texts = find_texts(tree)
+    skipped = {*texts.values()}
+
+    def read(files: Sequence[Path]) -> tuple[list[Labels], list[tuple[Path, str]]]:
+        kept = [path for path in files if path not in skipped and path.resolve() not in left_out]
+        return read_label_files(tree, kept)
+
+    found, refused = read(find_label_files(tree))
+    if texts and not found:
+        try:
+            found = [read_texts(tree, texts)]
+        except LabelError as error:
+            refused.append((next(iter(texts.values())), str(error)))
+    if not found:
+        found, refused_beside = read(find_label_files_beside(tree))
+        refused += refused_beside
+    not_used = describe_refused(tree, refused)
+    if found:
+        labels = only_one(tree.folder, found)
+    elif no_pictures is not None:
+        raise no_pictures
+    else:
+        above, _ = read(find_label_files_above(tree))
+        labels = find_out(find_names(tree.folder, tree.pictures), not_used, above)
+    files = [*dict(refused), *(file for each in found for file in each.files)]
+    return replace(labels, problems=(*not_used, *labels.problems)), files
 
 
 def pictures_of(folder: Path) -> list[Path]:
@@ -174,14 +198,14 @@ def _pictures(folder: Path) -> tuple[list[Path], FolderError | None]:
         return [], FolderError(message)
 
 
-def _finish(labels: Labels, tree: Tree, files: Sequence[Path], without: Collection[Path]) -> Labels:
+def _finish(
+    labels: Labels, tree: Tree, files: Sequence[Path], left_out: Collection[Path]
+) -> Labels:
     """Leaves out what is to be left out, and adds the notes.
 
     Raises:
         LabelError: If no picture is left.
     """
-    # Two forms of the same path are equal when they are resolved.
-    left_out = {path.resolve() for path in without}
     hidden = {p for p in tree.files if p.resolve() in left_out} if left_out else set()
     items = tuple((path, label) for path, label in labels.items if path not in hidden)
     if not items:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
+from shlex import quote
 from typing import Final, NamedTuple
 from unicodedata import normalize
 
@@ -126,9 +127,9 @@ def match(table: Table, tree: Tree, *, partly: bool = False) -> Match:
     A row names its picture by a path, with or without the suffix, relative to the label file, to
     the pictures' folder or to the folder. If few rows do, the path may also begin in a sub-folder.
     If no path leads to a picture, the first parts of the paths are dropped: the pictures were moved
-    after the table was written. Pictures that no row names may be named with another suffix, and if
-    no picture is named at all in another case: they were converted since, or renamed by a system
-    that knows no case.
+    after the table was written. A row whose picture isn't there may mean one that no other row
+    names, with another suffix: it was converted since. If no name fits at all, the case may differ,
+    too: some systems know none.
 
     Args:
         table: The rows.
@@ -281,7 +282,8 @@ def _refuse_one_row_more(table: Table, pictures: Sequence[Path]) -> None:
     if not any(stem_of(path) == str(len(rows)) for path in pictures):
         raise LabelError(
             f"{table.source}: one row more than there are pictures: if the first one is a name, "
-            f"--labels {name}:{rows[0].label}; if it is a label, --labels {name}:1"
+            f"--labels {quote(f'{name}:{rows[0].label}')}; if it is a label, "
+            f"--labels {quote(f'{name}:1')}"
         )
 
 

@@ -112,12 +112,14 @@ def find_out(
         label = f"captcha-rt label {quote(str(names.folder))}"
         instead = f"if they hold none, type them: {label}"
         if any(len(structure(stem)) > 1 for stem in names.certain):
-            instead = f"a part in the middle by a pattern, as 're:^[^_]+_([^_]+)_'; {instead}"
+            instead = f"a part in the middle: --labels 're:^[^_]+_([^_]+)_'; {instead}"
         raise undecided(names.folder, [*above, *candidates], what, instead)
     found = read_names(names, StemForm(chosen), strict=True)
     labelled = dict(found.items)
     others = [
-        one for one in above if any(labelled.get(path, text) != text for path, text in one.items)
+        labels
+        for labels in above
+        if any(labelled.get(path, text) != text for path, text in labels.items)
     ]
     if others:
         what = "the file names may be the labels, but a file beside the folder gives others"

@@ -30,7 +30,7 @@ _SEPARATOR = re.compile(
     rf"\s*(?:[{_PUNCTUATION}]|-(?![0-9]+ ?=)|(?<![0-9])[+*]|[+*](?![0-9])|=(?=[^\W_]))\s*|\s+"
 )
 _NUMBERED = re.compile(r"([A-Za-z]*)([0-9]+)")
-_MANY = 10  # so many pictures have no property by chance that one in ten has
+_MANY = 10  # pictures: that so many labels begin with 0, or follow one another, is no chance
 _PARTS = 3  # of a set: for training, validation and testing
 _FEWEST = 3  # with fewer pictures every number looks like a counter
 
@@ -283,8 +283,8 @@ def _counts_on(numbers: Sequence[int]) -> bool:
 def _is_range(parts: Sequence[str]) -> bool:
     """Whether numbers of one length are part of a counter.
 
-    They all begin with 0, as of ten labels or more only one in 10¹⁰ folders has them, or have no
-    gap, from whatever number on.
+    They follow one another without a gap, from whatever number on, or all begin with 0: ten random
+    labels do so in one of 10¹⁰ folders.
     """
     numbers = _numbers(parts) or []
     if len(set(numbers)) < max(len(parts), _MANY):
@@ -296,13 +296,15 @@ def _is_range(parts: Sequence[str]) -> bool:
 def _are_series(texts: Sequence[str], parts: Sequence[str]) -> bool:
     """Whether the parts count the pictures of a few texts, as in `train_0001` and `test_0001`.
 
-    There are more labels than so few, which have fewer copies.
+    Labels are more than three, or have fewer copies.
     """
+    numbers = _numbers(parts)
+    if not numbers or len(set(texts)) > _PARTS:
+        return False
     of_text: dict[str, list[int]] = defaultdict(list)
-    for text, number in zip(texts, _numbers(parts) or [], strict=False):
+    for text, number in zip(texts, numbers, strict=True):
         of_text[text].append(number)
-    series = of_text.values()
-    return 1 <= len(series) <= _PARTS and all(len(f) >= _MANY and _counts_on(f) for f in series)
+    return all(len(found) >= _MANY and _counts_on(found) for found in of_text.values())
 
 
 def _is_copy_number(parts: Sequence[str], texts: Sequence[str]) -> bool:

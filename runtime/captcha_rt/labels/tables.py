@@ -1,4 +1,4 @@
-"""Label files, which name pictures and their labels: CSV, JSON, JSON Lines, or text with tabs.
+"""Label files, which name pictures and their labels: CSV, JSON, JSON Lines, or text.
 
 A file gives one table for each pair of columns that may hold the names and the labels. The module
 `matching` finds out whether a table fits the pictures. Labels are text, never numbers: `012345`
@@ -214,9 +214,9 @@ def _of_one_column(path: Path, rows: Sequence[tuple[int, list[str]]], asked: str
 
 
 def _without_empty_columns(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """The rows without a third column and more that are empty, as separators at their ends make."""
+    """The rows without the empty columns after the second that separators at their ends make."""
     filled = (n for _, cells in rows for n, cell in enumerate(cells, 1) if cell)
-    width = max(2, *filled, 0)
+    width = max(2, max(filled, default=0))
     return [(line, cells[:width]) for line, cells in rows]
 
 

@@ -71,7 +71,9 @@ def encoding_of(data: bytes) -> str:
 def find_delimiter(path: Path, lines: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Finds what separates cells.
 
-    Also returns the lines, without Excel's line `sep=;`, those of a `.txt` with that separator.
+    Returns:
+        The separator, and the lines to cut at it: without Excel's line `sep=;`, and with a tab in
+        place of what separates names and labels in a `.txt`.
     """
     filled = [line.strip() for line in lines if line.strip()]
     first = filled[0] if filled else ""
@@ -80,9 +82,9 @@ def find_delimiter(path: Path, lines: Sequence[str]) -> tuple[str, Sequence[str]
         # picture's name, as in `1.png: 3 + 4 =`, or has one separator.
         separators = (d for d in "\t,; " if filled and all(line.count(d) == 1 for line in filled))
         tabs = any("\t" in line for line in filled)
-        if not tabs and (named := _without_names(filled)):
-            rest = iter(named)
-            return "\t", [next(rest) if line.strip() else line for line in lines]
+        if not tabs and (named := _with_tabs(filled)):
+            remaining = iter(named)
+            return "\t", [next(remaining) if line.strip() else line for line in lines]
         return "\t" if tabs else next(separators, "\t"), lines
     if path.suffix.lower() == ".tsv":
         return "\t", lines
@@ -97,11 +99,12 @@ def find_delimiter(path: Path, lines: Sequence[str]) -> tuple[str, Sequence[str]
     return delimiter, lines
 
 
-def _without_names(lines: Sequence[str]) -> list[str] | None:
-    """Lines that begin with a picture's name, each with a tab after it; None if they don't.
+def _with_tabs(lines: Sequence[str]) -> list[str] | None:
+    """Puts a tab after the picture's name with which each line begins.
 
-    One separator is the same in all lines. What stands after the names could be other facts, as
-    the sizes in `1.png 120 50`; then it isn't used.
+    Returns:
+        The lines; None if one doesn't begin with a name, if names and labels aren't separated alike
+        in all lines, or if other facts follow the names, as the sizes in `1.png 120 50`.
     """
     found = [match for match in map(_NAMED.fullmatch, lines) if match]
     separators = {match[2] for match in found}

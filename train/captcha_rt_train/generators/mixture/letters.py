@@ -100,10 +100,16 @@ def scatter(
         glyph = faces.ink[face, rng.integers(faces.ink.shape[1])]
         ink = _transform(glyph, (scale, scale), rng.uniform(-turn, turn), 0, None)
         left, top = rng.integers((width, height)) - len(ink) // 2
-        rows, columns = slice(max(top, 0), height), slice(max(left, 0), width)
-        part = ink[rows.start - top :, columns.start - left :]
-        part = part[: height - rows.start, : width - columns.start]
-        mix(picture[rows, columns][: len(part), : part.shape[1]], part, near(rng, paper))
+        part, rows, columns = _cut(Letter(ink, int(left), int(top)), (height, width))
+        mix(picture[rows, columns], part, near(rng, paper))
+
+
+def _cut(letter: Letter, size: tuple[int, int]) -> tuple[NDArray[np.uint8], slice, slice]:
+    """The part of a letter's ink that lies on the page, and the page's rows and columns there."""
+    top, left = max(letter.top, 0), max(letter.left, 0)
+    part = letter.ink[top - letter.top :, left - letter.left :]
+    part = part[: max(size[0] - top, 0), : max(size[1] - left, 0)]
+    return part, slice(top, top + len(part)), slice(left, left + part.shape[1])
 
 
 def _choose_face(rng: np.random.Generator, faces: Faces, style: Style) -> int:
@@ -174,10 +180,7 @@ def join(
     one_colour = bool((inks == inks[0]).all())
     colours = inks[:1, None] if one_colour else np.zeros((*size, 3), np.float32)
     for letter, colour in zip(letters, inks, strict=True):
-        top, left = max(letter.top, 0), max(letter.left, 0)
-        part = letter.ink[top - letter.top :, left - letter.left :]
-        part = part[: max(size[0] - top, 0), : max(size[1] - left, 0)]
-        rows, columns = slice(top, top + len(part)), slice(left, left + part.shape[1])
+        part, rows, columns = _cut(letter, size)
         if not one_colour:
             colours[rows, columns][part > ink[rows, columns] // 2] = colour
         match how:
