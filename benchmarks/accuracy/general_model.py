@@ -46,7 +46,7 @@ def make_model(trunk_file: Path) -> bytes:
     from captcha_rt_train.generators.mixture import chosen_faces, draw
     from captcha_rt_train.generators.mixture.fetch import families
     from captcha_rt_train.presets import load_preset
-    from captcha_rt_train.training.pretraining import STEPS, plan_general
+    from captcha_rt_train.training.pretraining import plan_general
     from captcha_rt_train.training.trunk import load_trunk
 
     trunk = load_trunk(trunk_file)
@@ -71,24 +71,18 @@ def make_model(trunk_file: Path) -> bytes:
         min_confidence=load_model(EMBEDDED).manifest.min_confidence,
     )
     manifest, read = calibrate(manifest, first, second, labels)
-    settings = preset.settings
     manifest = replace(
         manifest,
         accuracy={"drawn": summarize(read)},
         training={
             "preset": trunk.preset,
             "command": "captcha-rt fonts FONTS; captcha-rt pretrain -o RUN --faces "
-            "FONTS/faces.npz --real benchmarks/general.toml (64 epochs with an older mixture, then "
-            "56 with --start RUN/trunk.npz --seed 1 --drawn 294912 --halfway, then 64 with --start "
-            "RUN2/trunk.npz --seed 2 --drawn 262144 --halfway); "
-            "captcha-rt pretrain -o RUN4 --faces FONTS/faces.npz --real benchmarks/general.toml "
-            "--start RUN3/trunk.npz --seed 3 --drawn 262144; "
-            "captcha-rt pretrain -o RUN5 --faces FONTS/faces.npz --real benchmarks/general.toml "
-            "--start RUN4/trunk.npz --restart --seed 4 --drawn 262144; "
+            "FONTS/faces.npz --real benchmarks/general.toml, in seven parts, each from the trunk "
+            "of the one before; the last: KERAS_BACKEND=jax captcha-rt pretrain -o RUN7 --faces "
+            "FONTS/faces.npz --real benchmarks/general.toml --start RUN6/trunk.npz --restart "
+            "--seed 6 --drawn 262144 (docs/general-model.md has the others); "
             "python -m benchmarks general",
-            "epochs_trained": trunk.epoch,
-            "epochs": settings.epochs,
-            "pictures": trunk.epoch * STEPS * settings.batch_size,
+            "pictures": trunk.pictures,
             "parameters": model.count_params(),
             "seed": trunk.seed,
             "calibration": f"{CALIBRATION} drawn pictures, {len(faces.names)} faces",
@@ -143,7 +137,7 @@ def _counting(first: tuple[str, Decoded], second: tuple[str, Decoded]) -> tuple[
 
 def describe(manifest: Manifest, size: int) -> dict[str, Any]:
     """The facts of the model for the result file."""
-    facts = ("preset", "epochs_trained", "epochs", "pictures", "parameters", "calibration_error")
+    facts = ("preset", "pictures", "parameters", "calibration_error")
     return {
         "bytes": size,
         **{fact: manifest.training[fact] for fact in facts},

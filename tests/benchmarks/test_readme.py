@@ -78,9 +78,8 @@ def test_the_page_says_how_far_the_general_model_is() -> None:
     page = (ROOT / "docs" / "general-model.md").read_text("utf-8")
     result = json.loads((RESULTS / "general.json").read_text("utf-8"))
     trunk = load_trunk(GENERAL)
-    assert result["model"]["epochs_trained"] == trunk.epoch
-    epochs = result["model"]["epochs"]
-    assert f"after {trunk.epoch} of {epochs} epochs, {trunk.epoch * 25_600:,} pictures" in page
+    assert result["model"]["pictures"] == trunk.pictures
+    assert f"after {trunk.pictures:,} pictures" in page
     assert general.table(result) in page
 
 

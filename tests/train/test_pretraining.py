@@ -123,7 +123,7 @@ def test_numbers_out_of_range_are_refused(small: Preset, faces: Path) -> None:
 def test_the_trunk_is_the_model(whole: Run) -> None:
     """Half precision of the averaged weights, with all that is needed to go on."""
     trunk = load_trunk(whole.folder / "trunk.npz")
-    assert (trunk.preset, trunk.characters, trunk.epoch) == ("general", CHARACTERS, 2)
+    assert (trunk.preset, trunk.characters, trunk.pictures) == ("general", CHARACTERS, 2 * 3 * 8)
     model = keras.models.load_model(whole.model_file, compile=False)
     for weight, kept in zip(model.get_weights(), trunk.weights, strict=True):
         assert kept.dtype == np.float16
@@ -158,7 +158,7 @@ def test_the_learning_rate_rises_anew(
     small: Preset, faces: Path, whole: Run, tmp_path: Path
 ) -> None:
     """With `restart` the last epochs change the weights more; stopped ones go on as if not."""
-    trunk = replace(load_trunk(whole.folder / "trunk.npz"), epoch=20)
+    trunk = replace(load_trunk(whole.folder / "trunk.npz"), pictures=20 * 3 * 8)
     longer = replace(small, settings=replace(small.settings, epochs=22))
     moved = {}
     for restart in (False, True):
@@ -192,7 +192,7 @@ def test_a_training_ends_halfway(small: Preset, faces: Path, whole: Run, tmp_pat
     manifest = pretrain(job(run, longer, faces, start=trunk, halfway=True, resume=True))
     assert manifest.training["halfway_from"] == 2
     middle = load_trunk(run.trunk_file)
-    assert middle.epoch == 3
+    assert middle.pictures == 3 * 3 * 8
     for first, kept, last in zip(trunk.weights, middle.weights, end.weights, strict=True):
         assert np.allclose(kept, (first.astype(np.float32) + last) / 2, atol=2e-3, rtol=2e-3)
     assert any((a != b).any() for a, b in zip(middle.weights, end.weights, strict=True))
@@ -255,7 +255,7 @@ def test_what_is_refused_leaves_no_run(
 
 
 def test_what_is_no_trunk_is_refused(tmp_path: Path) -> None:
-    """A file that isn't there, others than a trunk, one that lacks its epoch, and a damaged one."""
+    """A file that isn't there, others than a trunk, one without weights, and a damaged one."""
     (tmp_path / "text.npz").write_text("no trunk")
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04" + bytes(40))
     with (tmp_path / "array.npz").open("wb") as file:

@@ -34,19 +34,21 @@ BATCH: Final = 128
 _SETTINGS: Final = "pool.json"
 _FILES: Final = "labels.npy", "columns.npy", "pictures.npy"  # the pictures are written last
 _AHEAD: Final = 4  # batches that wait for each process
-_ACROSS: Final = 0.7, 1.35  # the scales of a changed picture
-_DOWN: Final = 0.75, 1.2
-_TURN: Final = 3.0  # degrees
-_SHEAR: Final = 0.08  # columns a row
-_OVER: Final = 3.0  # pixels by which a picture may be moved out of its frame
-_EDGE: Final = 0.05  # of the width: what is kept beside the middle of a character
-_SOFTENED: Final = 0.2  # probabilities
-_PERMUTED: Final = 0.5
-_INVERTED: Final = 0.1
-_NOISY: Final = 0.3
-_CONTRAST: Final = 0.25
-_BRIGHTNESS: Final = 0.1  # of white
-_NOISE: Final = 0.04  # of white: the largest standard deviation
+ACROSS: Final = 0.7, 1.35  # the scales of a changed picture
+DOWN: Final = 0.75, 1.2
+TURN: Final = 3.0  # degrees
+SHEAR: Final = 0.08  # columns a row
+OVER: Final = 3.0  # pixels by which a picture may be moved out of its frame
+EDGE: Final = 0.05  # of the width: what is kept beside the middle of a character
+SIGMA: Final = 0.3, 1.0  # pixels: a blur's standard deviations
+SHRUNK: Final = 0.5, 0.9  # the scales of a picture that is made smaller for a while
+SOFTENED: Final = 0.2  # probabilities
+PERMUTED: Final = 0.5
+INVERTED: Final = 0.1
+NOISY: Final = 0.3
+CONTRAST: Final = 0.25
+BRIGHTNESS: Final = 0.1  # of white
+NOISE: Final = 0.04  # of white: the largest standard deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Pool:
             The pictures, uint8; the same for the same arguments.
         """
         numbers = range(first, first + size)
-        places = [_order(len(self), seed, n // len(self))[n % len(self)] for n in numbers]
+        places = [order(len(self), seed, n // len(self))[n % len(self)] for n in numbers]
         pictures, columns = [], self.columns[places]
         rng = np.random.default_rng((seed, first))
         for row, place in zip(columns, places, strict=True):
@@ -167,7 +169,7 @@ def change(
     """
     height, width, _ = picture.shape
     across, down = _scales(columns, rng)
-    turn, shear = np.deg2rad(rng.uniform(-_TURN, _TURN)), rng.uniform(-_SHEAR, _SHEAR)
+    turn, shear = np.deg2rad(rng.uniform(-TURN, TURN)), rng.uniform(-SHEAR, SHEAR)
     # From the middle of the picture to that of the changed one.
     matrix = np.array(
         [
@@ -175,7 +177,7 @@ def change(
             [across * np.sin(turn), down * np.cos(turn), 0],
         ]
     )
-    room = np.array([width * (1 - across), height * (1 - down)]).clip(0) / 2 + _OVER
+    room = np.array([width * (1 - across), height * (1 - down)]).clip(0) / 2 + OVER
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     matrix[:, 2] = middle - matrix[:, :2] @ middle + rng.uniform(-room, room)
     changed = cv2.warpAffine(
@@ -187,17 +189,17 @@ def change(
         borderValue=picture[0, 0].tolist(),  # mostly the frame that `fit` has put around it
     )
     places = (matrix[0, 0] * columns * width + matrix[0, 1] * middle[1] + matrix[0, 2]) / width
-    if rng.random() < _SOFTENED:
+    if rng.random() < SOFTENED:
         changed = _soften(changed, rng)
     return _recolour(np.asarray(changed, np.uint8), rng), places.clip(0, 1).astype(np.float32)
 
 
 def _scales(columns: NDArray[np.float32], rng: np.random.Generator) -> tuple[float, float]:
     """The scales across and down; a picture isn't widened so far that a character leaves it."""
-    across, down = np.exp([rng.uniform(*np.log(limits)) for limits in (_ACROSS, _DOWN)])
+    across, down = np.exp([rng.uniform(*np.log(limits)) for limits in (ACROSS, DOWN)])
     standing = columns[columns > 0]
     if standing.size:
-        across = min(across, max(0.5 / (np.abs(standing - 0.5).max() + _EDGE), 1))
+        across = min(across, max(0.5 / (np.abs(standing - 0.5).max() + EDGE), 1))
     return float(across), float(down)
 
 
@@ -205,9 +207,9 @@ def _soften(picture: cv2.typing.MatLike, rng: np.random.Generator) -> cv2.typing
     """A blur, the loss of a smaller picture, or a median filter."""
     match rng.integers(3):
         case 0:
-            return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1))
+            return cv2.GaussianBlur(picture, (0, 0), rng.uniform(*SIGMA))
         case 1:
-            factor = rng.uniform(0.5, 0.9)
+            factor = rng.uniform(*SHRUNK)
             small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
             how = cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC
             return cv2.resize(small, picture.shape[1::-1], interpolation=how)
@@ -217,24 +219,24 @@ def _soften(picture: cv2.typing.MatLike, rng: np.random.Generator) -> cv2.typing
 
 def _recolour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Exchanges channels, inverts, changes contrast and brightness, adds noise."""
-    if rng.random() < _PERMUTED:
+    if rng.random() < PERMUTED:
         picture = picture[:, :, rng.permutation(3)]
     levels = np.arange(256, dtype=np.float32) / 255
-    if rng.random() < _INVERTED:
+    if rng.random() < INVERTED:
         levels = 1 - levels
     contrast, brightness = rng.uniform(-1, 1, 2)
-    levels = (levels - 0.5) * (1 + contrast * _CONTRAST) + 0.5 + brightness * _BRIGHTNESS
+    levels = (levels - 0.5) * (1 + contrast * CONTRAST) + 0.5 + brightness * BRIGHTNESS
     table = (levels.clip(0, 1) * 255).round().astype(np.uint8)
     picture = np.asarray(cv2.LUT(np.ascontiguousarray(picture), table), np.uint8)
-    if rng.random() < _NOISY:
-        deviation = 255 * rng.uniform(0, _NOISE)
+    if rng.random() < NOISY:
+        deviation = 255 * rng.uniform(0, NOISE)
         noise = deviation * rng.standard_normal(picture.shape, np.float32)
         picture = (picture + noise).clip(0, 255).astype(np.uint8)
     return picture
 
 
 @lru_cache(maxsize=2)  # a batch may end one turn and begin the next
-def _order(size: int, seed: int, turn: int) -> NDArray[np.int64]:
+def order(size: int, seed: int, turn: int) -> NDArray[np.int64]:
     """The order of the pictures in one turn through a pool of a size; turns count from 0."""
     return np.random.default_rng((seed, turn)).permutation(size)
 

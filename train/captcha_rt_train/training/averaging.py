@@ -19,11 +19,17 @@ KEPT: Final = 0.999
 """How much of the average stays in a step of a long training."""
 
 
+def growing(step: Any) -> Any:  # noqa: ANN401  (a number, or a tensor of one)
+    """How much of an average stays in a step (from 0) while it is of few steps."""
+    return (1 + step) / (10 + step)
+
+
 class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Averages the weights over the last steps, which reads better than the last weights alone.
 
     Attributes:
         weights: The average, float32, in the order of `keras.Model.get_weights`.
+        steps: The number of steps that it is of.
     """
 
     def __init__(self, run: Run, network: keras.Model, steps: int, kept: float = KEPT) -> None:
@@ -43,7 +49,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self._file = run.average_file
         self._before = self._file.with_name(f"before-{self._file.name}")
         self._network = network
-        self._steps = steps
+        self.steps = steps
         self._kept = kept
         self.weights = [np.array(weight, np.float32) for weight in network.get_weights()]
         if steps:
@@ -64,11 +70,15 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Adds the weights after a step."""
         self.model  # noqa: B018  (JAX's trainer keeps the weights until a callback asks for it)
-        keep = np.float32(min(self._kept, (1 + self._steps) / (10 + self._steps)))
+        keep = np.float32(min(self._kept, growing(self.steps)))
         for average, weight in zip(self.weights, self._network.get_weights(), strict=True):
             average *= keep
             average += (1 - keep) * weight
-        self._steps += 1
+        self.steps += 1
+
+    def put(self, weights: list[NDArray[np.float32]], steps: int) -> None:
+        """Takes an average that was made elsewhere, of so many steps."""
+        self.weights, self.steps = weights, steps
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -84,7 +94,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             self._file.replace(self._before)
         arrays: dict[str, Any] = {f"weight-{n}": weight for n, weight in enumerate(self.weights)}
         with write_atomically(self._file) as partial, partial.open("wb") as out:
-            np.savez(out, steps=self._steps, **arrays)
+            np.savez(out, steps=self.steps, **arrays)
 
 
 def _load_average(file: Path, steps: int) -> list[NDArray[Any]] | None:

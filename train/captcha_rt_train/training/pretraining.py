@@ -197,7 +197,7 @@ def _pretrain_alone(job: Pretraining) -> Manifest:
     """`pretrain` in a folder in which no other process trains."""
     settings = replace(job.preset.settings, seed=job.seed)
     planned = plan_general(job.preset)
-    start = 0 if job.start is None else job.start.epoch
+    start = 0 if job.start is None else job.start.pictures // (job.steps * settings.batch_size)
     if start >= settings.epochs:
         raise TrainingError(
             f"the trunk has had {start} epochs, and the preset {job.preset.name} has "
@@ -308,6 +308,51 @@ def _fit(
 ) -> None:
     """Trains until the epochs or the minutes are over."""
     done = start + epochs.done
+    _compile(model, job, settings, start, done)
+    callbacks: list[keras.callbacks.Callback] = [epochs]
+    if job.minutes is not None:
+        callbacks.append(Deadline(job.minutes))
+    until = settings.epochs - start
+    with kept_back() as interrupts:
+        if keras.backend.backend() == "jax":
+            # JAX is only there if it is Keras's backend.
+            from captcha_rt_train.data.jax_pool import JaxPool
+            from captcha_rt_train.training.jax_epochs import JaxEpochs
+
+            on_device = JaxPool.load(pool, job.real)
+            size, steps = settings.batch_size, job.steps
+            JaxEpochs(model, on_device, size, steps, job.seed, average).fit(
+                initial_epoch=epochs.done,
+                epochs=until,
+                first=done * steps,
+                callbacks=callbacks,
+                check=interrupts.check,
+                verbose=job.verbose,
+            )
+            return
+        batches = DrawnBatches(
+            pool,
+            batch_size=settings.batch_size,
+            steps=job.steps,
+            time_steps=planned.manifest.output.shape[1] or 1,
+            seed=job.seed,
+            epoch=done,
+            real=job.real,
+        )
+        model.fit(
+            batches,
+            initial_epoch=epochs.done,
+            epochs=until,
+            callbacks=[average, *callbacks, interrupts],
+            shuffle=False,  # the batches are in an order of their own
+            verbose=job.verbose,
+        )
+
+
+def _compile(
+    model: AlignedModel, job: Pretraining, settings: Settings, start: int, done: int
+) -> None:
+    """Gives a model its optimizer, whose learning rate is that after the epochs that are done."""
     first, highest = 0, settings.learning_rate
     if job.restart:
         first, highest = start, _RESTARTED * highest
@@ -324,27 +369,6 @@ def _fit(
     model.compile(optimizer)
     optimizer.build(model.trainable_variables)  # else a checkpoint's state would have no place
     optimizer.iterations.assign((done - first) * job.steps)
-    batches = DrawnBatches(
-        pool,
-        batch_size=settings.batch_size,
-        steps=job.steps,
-        time_steps=planned.manifest.output.shape[1] or 1,
-        seed=job.seed,
-        epoch=done,
-        real=job.real,
-    )
-    callbacks: list[keras.callbacks.Callback] = [average, epochs]
-    if job.minutes is not None:
-        callbacks.append(Deadline(job.minutes))
-    with kept_back() as interrupts:
-        model.fit(
-            batches,
-            initial_epoch=epochs.done,
-            epochs=settings.epochs - start,
-            callbacks=[*callbacks, interrupts],
-            shuffle=False,  # the batches are in an order of their own
-            verbose=job.verbose,
-        )
 
 
 def _measure(
@@ -396,6 +420,8 @@ def _save(
     model.set_weights(weights)
     scores = _scores(model, validation)
     done = start + epochs.done
+    trained = epochs.done * job.steps * job.preset.settings.batch_size
+    pictures = trained + (0 if job.start is None else job.start.pictures)
     manifest = replace(
         planned.manifest,
         name=job.run.name,
@@ -403,7 +429,7 @@ def _save(
             "preset": job.preset.name,
             "epochs_trained": done,
             "epochs": job.preset.settings.epochs,
-            "pictures": done * job.steps * job.preset.settings.batch_size,
+            "pictures": pictures,
             "faces": len(load_faces(job.faces).names),
             "real": 0 if job.real is None else len(job.real),
             "parameters": model.count_params(),
@@ -412,7 +438,7 @@ def _save(
         },
         accuracy={"validation": summarize(_read(planned.manifest, validation, scores))},
     )
-    trunk = Trunk(job.preset.name, CHARACTERS, job.seed, done, tuple(weights))
+    trunk = Trunk(job.preset.name, CHARACTERS, job.seed, pictures, tuple(weights))
     trunk.save(job.run.trunk_file)
     job.run.manifest_file.unlink(missing_ok=True)  # an earlier sitting's, of other weights
     with write_atomically(job.run.model_file) as path:

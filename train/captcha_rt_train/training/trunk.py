@@ -26,14 +26,14 @@ class Trunk:
         preset: The name of the network's preset.
         characters: The characters of its classes, without the blank, which is class 0.
         seed: The seed of the pictures that it was trained on.
-        epoch: The number of epochs that it was trained.
+        pictures: The number of pictures that it has seen, each time counted.
         weights: All weights, in the order of `keras.Model.get_weights`; float16 in a file.
     """
 
     preset: str
     characters: str
     seed: int
-    epoch: int
+    pictures: int
     weights: tuple[NDArray[Any], ...]
 
     def save(self, file: Path) -> None:
@@ -47,7 +47,7 @@ class Trunk:
                 preset=self.preset,
                 characters=self.characters,
                 seed=self.seed,
-                epoch=self.epoch,
+                pictures=self.pictures,
                 **arrays,
             )
 
@@ -188,7 +188,7 @@ def load_trunk(file: Path) -> Trunk:
                 preset=str(data["preset"]),
                 characters=str(data["characters"]),
                 seed=int(data["seed"]),
-                epoch=int(data["epoch"]),
+                pictures=int(data["pictures"]),
                 weights=tuple(data[name] for name in names),
             )
     except NPZ_ERRORS as error:
