@@ -17,7 +17,7 @@ from captcha_rt.manifest import Manifest, Tensor
 from captcha_rt_export.convert import convert
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.int8 import Candidate, best
-from captcha_rt_export.parity import check_parity
+from captcha_rt_export.parity import allowed_probability, check_parity
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +110,25 @@ def test_other_values_are_refused(model: keras.Model, manifest: Manifest) -> Non
         ExportError, match=r"at batch 1 ONNX differs from the original by \d\.\d+e-0\d in"
     ):
         check_parity(run(other), graph, manifest, inputs())
+
+
+def test_the_rounding_of_float32_is_no_difference(model: keras.Model, manifest: Manifest) -> None:
+    """Logits may move by 1e-4, a probability by a quarter of that; what is no logit, by 1e-5."""
+    graph = convert(model).SerializeToString()
+
+    def moved(by: float) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda rows: (
+            run(model)(rows) + np.float32(by) * (np.arange(manifest.charset.classes) == 0)
+        )
+
+    assert check_parity(moved(6e-5), graph, manifest, inputs()).score > 5e-5
+    with pytest.raises(ExportError, match="differs from the original"):
+        check_parity(moved(1.2e-4), graph, manifest, inputs())
+    scores = np.full((1, 2), 16, np.float32)
+    assert allowed_probability(scores, manifest) == pytest.approx(2.5e-5)
+    assert allowed_probability(4 * scores, manifest) == pytest.approx(5e-5)
+    read = replace(manifest, scores="probabilities")
+    assert allowed_probability(4 * scores, read) == pytest.approx(1e-5)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from captcha_rt.files import write_atomically
 from captcha_rt.manifest import Manifest
 from captcha_rt_export.errors import ExportError
 from captcha_rt_export.export import describe_probabilities, load_keras
-from captcha_rt_export.parity import PROBABILITY_TOLERANCE, prepare
+from captcha_rt_export.parity import allowed_probability, prepare
 from captcha_rt_export.to.source import Source, Taken, compare
 
 DESCRIPTION: Final = "captcha_rt.json"
@@ -132,16 +132,17 @@ def check(
         What was made and checked.
 
     Raises:
-        ExportError: If a text differs, or a probability by 1e-5 or more.
+        ExportError: If a text differs, or a probability by more than rounding explains.
     """
     manifest, described = original.manifest, original.described
     scores = original.model.predict(original.rows, batch_size=64, verbose=0)
     wanted = to_probabilities(scores, manifest.scores, manifest.temperature)
     difference = float(np.abs(found - wanted).max())
-    if not difference < PROBABILITY_TOLERANCE:
+    allowed = allowed_probability(scores, manifest)
+    if not difference < allowed:
         raise ExportError(
             f"{who} differs from the run's network by {difference:.2e} in probability "
-            f"(allowed: {PROBABILITY_TOLERANCE})"
+            f"(allowed: {allowed:.2g})"
         )
     same, only = compare(
         [text for text, _ in described.decode(found)],
