@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from captcha_rt_train.data.augmentation import Augmentation
-from captcha_rt_train.data.pool import BATCH, Pool, draw_pool, order
+from captcha_rt_train.data.pool import BATCH, Pool, change, draw_pool, order
 from captcha_rt_train.data.real import SHARE, RealPictures
 from captcha_rt_train.presets import load_preset
 from captcha_rt_train.training.pretraining import plan_general
@@ -24,7 +24,10 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 import keras
+import numpy as np
 from captcha_rt_export.run import Run
+from captcha_rt_train.data.augmentation import Augmentation
+from captcha_rt_train.data.real import RealPictures
 from captcha_rt_train.presets import load_preset
 from captcha_rt_train.training.fast import has_bfloat16
 from captcha_rt_train.training.pretraining import Pretraining, pretrain
@@ -34,12 +37,14 @@ if __name__ == "__main__":
     faces, folder = map(Path, sys.argv[1:])
     preset = load_preset("general")
     layers = {"rows": [[6, 5, 2, 2], [8, 3, 2, 2], [8, 3, 2, 1]], "columns": [[12, 1, 1]]}
-    settings = replace(preset.settings, batch_size=16, epochs=2)
-    preset = replace(preset, layers=layers, settings=settings)
+    preset = replace(preset, layers=layers, settings=replace(preset.settings, epochs=2))
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 48, 192, 3), np.uint8)
+    labels = np.arange(72, dtype=np.int32).reshape(9, 8) % 60 + 1
+    real = RealPictures(((pictures, labels),), Augmentation())
 
     def train(name, **values):
         job = Pretraining(Run(folder / name), preset, faces, drawn=128, pool=folder / "pool",
-                          steps=12, validation=10, **values)
+                          real=real, steps=12, batch_size=16, validation=10, **values)
         return pretrain(job)
 
     train("whole")
@@ -101,8 +106,8 @@ def test_characters_are_followed_through_a_change() -> None:
         left = round(float(column) * 192) - 2
         picture[10:38, left : left + 5] = 0
     pictures = np.repeat(picture[None], len(columns), axis=0)
-    change = jax.jit(jax_pool.change)
-    changed, places = map(np.asarray, change(pictures, columns, jax.random.key(0)))
+    together = jax.jit(jax_pool.change)
+    changed, places = map(np.asarray, together(pictures, columns, jax.random.key(0)))
     assert ((changed == np.rint(changed)) & (changed >= 0) & (changed <= 255)).all()
     assert len({one.tobytes() for one in changed}) == len(changed)
     for one, standing in zip(changed, places[:, :3], strict=True):
@@ -111,12 +116,42 @@ def test_characters_are_followed_through_a_change() -> None:
         for place in standing:
             x = round(float(place) * 192)
             assert ink[max(x - 2, 0) : x + 3].max() > 0.5 * ink.max()
-    again, _ = map(np.asarray, change(pictures, columns, jax.random.key(0)))
+    again, _ = map(np.asarray, together(pictures, columns, jax.random.key(0)))
     assert (again == changed).all()
     unknown = np.full_like(columns, -1)
-    assert (np.asarray(change(pictures, unknown, jax.random.key(0))[1]) == -1).all()
+    assert (np.asarray(together(pictures, unknown, jax.random.key(0))[1]) == -1).all()
     matrices = np.asarray(jax_pool._placements(pictures.shape, unknown, jax.random.key(1)))
     assert matrices[:, 0, 0].max() <= 1  # no real picture is widened
+
+
+def test_pictures_change_as_much_as_with_numpy(pool: Pool) -> None:
+    """Level, contrast, grain, colours, and the places: means and spreads of 640 changes."""
+    pictures, columns = np.asarray(pool.pictures[:32]), np.asarray(pool.columns[:32])
+
+    def facts(changed: np.ndarray, places: np.ndarray) -> list[float]:
+        levels = changed.astype(np.float32)
+        grain = np.abs(np.diff(levels, axis=1)).mean()
+        colour = np.ptp(levels.mean(axis=(0, 1)))
+        standing = places[places > 0]
+        spread = np.ptp(standing) if len(standing) else 0
+        return [levels.mean(), levels.std(), grain, colour, places.mean(), spread]
+
+    rng = np.random.default_rng(0)
+    plain = [
+        facts(*change(*row, rng)) for _ in range(20) for row in zip(pictures, columns, strict=True)
+    ]
+    together = jax.jit(jax_pool.change)
+    ours = [
+        facts(*row)
+        for n in range(20)
+        for row in zip(
+            *map(np.asarray, together(pictures, columns, jax.random.key(n))), strict=True
+        )
+    ]
+    one, other = np.array(plain), np.array(ours)
+    error = np.hypot(one.std(axis=0), other.std(axis=0)) / np.sqrt(len(one))
+    assert (np.abs(one.mean(axis=0) - other.mean(axis=0)) < 4 * error).all()
+    assert np.allclose(one.std(axis=0), other.std(axis=0), rtol=0.1)
 
 
 def test_the_sequence_is_that_of_the_other_backends(pool: Pool) -> None:
@@ -129,25 +164,25 @@ def test_the_sequence_is_that_of_the_other_backends(pool: Pool) -> None:
     sources = tuple((pool.pictures[:n], pool.labels[:n]) for n in (5, 50))
     real = RealPictures(sources, Augmentation())
     mixed = jax_pool.JaxPool.load(pool, real)
-    assert len(mixed.pictures) == len(pool) + 55
     chosen = mixed.choose(3, 0, 50, 4 * SHARE)
-    assert (chosen[:, :-4] < len(pool)).all()
-    numbers = chosen[:, -4:] - len(pool)
+    assert (mixed.choose(3, 20, 1, 4 * SHARE)[0] == chosen[20]).all()
+    numbers = chosen[:, -4:]
     assert ((numbers >= 0) & (numbers < 55)).all()
     assert 0.3 < (numbers < 5).mean() < 0.7
     inputs, labels, columns = mixed.take(chosen[0], jax.random.key(0))
     assert inputs.shape == (4 * SHARE, 48, 192, 3)
     assert inputs.min() >= 0
     assert inputs.max() <= 1
-    assert (np.asarray(labels) == np.asarray(mixed.labels)[chosen[0]]).all()
+    assert (np.asarray(labels[:-4]) == pool.labels[chosen[0, :-4]]).all()
+    assert (np.asarray(labels[-4:]) == np.concatenate([r for _, r in sources])[numbers[0]]).all()
     assert (np.asarray(columns[-4:]) == -1).all()
 
 
 def test_a_stopped_training_goes_on_as_if_it_was_not(faces: Path, tmp_path: Path) -> None:
-    """With JAX, too, and the losses fall; TensorFlow isn't asked."""
+    """With JAX, too, real pictures included; and the losses fall."""
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(script), str(faces), str(tmp_path / "runs")]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -55,8 +55,8 @@ def pretrain(
         bool,
         typer.Option(
             "--restart",
-            help="After --start, let the learning rate rise anew, to half of the preset's, and "
-            "fall over the epochs that are left.",
+            help="After --start, let the learning rate rise anew, to three quarters of the "
+            "preset's, and fall over the epochs that are left.",
         ),
     ] = False,
     halfway: Annotated[

@@ -12,6 +12,17 @@ from captcha_rt_train.data.real import SHARE, RealPictures
 from captcha_rt_train.generators.mixture.batch import DrawnBatch
 
 
+def time_steps(columns: Any, count: int) -> Any:  # noqa: ANN401  (arrays of NumPy or of JAX)
+    """The time steps at which characters stand: int32, -1 where the place is not known.
+
+    Args:
+        columns: Their places as fractions of the width, float32 of any shape; -1 if not known.
+        count: The time steps of the network's scores.
+    """
+    steps = (columns * count).astype(np.int32).clip(0, count - 1)
+    return steps * (columns >= 0) - (columns < 0)
+
+
 class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """Batches for `pretraining`; a thread makes the next ones while the network trains.
 
@@ -72,11 +83,10 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
                 np.concatenate([drawn.labels, real.labels]),
                 np.concatenate([drawn.columns, real.columns]),
             )
-        times = (drawn.columns * self._time_steps).astype(np.int32).clip(0, self._time_steps - 1)
         target = {
             "labels": drawn.labels,
-            "times": np.where(drawn.columns < 0, -1, times),
-            "step": np.full(len(times), step, np.int32),
+            "times": time_steps(drawn.columns, self._time_steps),
+            "step": np.full(self._batch_size, step, np.int32),
         }
         return Scale()(drawn.pictures), target
 

@@ -7,7 +7,7 @@ to a picture is what `pool.change` does; only the random numbers are others.
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -41,28 +41,36 @@ _TAPS: Final = 3  # pixels on each side that a blur reads
 _CUBIC: Final = -0.75  # OpenCV's cubic interpolation
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["pictures", "labels", "columns"],
-    meta_fields=["drawn", "sources"],
-)
-@dataclass(frozen=True, slots=True)
-class JaxPool:
-    """Drawn pictures, and behind them the real ones that are mixed in, on JAX's device.
+class Part(NamedTuple):
+    """Pictures on JAX's device.
 
     Attributes:
         pictures: `(N, H, W, 3)` uint8.
         labels: `(N, LENGTH)` int32 class ids, padded with the blank.
         columns: `(N, LENGTH)` float32: where each character stands, as a fraction of the width; -1
-            in real pictures, where that is not known.
-        drawn: The number of drawn pictures.
-        sources: The numbers of the real pictures of each source.
+            where that is not known.
     """
 
     pictures: Array
     labels: Array
     columns: Array
-    drawn: int
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["drawn", "real"], meta_fields=["sources"])
+@dataclass(frozen=True, slots=True)
+class JaxPool:
+    """Drawn pictures, and the real ones that are mixed in, on JAX's device.
+
+    Real pictures are changed as drawn ones are, and not by their own augmentation.
+
+    Attributes:
+        drawn: The drawn pictures.
+        real: The real ones; None if there are none.
+        sources: The numbers of the real pictures of each source.
+    """
+
+    drawn: Part
+    real: Part | None = None
     sources: tuple[range, ...] = ()
 
     @classmethod
@@ -72,29 +80,22 @@ class JaxPool:
         Raises:
             TrainingError: If they don't fit.
         """
-        sources = () if real is None else real.sources
-        pictures = [pool.pictures, *(pictures for pictures, _ in sources)]
-        labels = [pool.labels, *(labels for _, labels in sources)]
-        unknown = [np.full(labels.shape, -1, np.float32) for _, labels in sources]
         try:
-            on_device = jnp.concatenate([jax.device_put(np.asarray(part)) for part in pictures])
-            on_device.block_until_ready()
+            drawn = _put(pool.pictures, pool.labels, pool.columns)
+            if real is None:
+                return cls(drawn)
+            pictures, labels = (np.concatenate(parts) for parts in zip(*real.sources, strict=True))
+            others = _put(pictures, labels, np.full(labels.shape, -1, np.float32))
         except jax.errors.JaxRuntimeError as error:
             raise TrainingError(
                 f"{len(pool)} drawn pictures don't fit into the memory of {jax.devices()[0]}: "
                 f"name fewer with --drawn ({str(error).splitlines()[0]})"
             ) from error
-        ends = np.cumsum([len(part) for part in labels]).tolist()
-        return cls(
-            on_device,
-            jnp.asarray(np.concatenate(labels)),
-            jnp.asarray(np.concatenate([pool.columns, *unknown])),
-            len(pool),
-            tuple(range(start, end) for start, end in pairwise(ends)),
-        )
+        ends = np.cumsum([0, *(len(labels) for _, labels in real.sources)]).tolist()
+        return cls(drawn, others, tuple(range(*ends_of) for ends_of in pairwise(ends)))
 
     def choose(self, seed: int, first: int, steps: int, size: int) -> NDArray[np.int32]:
-        """Chooses the pictures of training steps, as `DrawnBatches` does.
+        """Chooses the pictures of training steps: the drawn ones in `Pool.choose`'s order.
 
         Args:
             seed: Chooses the order.
@@ -103,38 +104,53 @@ class JaxPool:
             size: The pictures of a step; one in `SHARE` is a real one, if there are any.
 
         Returns:
-            `(steps, size)` numbers of pictures.
+            `(steps, size)` numbers: of drawn pictures, and behind them of real ones.
         """
-        real = -(-size // SHARE) if self.sources else 0
-        drawn = size - real
-        places = np.arange(first * drawn, (first + steps) * drawn)
-        turns = places // self.drawn
-        numbers = np.concatenate(
+        count, real = len(self.drawn.labels), self._real_of(size)
+        places = np.arange(first * (size - real), (first + steps) * (size - real))
+        turns = places // count
+        drawn = np.concatenate(
             [
-                order(self.drawn, seed, int(turn))[places[turns == turn] % self.drawn]
+                order(count, seed, int(turn))[places[turns == turn] % count]
                 for turn in np.unique(turns)
             ]
         )
-        rng = np.random.default_rng((seed, first))
-        starts = np.array([source.start for source in self.sources])
-        sizes = np.array([len(source) for source in self.sources])
-        chosen = rng.integers(len(self.sources), size=(steps, real)) if real else np.zeros(0, int)
-        others = starts[chosen] + (rng.random(chosen.shape) * sizes[chosen]).astype(int)
-        parts = numbers.reshape(steps, drawn), others.reshape(steps, real)
+        others = [self._choose_real((seed, first + step), real) for step in range(steps)]
+        parts = drawn.reshape(steps, -1), np.array(others, int).reshape(steps, real)
         return np.concatenate(parts, axis=1).astype(np.int32)
 
     def take(self, numbers: Array, key: Array) -> tuple[Array, Array, Array]:
-        """Takes pictures, each changed anew.
+        """Takes the pictures of a step, each changed anew.
 
         Args:
-            numbers: `(N,)` int32.
+            numbers: `(N,)` int32, as `choose` makes them.
             key: Chooses the changes.
 
         Returns:
             The inputs `(N, H, W, 3)` float32 in 0..1, labels and columns.
         """
-        pictures, columns = change(self.pictures[numbers], self.columns[numbers], key)
-        return pictures / 255, self.labels[numbers], columns
+        drawn = len(numbers) - self._real_of(len(numbers))
+        taken = Part(*(rows[numbers[:drawn]] for rows in self.drawn))
+        if self.real is not None:
+            others = (rows[numbers[drawn:]] for rows in self.real)
+            taken = Part(*map(jnp.concatenate, zip(taken, others, strict=True)))
+        pictures, columns = change(taken.pictures, taken.columns, key)
+        return pictures / 255, taken.labels, columns
+
+    def _real_of(self, size: int) -> int:
+        """How many of the pictures of a step are real ones."""
+        return 0 if self.real is None else -(-size // SHARE)
+
+    def _choose_real(self, seed: tuple[int, int], size: int) -> list[int]:
+        """Chooses real pictures; each source as often."""
+        rng = np.random.default_rng(seed)
+        chosen = [self.sources[rng.integers(len(self.sources))] for _ in range(size)]
+        return [source[rng.integers(len(source))] for source in chosen]
+
+
+def _put(*rows: NDArray[Any]) -> Part:
+    """Copies pictures, labels and columns; waits, so that what doesn't fit is an error here."""
+    return Part(*(jax.device_put(np.asarray(part)).block_until_ready() for part in rows))
 
 
 def change(pictures: Array, columns: Array, key: Array) -> tuple[Array, Array]:

@@ -57,8 +57,9 @@ class Settings:
             left out: it can't read yet.
         plateau: Training stops after this number of epochs if the network then reads nothing; 0
             never does.
-        bfloat16: Whether the network is trained in bfloat16 where TensorFlow and the processor
-            have it, which takes less time; its scores and what is saved stay in float32.
+        bfloat16: Whether the network is trained in bfloat16 where the processor has it, with
+            TensorFlow, or on an accelerator with JAX, which takes less time; its scores and what is
+            saved stay in float32.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
         clip_norm: The largest global norm of a step's gradients; None for no limit.
         local_weight: The weight of the loss of `networks.with_local_head`, beside 1 for the loss of

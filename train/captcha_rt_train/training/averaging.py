@@ -20,7 +20,7 @@ KEPT: Final = 0.999
 
 
 def growing(step: Any) -> Any:  # noqa: ANN401  (a number, or a tensor of one)
-    """How much of an average stays in a step (from 0) while it is of few steps."""
+    """How much of an average stays at most in a step (from 0): less while it is of few steps."""
     return (1 + step) / (10 + step)
 
 
@@ -30,6 +30,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     Attributes:
         weights: The average, float32, in the order of `keras.Model.get_weights`.
         steps: The number of steps that it is of.
+        kept: How much of it stays in a step, in 0..1.
     """
 
     def __init__(self, run: Run, network: keras.Model, steps: int, kept: float = KEPT) -> None:
@@ -50,7 +51,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self._before = self._file.with_name(f"before-{self._file.name}")
         self._network = network
         self.steps = steps
-        self._kept = kept
+        self.kept = kept
         self.weights = [np.array(weight, np.float32) for weight in network.get_weights()]
         if steps:
             found = _load_average(self._file, steps)
@@ -70,7 +71,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Adds the weights after a step."""
         self.model  # noqa: B018  (JAX's trainer keeps the weights until a callback asks for it)
-        keep = np.float32(min(self._kept, growing(self.steps)))
+        keep = np.float32(min(self.kept, growing(self.steps)))
         for average, weight in zip(self.weights, self._network.get_weights(), strict=True):
             average *= keep
             average += (1 - keep) * weight

@@ -1,6 +1,7 @@
-"""Ctrl-C while a network runs: it waits until TensorFlow's own code has ended.
+"""Ctrl-C while a network runs: it waits until the code of Keras's backend has ended.
 
 A KeyboardInterrupt that is raised while TensorFlow runs a step becomes a SystemError, or is lost.
+JAX runs an epoch of `pretrain` in one call, in which Python can't act: there it waits for its end.
 """
 
 import signal

@@ -15,8 +15,10 @@ import keras
 import numpy as np
 from jax import Array
 
+from captcha_rt_train.data.drawn import time_steps
 from captcha_rt_train.data.jax_pool import JaxPool
-from captcha_rt_train.training.averaging import KEPT, WeightAverage, growing
+from captcha_rt_train.errors import TrainingError
+from captcha_rt_train.training.averaging import WeightAverage, growing
 
 _State = tuple[list[Array], list[Array], list[Array], list[Array]]
 """What a step changes: the weights that are trained, the others, the optimizer's variables, and
@@ -32,8 +34,8 @@ class JaxEpochs:
         pool: The pictures.
         batch_size: The pictures of a step.
         steps: The steps of an epoch.
-        seed: Chooses the pictures and their changes: with the number of an epoch, all that happens
-            in it, so that a resumed training sees the same pictures as an uninterrupted one.
+        seed: Chooses the pictures and their changes, with the number of a step: so a resumed
+            training sees the same pictures as an uninterrupted one.
         average: Gets the average of the weights after each epoch.
     """
 
@@ -49,7 +51,7 @@ class JaxEpochs:
         *,
         initial_epoch: int,
         epochs: int,
-        first: int,
+        first_step: int,
         callbacks: Sequence[keras.callbacks.Callback],
         check: Callable[[], None],
         verbose: int,
@@ -59,10 +61,13 @@ class JaxEpochs:
         Args:
             initial_epoch: The epochs that this training has had.
             epochs: The epochs that it is to have.
-            first: The number of the first step's pictures in the pool's endless sequence.
+            first_step: The number of the first step, which those of a trunk count for, too.
             callbacks: Only what they do before and after an epoch is called.
             check: Is called after each epoch; raises if the training is to end.
             verbose: As Keras takes it.
+
+        Raises:
+            TrainingError: If JAX can't run an epoch, mostly for its device's memory.
         """
         model = self.model
         told = keras.callbacks.CallbackList(
@@ -78,13 +83,20 @@ class JaxEpochs:
         told.on_train_begin()
         for epoch in range(initial_epoch, epochs):
             told.on_epoch_begin(epoch)
-            start = first + (epoch - initial_epoch) * self.steps
+            start = first_step + (epoch - initial_epoch) * self.steps
             numbers = self.pool.choose(self.seed, start, self.steps, self.batch_size)
-            state, losses = run(
-                self._state(), self.pool, jnp.asarray(numbers), start, self.average.steps
-            )
+            try:
+                state, losses = run(
+                    self._state(), self.pool, jnp.asarray(numbers), start, self.average.steps
+                )
+                loss = float(losses.mean())
+            except jax.errors.JaxRuntimeError as error:
+                raise TrainingError(
+                    f"{jax.devices()[0]} can't run the training: {str(error).splitlines()[0]}; "
+                    "fewer pictures (--drawn) leave more of its memory"
+                ) from error
             self._keep(state)
-            told.on_epoch_end(epoch, {"loss": float(losses.mean())})
+            told.on_epoch_end(epoch, {"loss": loss})
             check()
             if model.stop_training:
                 break
@@ -125,17 +137,12 @@ class JaxEpochs:
         numbers, step, averaged = now
         key = jax.random.fold_in(jax.random.key(self.seed), step)
         inputs, labels, columns = pool.take(numbers, key)
-        length = self.model.output_shape[1]
-        times = (columns * length).astype(jnp.int32).clip(0, length - 1)
-        target = {
-            "labels": labels,
-            "times": jnp.where(columns < 0, -1, times),
-            "step": step[None],
-        }
+        times = time_steps(columns, self.model.output_shape[1])
+        target = {"labels": labels, "times": times, "step": step[None]}
         gradient = jax.value_and_grad(self._loss, has_aux=True)
         (loss, others), slopes = gradient(trained, others, inputs, target)
         trained, optimizer = self.model.optimizer.stateless_apply(optimizer, slopes, trained)
-        keep = jnp.minimum(KEPT, growing(averaged))
+        keep = jnp.minimum(self.average.kept, growing(averaged))
         average = [
             keep * mean + (1 - keep) * weight
             for mean, weight in zip(average, self._weights(trained, others), strict=True)

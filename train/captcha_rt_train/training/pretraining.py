@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import keras
 import numpy as np
@@ -49,14 +49,20 @@ from captcha_rt_train.training.narrowing import narrow
 from captcha_rt_train.training.planning import Plan, plan
 from captcha_rt_train.training.trunk import Trunk
 
+if TYPE_CHECKING:
+    from captcha_rt_train.data.jax_pool import JaxPool
+
 STEPS: Final = 200
 """The training steps of an epoch."""
+
+BATCH: Final = 512
+"""The pictures of a training step."""
 
 _CTC_WEIGHT: Final = 0.25
 _ALIGNED: Final = 0.05  # the weight of the cross-entropy falls from 1 to this
 _ALIGNED_STEPS: Final = 3000  # within this number of steps
 _WARM_UP: Final = 500  # steps over which the learning rate rises
-_RESTARTED: Final = 0.5  # a restarted learning rate, as a share of the preset's
+_RESTARTED: Final = 0.75  # a restarted learning rate, as a share of the preset's
 _TAUGHT: Final = 4.0  # the weight of the cross-entropy to a teacher's probabilities
 
 
@@ -75,10 +81,10 @@ class Pretraining:
         seed: Chooses the weights and the pictures, in `0..2**32 - 1`.
         minutes: Training stops after the epoch in which this time is over; None for no limit.
         start: A trunk to go on from; None starts with random weights.
-        restart: Whether the learning rate rises anew after `start`, to half of the preset's, and
-            falls over the epochs that are left (Loshchilov and Hutter, SGDR, 2017). Else it falls
-            over all epochs, those before `start` included, so that hardly any is left for new
-            layers or other pictures.
+        restart: Whether the learning rate rises anew after `start`, to three quarters of the
+            preset's, and falls over the epochs that are left (Loshchilov and Hutter, SGDR, 2017).
+            Else it falls over all epochs, those before `start` included, so that hardly any is left
+            for new layers or other pictures.
         halfway: Whether the result has the mean of the weights of `start` and of those at the end;
             of layers that `start` lacks, those at the end.
             It reads what either has learned from, and other kinds better than the end alone
@@ -90,6 +96,7 @@ class Pretraining:
         verbose: As Keras takes it.
         watch: Shows the progress while pictures are drawn.
         steps: The training steps of an epoch.
+        batch_size: The pictures of a step.
         validation: The number of drawn pictures that validate.
 
     Raises:
@@ -112,6 +119,7 @@ class Pretraining:
     verbose: int = 0
     watch: Watch = unwatched
     steps: int = STEPS
+    batch_size: int = BATCH
     validation: int = 1500
 
     def __post_init__(self) -> None:
@@ -123,7 +131,7 @@ class Pretraining:
             raise TrainingError("--halfway is between --start and the end: name a trunk")
         if self.restart and self.start is None:
             raise TrainingError("--restart is of the learning rate after --start: name a trunk")
-        for name in ("drawn", "steps", "validation"):
+        for name in ("drawn", "steps", "batch_size", "validation"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is at least 1, not {getattr(self, name)}")
 
@@ -150,8 +158,8 @@ class AlignedModel(keras.Model):  # type: ignore[misc]  # Keras has no types
 
         Args:
             x: The inputs, which a teacher reads too.
-            y: `labels` and `times`, `(N, L)` int32, and `step`, `(N,)` int32, as `DrawnBatches`
-                makes them.
+            y: `labels` and `times`, `(N, L)` int32, as `DrawnBatches` makes them, and `step`, int32
+                with one axis, whose first value counts.
             y_pred: Logits `(N, T, C)` float32.
             sample_weight: Not used.
             training: Not used.
@@ -185,7 +193,8 @@ def pretrain(job: Pretraining) -> Manifest:
 
     Raises:
         TrainingError: If the recipe does not end with `fit` and `scale`, the faces can't be read,
-            the trunk is another network's, or another process trains in the folder.
+            the trunk is another network's, another process trains in the folder, or the memory of
+            JAX's device is too small.
         RunError: If the folder holds a training with other settings, or one that is not to be
             resumed.
     """
@@ -197,11 +206,14 @@ def _pretrain_alone(job: Pretraining) -> Manifest:
     """`pretrain` in a folder in which no other process trains."""
     settings = replace(job.preset.settings, seed=job.seed)
     planned = plan_general(job.preset)
-    start = 0 if job.start is None else job.start.pictures // (job.steps * settings.batch_size)
+    epoch = job.steps * job.batch_size
+    seen = 0 if job.start is None else job.start.pictures
+    start = seen // epoch
     if start >= settings.epochs:
         raise TrainingError(
-            f"the trunk has had {start} epochs, and the preset {job.preset.name} has "
-            f"{settings.epochs}: nothing is left to train; name a preset with more epochs"
+            f"the trunk has seen {seen:,} pictures, and the {settings.epochs} epochs of the preset "
+            f"{job.preset.name} have {settings.epochs * epoch:,}: nothing is left to train; name a "
+            "preset with more epochs"
         )
     chosen = _describe(job, settings, start)
     job.run.check_settings(chosen, resume=job.resume)
@@ -262,7 +274,7 @@ def _describe(job: Pretraining, settings: Settings, start: int) -> dict[str, Any
         **({"start_weights": _digest(job.start)} if job.start else {}),
         **({"restart": True} if job.restart else {}),
         **({"teacher_weights": _digest(job.teacher)} if job.teacher else {}),
-        "batch_size": settings.batch_size,
+        "batch_size": job.batch_size,
         "steps": job.steps,
         "epochs": settings.epochs,
         "learning_rate": settings.learning_rate,
@@ -284,9 +296,9 @@ def _build(planned: Plan, settings: Settings) -> AlignedModel:
     return AlignedModel(model.inputs, model.outputs[0], name=model.name)
 
 
-def _draw(job: Pretraining, planned: Plan) -> Pool:
-    """Draws the pictures to train on, or opens those that are drawn."""
-    return draw_pool(
+def _draw(job: Pretraining, planned: Plan) -> "Pool | JaxPool":
+    """Draws the pictures to train on, or opens those that are drawn; JAX gets a copy."""
+    pool = draw_pool(
         job.pool or job.run.pool,
         job.faces,
         planned.manifest,
@@ -294,6 +306,11 @@ def _draw(job: Pretraining, planned: Plan) -> Pool:
         drawn=job.drawn,
         watch=job.watch,
     )
+    if keras.backend.backend() != "jax":
+        return pool
+    from captcha_rt_train.data.jax_pool import JaxPool  # JAX is only there as Keras's backend
+
+    return JaxPool.load(pool, job.real)
 
 
 def _fit(
@@ -304,7 +321,7 @@ def _fit(
     start: int,
     epochs: Epochs,
     average: WeightAverage,
-    pool: Pool,
+    pool: "Pool | JaxPool",
 ) -> None:
     """Trains until the epochs or the minutes are over."""
     done = start + epochs.done
@@ -314,17 +331,14 @@ def _fit(
         callbacks.append(Deadline(job.minutes))
     until = settings.epochs - start
     with kept_back() as interrupts:
-        if keras.backend.backend() == "jax":
-            # JAX is only there if it is Keras's backend.
-            from captcha_rt_train.data.jax_pool import JaxPool
+        if not isinstance(pool, Pool):
             from captcha_rt_train.training.jax_epochs import JaxEpochs
 
-            on_device = JaxPool.load(pool, job.real)
-            size, steps = settings.batch_size, job.steps
-            JaxEpochs(model, on_device, size, steps, job.seed, average).fit(
+            on_device = JaxEpochs(model, pool, job.batch_size, job.steps, job.seed, average)
+            on_device.fit(
                 initial_epoch=epochs.done,
                 epochs=until,
-                first=done * steps,
+                first_step=done * job.steps,
                 callbacks=callbacks,
                 check=interrupts.check,
                 verbose=job.verbose,
@@ -332,7 +346,7 @@ def _fit(
             return
         batches = DrawnBatches(
             pool,
-            batch_size=settings.batch_size,
+            batch_size=job.batch_size,
             steps=job.steps,
             time_steps=planned.manifest.output.shape[1] or 1,
             seed=job.seed,
@@ -420,7 +434,7 @@ def _save(
     model.set_weights(weights)
     scores = _scores(model, validation)
     done = start + epochs.done
-    trained = epochs.done * job.steps * job.preset.settings.batch_size
+    trained = epochs.done * job.steps * job.batch_size
     pictures = trained + (0 if job.start is None else job.start.pictures)
     manifest = replace(
         planned.manifest,
