@@ -102,22 +102,26 @@ class JaxEpochs:
                 break
         told.on_train_end()
 
-    def _state(self) -> _State:
-        """The values of all variables, and the average so far."""
+    def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """The variables that a step changes, in the order of a state."""
         model = self.model
-        groups = model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
+        return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
+
+    def _state(self) -> _State:
+        """The values of the variables, and the average so far."""
         # Copies: the device writes the next values into the places of these.
-        trained, others, optimizer = ([jnp.array(v.value) for v in group] for group in groups)
-        return trained, others, optimizer, [jnp.asarray(w) for w in self.average.weights]
+        trained, others, optimizer = (
+            [jnp.array(v.value) for v in variables] for variables in self._variables()
+        )
+        return trained, others, optimizer, [jnp.array(w) for w in self.average.weights]
 
     def _keep(self, state: _State) -> None:
         """Gives the variables and the average their new values."""
-        model = self.model
-        groups = model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
-        for variables, values in zip(groups, state, strict=False):
+        *groups, average = state
+        for variables, values in zip(self._variables(), groups, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
-        weights = [np.array(weight, np.float32) for weight in state[-1]]
+        weights = [np.array(weight, np.float32) for weight in average]
         self.average.put(weights, self.average.steps + self.steps)
 
     def _epoch(
