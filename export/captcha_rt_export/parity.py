@@ -91,7 +91,7 @@ def run_batches(
 
 
 def allowed_probability(scores: NDArray[np.float32], manifest: Manifest) -> float:
-    """By how much less than this a probability must differ from the original's.
+    """A probability must differ by less than this from the original's.
 
     A logit that moves by `d` moves its probability by up to `d / 4`. Logits of 36 differ from those
     of a network in float64 by 3e-5, with Keras as with onnxruntime: so a probability of 1/2 differs
@@ -163,15 +163,15 @@ def _compare(
     if scores.shape != expected.shape:
         raise ExportError(f"ONNX answers {scores.shape}, the original {expected.shape}")
     score = float(np.abs(scores - expected).max())
-    allowed = slack * _allowed_score(expected)
-    # A larger slack is of 1e-5: it has room for the rounding.
-    likely = max(allowed_probability(expected, manifest), slack * PROBABILITY_TOLERANCE)
+    allowed_score = slack * _allowed_score(expected)
+    # Slack multiplies 1e-5, not what rounding is allowed: ten times 1e-5 covers the rounding.
+    allowed = max(allowed_probability(expected, manifest), slack * PROBABILITY_TOLERANCE)
     difference = _probabilities(scores, manifest) - _probabilities(expected, manifest)
     probability = float(np.abs(difference).max())
-    if not (probability < likely and score < allowed):
+    if not (probability < allowed and score < allowed_score):
         raise ExportError(
             f"at batch {batch} ONNX differs from the original by {probability:.2e} in probability "
-            f"(allowed: {likely:.2g}) and {score:.2e} in the scores (allowed: {allowed:.2g})"
+            f"(allowed: {allowed:.2g}) and {score:.2e} in the scores (allowed: {allowed_score:.2g})"
         )
     pairs = zip(manifest.decode(scores), manifest.decode(expected), strict=True)
     different = [(text, wanted) for (text, _), (wanted, _) in pairs if text != wanted]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from captcha_rt.steps import Scale
 from captcha_rt_train.data.pool import Pool
-from captcha_rt_train.data.real import SHARE, RealPictures
+from captcha_rt_train.data.real import RealPictures, real_in
 from captcha_rt_train.generators.mixture.batch import DrawnBatch
 
 
@@ -60,7 +60,7 @@ class DrawnBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         self._seed = seed
         self._epoch = epoch
         self._real = real
-        self._real_size = 0 if real is None else -(-batch_size // SHARE)
+        self._real_size = 0 if real is None else real_in(batch_size)
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

@@ -34,7 +34,7 @@ from captcha_rt_train.data.pool import (
     Pool,
     order,
 )
-from captcha_rt_train.data.real import SHARE, RealPictures
+from captcha_rt_train.data.real import RealPictures, real_in
 from captcha_rt_train.errors import TrainingError
 
 _TAPS: Final = 3  # pixels on each side that a blur reads
@@ -139,7 +139,7 @@ class JaxPool:
 
     def _real_of(self, size: int) -> int:
         """How many of the pictures of a step are real ones."""
-        return 0 if self.real is None else -(-size // SHARE)
+        return 0 if self.real is None else real_in(size)
 
     def _choose_real(self, seed: tuple[int, int], size: int) -> list[int]:
         """Chooses real pictures; each source as often."""

@@ -20,6 +20,11 @@ SHARE: Final = 16
 """One picture in so many is a real one."""
 
 
+def real_in(size: int) -> int:
+    """How many of the pictures of a batch are real ones: one in `SHARE`, and at least one."""
+    return -(-size // SHARE)
+
+
 @dataclass(frozen=True, slots=True)
 class RealPictures:
     """The training parts of labelled pictures, each source drawn from equally often.
